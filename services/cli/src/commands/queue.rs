@@ -1,0 +1,15 @@
+//! `windlass queue`.
+
+use std::process::ExitCode;
+
+use super::Error;
+use crate::args::Global;
+
+/// Work with queues
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {}
+
+/// Runs the command.
+pub(crate) async fn run(_args: Args, _global: &Global) -> Result<ExitCode, Error> {
+    Ok(ExitCode::SUCCESS)
+}

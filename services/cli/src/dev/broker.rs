@@ -1,0 +1,124 @@
+//! `windlass run broker`: a nats-server that ends with whoever started it.
+//!
+//! The server does not watch its parent. This process stands between: it holds the read end of a pipe, and stops the
+//! server when the other end is closed, also by the death of its holder.
+
+use std::ffi::OsString;
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+use windlass_broker::local::{CONFIG_FILE, Credentials, LocalServer, ServerOptions};
+
+use super::data::file_error;
+use super::{Error, STOP_WORD};
+
+#[derive(Debug, Parser)]
+#[command(name = "windlass run broker")]
+struct Args {
+    /// The nats-server
+    #[arg(long)]
+    program: PathBuf,
+    /// Its folder
+    #[arg(long)]
+    data_dir: PathBuf,
+    /// The file of its users' passwords
+    #[arg(long)]
+    passwords: PathBuf,
+    /// For clients, 0 for any
+    #[arg(long)]
+    port: u16,
+    /// Gets the address for clients once it answers
+    #[arg(long)]
+    address_file: PathBuf,
+}
+
+/// Who started us died without a word: its services drain now, and need the server for that.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// Runs until standard input ends, a signal, or the server's end.
+pub(crate) async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args = match Args::try_parse_from(std::iter::once("broker".into()).chain(arguments)) {
+        Ok(args) => args,
+        Err(error) => error.exit(),
+    };
+    match supervise(args).await {
+        Ok(code) => code,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "{:#}", anyhow::Error::new(error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn supervise(args: Args) -> Result<ExitCode, Error> {
+    let start_error = |error: std::io::Error| Error::Start(error.into());
+    // Before the server starts: from here on it does not outlive us.
+    let mut terminate = signal(SignalKind::terminate()).map_err(start_error)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(start_error)?;
+    let mut stdin = watch_stdin().map_err(start_error)?;
+    let options = options(&args)?;
+    let mut server = tokio::select! {
+        server = LocalServer::start(options) => server?,
+        // It is killed while it starts.
+        _ = &mut stdin => return Ok(ExitCode::SUCCESS),
+        _ = terminate.recv() => return Ok(ExitCode::SUCCESS),
+        _ = interrupt.recv() => return Ok(ExitCode::SUCCESS),
+    };
+    write_whole(&args.address_file, server.client_url())?;
+    let word = tokio::select! {
+        status = server.wait() => {
+            let _ = writeln!(std::io::stderr(), "nats-server ended by itself with {}", status?);
+            return Ok(ExitCode::FAILURE);
+        }
+        word = stdin => word.unwrap_or_default(),
+        _ = terminate.recv() => STOP_WORD.to_vec(),
+        _ = interrupt.recv() => STOP_WORD.to_vec(),
+    };
+    if word != STOP_WORD {
+        tokio::time::sleep(GRACE).await;
+    }
+    server.stop().await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn options(args: &Args) -> Result<ServerOptions, Error> {
+    std::fs::create_dir_all(&args.data_dir).map_err(file_error("create", &args.data_dir))?;
+    let config = args.data_dir.join("windlass.conf");
+    std::fs::write(&config, CONFIG_FILE).map_err(file_error("write", &config))?;
+    Ok(ServerOptions {
+        port: (args.port != 0).then_some(args.port),
+        config: Some(config),
+        env: Credentials::load_or_create(&args.passwords)?.env(),
+        ..ServerOptions::new(&args.program, &args.data_dir)
+    })
+}
+
+/// Whoever waits for the file never reads a part of it.
+fn write_whole(path: &Path, text: &str) -> Result<(), Error> {
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(".partial");
+    let written = std::fs::write(&partial, text).and_then(|()| std::fs::rename(&partial, path));
+    written.map_err(file_error("write", path))
+}
+
+/// What was said until the end. A plain thread: a runtime would wait at its end for a read that never returns.
+fn watch_stdin() -> std::io::Result<oneshot::Receiver<Vec<u8>>> {
+    let (ended, end) = oneshot::channel();
+    std::thread::Builder::new().name("stdin".to_owned()).spawn(move || {
+        let mut said = Vec::new();
+        // A word, no more: whoever says more says nothing that we know.
+        let mut stdin = std::io::stdin().lock();
+        if let Ok(read) = stdin.by_ref().take(64).read_to_end(&mut said)
+            && read == 64
+        {
+            let _ = std::io::copy(&mut stdin, &mut std::io::sink());
+        }
+        let _ = ended.send(said);
+    })?;
+    Ok(end)
+}

@@ -1,0 +1,322 @@
+//! One process of the fleet: started, watched, started again when it dies, stopped.
+//!
+//! A child ends when its standard input does. So it drains when we close the pipe, and also when we are killed; and
+//! no signal has to be sent.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::{Child, Command};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::data::file_error;
+use super::screen::Screen;
+use super::{Error, STOP_WORD};
+
+/// How to start a process, and how to see that it is ready.
+#[derive(Debug, Clone)]
+pub(super) struct Unit {
+    /// As `worker-2`.
+    pub(super) name: String,
+    /// What follows the program's name; gets the address of the process before, where it is to be the same.
+    pub(super) arguments: fn(&Unit, Option<&str>) -> Vec<OsString>,
+    /// More arguments, for `arguments` to use.
+    pub(super) extra: Vec<OsString>,
+    /// Environment that it does not inherit.
+    pub(super) without: Vec<OsString>,
+    /// Environment that it gets.
+    pub(super) environment: Vec<(OsString, OsString)>,
+    /// Where it writes its address.
+    pub(super) address_file: PathBuf,
+    /// Where its output goes.
+    pub(super) log: PathBuf,
+    /// Whether its address is that of an HTTP endpoint with `/readyz`; otherwise it is ready once it has one.
+    pub(super) has_readyz: bool,
+    /// How long it may take to drain. Then it is killed, unless it has something to stop itself.
+    pub(super) stop_timeout: Duration,
+    /// Whether it may be killed.
+    pub(super) may_be_killed: bool,
+}
+
+/// A process that is kept running.
+#[derive(Debug)]
+pub(super) struct Process {
+    stop: CancellationToken,
+    kill: CancellationToken,
+    /// Whether it stopped in time and by itself.
+    task: AbortOnDropHandle<bool>,
+}
+
+/// For a process to be ready.
+const READY_TIMEOUT: Duration = Duration::from_secs(60);
+/// Between two looks for the file of its address.
+const POLL: Duration = Duration::from_millis(20);
+/// One question to `/readyz`.
+const READYZ_WAIT: Duration = Duration::from_secs(5);
+const FIRST_DELAY: Duration = Duration::from_millis(500);
+const LONGEST_DELAY: Duration = Duration::from_secs(30);
+/// Who has run for so long has not failed at its start.
+const SETTLED: Duration = Duration::from_secs(60);
+const LOG_TAIL_LINES: usize = 12;
+const LOG_TAIL_BYTES: u64 = 16 * 1024;
+
+// === impl Process ===
+
+impl Process {
+    /// Starts it, and waits until it is ready; returns its address.
+    pub(super) async fn start(unit: Unit, screen: Screen) -> Result<(Self, String), Error> {
+        let http = client().map_err(|error| Error::Start(error.into()))?;
+        let (stop, kill) = (CancellationToken::new(), CancellationToken::new());
+        let (ready, first) = oneshot::channel();
+        let keeper = Keeper { unit, screen, http, stop: stop.clone(), kill: kill.clone() };
+        let task = AbortOnDropHandle::new(tokio::spawn(keeper.run(ready)));
+        let process = Self { stop, kill, task };
+        match first.await {
+            Ok(Ok(address)) => Ok((process, address)),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(Error::Start("its supervisor panicked".into())),
+        }
+    }
+
+    /// Asks it to drain.
+    pub(super) fn ask_to_stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// No longer waits for its drain.
+    pub(super) fn kill(&self) {
+        self.stop.cancel();
+        self.kill.cancel();
+    }
+
+    /// Waits until it is gone. Returns whether it stopped in time and by itself.
+    pub(super) async fn stopped(&mut self) -> bool {
+        (&mut self.task).await.unwrap_or(false)
+    }
+}
+
+/// What keeps a process running.
+struct Keeper {
+    unit: Unit,
+    screen: Screen,
+    http: reqwest::Client,
+    stop: CancellationToken,
+    kill: CancellationToken,
+}
+
+// === impl Keeper ===
+
+impl Keeper {
+    async fn run(self, first: oneshot::Sender<Result<String, Error>>) -> bool {
+        let mut child = match self.spawn(None) {
+            Ok(child) => child,
+            Err(error) => {
+                let _ = first.send(Err(error));
+                return false;
+            }
+        };
+        let Some(ready) = self.stop.run_until_cancelled(self.ready(&mut child)).await else {
+            return self.end(child).await;
+        };
+        let address = match ready {
+            Ok(address) => address,
+            Err(error) => {
+                self.end(child).await;
+                let _ = first.send(Err(error));
+                return false;
+            }
+        };
+        let _ = first.send(Ok(address.clone()));
+        let mut delay = FIRST_DELAY;
+        loop {
+            let since = Instant::now();
+            let Some(status) = self.stop.run_until_cancelled(child.wait()).await else {
+                return self.end(child).await;
+            };
+            if since.elapsed() > SETTLED {
+                delay = FIRST_DELAY;
+            }
+            child = loop {
+                let name = &self.unit.name;
+                let (how, seconds) = (describe(status.as_ref().ok()), delay.as_secs_f64());
+                self.screen.notice(&format!("{name} ended with {how}: it starts again in {seconds} s"));
+                if self.stop.run_until_cancelled(sleep(delay)).await.is_none() {
+                    return true;
+                }
+                delay = (delay * 2).min(LONGEST_DELAY);
+                match self.spawn(Some(&address)) {
+                    Ok(child) => break child,
+                    Err(error) => self.screen.notice(&format!("{:#}", anyhow::Error::new(error))),
+                }
+            };
+        }
+    }
+
+    fn spawn(&self, address: Option<&str>) -> Result<Child, Error> {
+        let unit = &self.unit;
+        let spawn_error = |source| Error::Spawn { name: unit.name.clone(), source };
+        let log = File::options().create(true).append(true).open(&unit.log);
+        let log = log.map_err(file_error("open", &unit.log))?;
+        let output = log.try_clone().map_err(file_error("open", &unit.log))?;
+        let mut command = Command::new(std::env::current_exe().map_err(spawn_error)?);
+        command.args((unit.arguments)(unit, address));
+        for name in &unit.without {
+            command.env_remove(name);
+        }
+        command
+            .envs(unit.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::piped())
+            .stdout(output)
+            .stderr(log)
+            // Ctrl-C at a terminal is for us: services drain while their broker still runs.
+            .process_group(0)
+            .kill_on_drop(unit.may_be_killed)
+            .spawn()
+            .map_err(spawn_error)
+    }
+
+    /// Waits until it is ready, or gone, or late.
+    async fn ready(&self, child: &mut Child) -> Result<String, Error> {
+        let mut cause = String::new();
+        let answered = tokio::select! {
+            status = child.wait() => return Err(self.ended(status.ok())),
+            answered = timeout(READY_TIMEOUT, self.probe(&mut cause)) => answered,
+        };
+        answered.map_err(|_| Error::NotReady {
+            name: self.unit.name.clone(),
+            seconds: READY_TIMEOUT.as_secs(),
+            cause: if cause.is_empty() { cause } else { format!(" ({cause})") },
+            log: self.unit.log.clone(),
+            log_tail: tail(&self.unit.log),
+        })
+    }
+
+    async fn probe(&self, cause: &mut String) -> String {
+        let address = loop {
+            match std::fs::read_to_string(&self.unit.address_file) {
+                Ok(text) if !text.trim().is_empty() => break text.trim().to_owned(),
+                // Not there yet; if it never comes, the time limit says so.
+                _ => sleep(POLL).await,
+            }
+        };
+        if !self.unit.has_readyz {
+            return address;
+        }
+        let url = format!("http://{address}/readyz?wait={}s", READYZ_WAIT.as_secs());
+        loop {
+            match self.http.get(&url).send().await {
+                Ok(answer) if answer.status().is_success() => return address,
+                Ok(answer) => {
+                    let body = answer.json().await.unwrap_or_default();
+                    *cause = causes(&body);
+                    self.screen.busy(&format!("{}: {cause}", self.unit.name));
+                }
+                Err(error) => *cause = error.to_string(),
+            }
+            // An endpoint that stops answers at once.
+            sleep(POLL).await;
+        }
+    }
+
+    fn ended(&self, status: Option<ExitStatus>) -> Error {
+        Error::Ended {
+            name: self.unit.name.clone(),
+            status: describe(status.as_ref()),
+            log: self.unit.log.clone(),
+            log_tail: tail(&self.unit.log),
+        }
+    }
+
+    /// Asks it to drain, and kills it if it takes too long. Returns whether it ended in time and by itself.
+    async fn end(&self, mut child: Child) -> bool {
+        if let Some(mut stdin) = child.stdin.take() {
+            // It may be gone already.
+            let _ = stdin.write_all(STOP_WORD).await;
+        }
+        let kill = async {
+            if self.unit.may_be_killed { self.kill.cancelled().await } else { std::future::pending().await }
+        };
+        tokio::select! {
+            ended = timeout(self.unit.stop_timeout, child.wait()) => match ended {
+                Ok(status) => return status.is_ok_and(|status| status.success()),
+                Err(_) => {
+                    let seconds = self.unit.stop_timeout.as_secs();
+                    self.screen.notice(&format!("{} did not stop within {seconds} s", self.unit.name));
+                }
+            },
+            () = kill => {}
+        }
+        let _ = child.kill().await;
+        false
+    }
+}
+
+/// A client for this machine's own addresses: what proxies the environment names has no part in it.
+pub(super) fn client() -> reqwest::Result<reqwest::Client> {
+    reqwest::Client::builder()
+        .no_proxy()
+        .connect_timeout(Duration::from_secs(5))
+        .timeout(READYZ_WAIT * 3)
+        .build()
+}
+
+fn describe(status: Option<&ExitStatus>) -> String {
+    status.map_or_else(|| "an unknown status".to_owned(), ToString::to_string)
+}
+
+/// What a service says is missing.
+fn causes(readiness: &serde_json::Value) -> String {
+    let conditions = readiness["conditions"].as_array().into_iter().flatten();
+    let cause = |condition: &serde_json::Value| {
+        let name = condition["name"].as_str()?;
+        Some(format!("{name}: {}", condition["cause"].as_str()?))
+    };
+    conditions.filter_map(cause).collect::<Vec<_>>().join("; ")
+}
+
+/// The last lines.
+fn tail(path: &Path) -> String {
+    use std::io::{Read as _, Seek as _, SeekFrom};
+    let read = || {
+        let mut file = File::open(path)?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(LOG_TAIL_BYTES)))?;
+        let mut bytes = Vec::new();
+        file.take(LOG_TAIL_BYTES).read_to_end(&mut bytes)?;
+        std::io::Result::Ok(bytes)
+    };
+    let text = String::from_utf8_lossy(&read().unwrap_or_default()).into_owned();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_told() {
+        let readiness = serde_json::json!({"ready": false, "conditions": [
+            {"name": "broker", "ready": true},
+            {"name": "provisioned", "ready": false, "cause": "stream JOBS is missing"},
+        ]});
+        assert_eq!(causes(&readiness), "provisioned: stream JOBS is missing");
+        assert_eq!(causes(&serde_json::Value::Null), "");
+    }
+
+    #[test]
+    fn only_the_end_of_a_log_is_shown() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let lines: Vec<String> = (0..5000).map(|n| format!("line {n}")).collect();
+        std::fs::write(file.path(), lines.join("\n")).unwrap();
+        assert_eq!(tail(file.path()), lines[5000 - LOG_TAIL_LINES..].join("\n"));
+        assert_eq!(tail(Path::new("/nowhere")), "");
+    }
+}

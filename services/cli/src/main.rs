@@ -1,0 +1,65 @@
+//! The program `windlass`.
+
+mod args;
+mod commands;
+mod connect;
+mod dev;
+mod output;
+mod provision;
+mod run;
+
+use std::error::Error;
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use args::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = match Cli::read(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // If nobody reads it, the exit code still says it.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error),
+    };
+    let exit = runtime.block_on(async { Box::pin(execute(cli)).await });
+    // What still blocks a thread has had its time.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    exit
+}
+
+async fn execute(Cli { global, command }: Cli) -> ExitCode {
+    let result = match command {
+        Command::Run(args) => return run::run(args, &global).await,
+        Command::Dev(args) => return dev::run(args, &global).await.unwrap_or_else(|error| fail(&error)),
+        Command::Provision(args) => {
+            return provision::run(args, &global).await.unwrap_or_else(|error| fail(&error));
+        }
+        Command::Submit(args) => commands::submit::run(args, &global).await,
+        Command::Job(args) => commands::job::run(args, &global).await,
+        Command::Queue(args) => commands::queue::run(args, &global).await,
+        Command::Schedule(args) => commands::schedule::run(args, &global).await,
+    };
+    result.unwrap_or_else(|error| {
+        output::report(&error, global.output);
+        ExitCode::from(error.exit_code())
+    })
+}
+
+/// Says an error with its causes.
+fn fail(error: &dyn Error) -> ExitCode {
+    let mut text = format!("windlass: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text += &format!(": {error}");
+        cause = error.source();
+    }
+    let _ = writeln!(std::io::stderr(), "{text}");
+    ExitCode::FAILURE
+}

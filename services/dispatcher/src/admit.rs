@@ -1,0 +1,153 @@
+//! A task becomes a job: validated, created once, announced, and only then acknowledged.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use opentelemetry::trace::SpanKind;
+use tokio::time::Instant;
+use windlass_broker::delivery::Delivered;
+use windlass_broker::jobs::{Address, Change, Verdict, nonce};
+use windlass_broker::trace::{self, Hop, Relation, Subject};
+use windlass_broker::provision;
+use windlass_core::admission::outcome_is_known;
+use windlass_core::{Event, JobId, QueueName, RecordKind, Task, Transition};
+use windlass_proto::{Incoming, Job};
+
+use crate::absence::SLACK;
+use crate::reject::{Rejection, reject};
+use crate::say;
+use crate::service::Shared;
+
+/// Deals with one message of TASKS. It is acknowledged only once its outcome is stored; anything that stays open is
+/// delivered again.
+pub(crate) async fn admit(shared: &Shared, delivered: Delivered, ack_wait: Duration) {
+    // A create's condition, "the job does not exist", becomes true again when the job is forgotten; so it is not
+    // tried for longer than the task is ours.
+    let deadline = Instant::now() + ack_wait * 2 / 3;
+    match read(shared, &delivered) {
+        Ok((queue, task)) => create(shared, &delivered, queue, task, deadline).await,
+        Err(rejection) => reject(shared, &delivered, rejection).await,
+    }
+}
+
+/// The id of a task that carries none: the same for each of its deliveries.
+pub(crate) fn derived_id(delivered: &Delivered) -> JobId {
+    JobId::of_message(delivered.published_at, delivered.sequence)
+}
+
+fn read(shared: &Shared, delivered: &Delivered) -> Result<(QueueName, Task<bytes::Bytes>), Rejection> {
+    let text = shared.broker.names().queue_of_task(&delivered.subject).unwrap_or_default();
+    let queue: QueueName = text.parse().map_err(|e| Rejection::invalid("queue", e))?;
+    let incoming = Incoming {
+        headers: &delivered.header_lines(),
+        body: &delivered.body,
+        derived_id: derived_id(delivered),
+    };
+    let task = windlass_proto::read_task(incoming)
+        .map_err(|e| Rejection::invalid(e.field, e.reason).of_queue(&queue))?;
+    shared
+        .limits
+        .check(&task, delivered.published_at)
+        .map_err(|e| Rejection::invalid(e.field, e.reason).of_queue(&queue).of_task(&task))?;
+    let certain = delivered.count == 1 && !delivered.suspect;
+    let horizon = shared.layout.horizon;
+    if outcome_is_known(delivered.published_at, certain, shared.absence.latest(), horizon, SLACK) {
+        Ok((queue, task))
+    } else {
+        Err(Rejection::outcome_unknown().of_queue(&queue).of_task(&task))
+    }
+}
+
+async fn create(
+    shared: &Shared,
+    delivered: &Delivered,
+    queue: QueueName,
+    task: Task<bytes::Bytes>,
+    deadline: Instant,
+) {
+    match shared.queues.ensure(shared, &queue).await {
+        Ok(()) => {}
+        Err(error @ provision::Error::TooManyQueues { .. }) => {
+            let rejection = Rejection::invalid("queue", error).of_queue(&queue).of_task(&task);
+            return reject(shared, delivered, rejection).await;
+        }
+        Err(error) => {
+            tracing::warn!(%queue, %error, "the queue's consumer could not be made; the task waits");
+            return;
+        }
+    }
+    let hop = Hop::start(
+        "admit",
+        SpanKind::Consumer,
+        Subject { job_id: task.id, kind: Some(&task.kind), queue: &queue, attempt: 0 },
+        // Every job belongs to a trace, also of a publisher that knows none.
+        Some(delivered.trace().unwrap_or_else(trace::current_or_new)),
+        Relation::Child,
+        None,
+    );
+    // The broker's word is the publisher's: the task was accepted when it was stored.
+    let accepted_at = delivered.published_at;
+    let due_at = task.start.due_at(accepted_at);
+    let timer = (due_at > Timestamp::now()).then_some((due_at, RecordKind::Ready));
+    let address = Address { queue, priority: task.priority, job_id: task.id };
+    let nonce = nonce();
+    let job = Job { task, accepted_at, due_at, attempts: Vec::new(), nonce: nonce.clone() };
+    let change = Change {
+        address: &address,
+        token: 0,
+        record: if timer.is_some() { RecordKind::Later } else { RecordKind::Ready },
+        body: job.encode(),
+        nonce: &nonce,
+        trace: hop.traceparent(),
+        ttl: None,
+        timer,
+        purge: None,
+    };
+    let jobs = shared.jobs(&address.queue);
+    let queue = address.queue.to_string();
+    let event = match jobs.write(change, deadline).await {
+        Ok(Verdict::Won(_)) => {
+            metrics::counter!("windlass_tasks_admitted_total", "queue" => queue).increment(1);
+            let mut event = Event::new(
+                address.queue.clone(),
+                address.job_id,
+                job.task.kind.clone(),
+                Transition::Accepted,
+                0,
+                accepted_at,
+            );
+            event.accepted_at = Some(accepted_at);
+            event.due_at = Some(due_at);
+            event.priority = address.priority;
+            event.traceparent = hop.traceparent().map(|t| t.to_string()).unwrap_or_default();
+            event
+        }
+        Ok(Verdict::Lost) => {
+            metrics::counter!("windlass_tasks_duplicate_total", "queue" => queue).increment(1);
+            hop.set("windlass.task.duplicate", true);
+            match jobs.read(&address.queue, address.job_id).await {
+                Ok(seen) => match &seen.last {
+                    Some(last) => say::accepted(last),
+                    // Forgotten between the refusal and this look: the redelivery decides.
+                    None => return,
+                },
+                Err(error) => {
+                    tracing::warn!(job_id = %address.job_id, %error, "an existing job could not be read");
+                    return;
+                }
+            }
+        }
+        Ok(Verdict::Undecided) => {
+            tracing::warn!(job_id = %address.job_id, "it is not known whether the job was made; the task is delivered again");
+            return;
+        }
+        Err(error) => {
+            hop.fail("the job was not made");
+            tracing::error!(job_id = %address.job_id, error = %anyhow::Error::new(error), "the job was not made; the task is delivered again");
+            return;
+        }
+    };
+    if shared.events.record(event).await.is_ok() {
+        let _ = delivered.handle().ack().await;
+    }
+}

@@ -1,0 +1,133 @@
+//! Ending a job from outside.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use tokio::time::Instant;
+use windlass_broker::cancel::{Mark, mark};
+use windlass_broker::jobs::{Change, Jobs, Seen, SeenRecord, Verdict, nonce};
+use windlass_core::protocol::{self, Kind, Removal};
+use windlass_core::{JobError, JobState, RecordKind, Transition};
+use windlass_proto::Done;
+
+use crate::command::{Carried, Order};
+use crate::say;
+use crate::service::Shared;
+
+/// For one conditional write.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
+/// How often a job that moves on under our hands is looked at anew before the command is put back.
+const ROUNDS: usize = 8;
+
+/// The mark first, so that a worker that holds the job stops; then the end, on the token; then its event; then what
+/// nobody needs any more is deleted. Each step may be the last: the command is carried out again from the start.
+pub(crate) async fn cancel(shared: &Shared, order: &Order) -> Carried {
+    let jobs = shared.jobs(&order.queue);
+    for _ in 0..ROUNDS {
+        let seen = match jobs.read(&order.queue, order.job_id).await {
+            Ok(seen) => seen,
+            Err(error) => {
+                tracing::warn!(job_id = %order.job_id, %error, "a job could not be read");
+                return Carried::Open;
+            }
+        };
+        match (protocol::cancel(&seen.view), &seen.last) {
+            (Removal::Write { token, purge_timer, then_delete }, Some(last)) => {
+                let step = Step { token, purge_timer, then_delete };
+                match end(shared, &jobs, order, last, step).await {
+                    Verdict::Won(_) => return Carried::Out,
+                    Verdict::Lost => {}
+                    Verdict::Undecided => return Carried::Open,
+                }
+            }
+            (Removal::Ended, _) => return ended(shared, &jobs, order, &seen).await,
+            _ => return Carried::NoJob,
+        }
+    }
+    Carried::Open
+}
+
+struct Step {
+    token: u64,
+    purge_timer: bool,
+    then_delete: Option<u64>,
+}
+
+async fn end(shared: &Shared, jobs: &Jobs, order: &Order, last: &SeenRecord, step: Step) -> Verdict {
+    let may_run = matches!(last.record.kind, Kind::Ready | Kind::Claim { .. });
+    if may_run {
+        let mark_it = Mark { job_id: order.job_id, token: step.token, reason: order.reason.clone() };
+        if let Err(error) = mark(&shared.broker, &order.queue, &mark_it).await {
+            tracing::warn!(job_id = %order.job_id, %error, "a cancellation could not be marked");
+            return Verdict::Undecided;
+        }
+    }
+    let done = Done {
+        kind: last.body.kind().clone(),
+        state: JobState::Cancelled,
+        attempts: last.body.attempts().to_vec(),
+        result: Bytes::new(),
+        result_content_type: String::new(),
+        error: Some(JobError { message: words(order), code: "cancelled".to_owned(), terminal: true }),
+        accepted_at: last.body.accepted_at(),
+        ended_at: Timestamp::now(),
+        nonce: nonce(),
+    };
+    let change = Change {
+        address: &last.address,
+        token: step.token,
+        record: RecordKind::Done,
+        body: done.encode(),
+        nonce: &done.nonce,
+        trace: last.trace,
+        ttl: Some(shared.layout.horizon),
+        timer: None,
+        purge: step.purge_timer.then(|| last.record.kind.record_kind()),
+    };
+    let verdict = jobs.write(change, Instant::now() + WRITE_TIMEOUT).await.unwrap_or_else(|error| {
+        tracing::error!(job_id = %order.job_id, %error, "a cancellation was not written");
+        Verdict::Undecided
+    });
+    if let Verdict::Won(_) = verdict {
+        let mut event = say::end(last, &done, Transition::Cancelled);
+        event.note = words(order);
+        if shared.events.record(event).await.is_err() {
+            return Verdict::Undecided;
+        }
+        if let Some(sequence) = step.then_delete
+            && let Err(error) = jobs.delete(sequence).await
+        {
+            tracing::debug!(%error, "a cancelled job's message was not deleted; its delivery finds the end");
+        }
+    }
+    verdict
+}
+
+fn words(order: &Order) -> String {
+    let by = if order.requested_by.is_empty() { "somebody" } else { &order.requested_by };
+    if order.reason.is_empty() { format!("cancelled by {by}") } else { format!("cancelled by {by}: {}", order.reason) }
+}
+
+/// Says the end again, in case whoever wrote it could not, and clears away what may be left under it.
+async fn ended(shared: &Shared, jobs: &Jobs, order: &Order, seen: &Seen) -> Carried {
+    if let Some(event) = say::ended(seen)
+        && shared.events.record(event).await.is_err()
+    {
+        return Carried::Open;
+    }
+    match jobs.left_over(&order.queue, order.job_id).await {
+        Ok(left) => {
+            for record in left.iter().filter(|r| protocol::is_left_over(r, &seen.view)) {
+                if let Err(error) = jobs.delete(record.sequence).await {
+                    tracing::debug!(%error, "what is left of an ended job was not deleted");
+                }
+            }
+            Carried::Out
+        }
+        Err(error) => {
+            tracing::warn!(job_id = %order.job_id, %error, "a job could not be read");
+            Carried::Open
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Operators' commands, each acknowledged once it is carried out and said.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use prost::Message as _;
+use windlass_broker::dead;
+use windlass_broker::delivery::Delivered;
+use windlass_core::{JobId, QueueName};
+use windlass_proto::v1;
+
+use crate::service::Shared;
+use crate::{cancel, release};
+
+/// How long a command waits for a task that no dispatcher has admitted yet.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Before a command that could not be carried out is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// A command that can be read.
+#[derive(Debug)]
+pub(crate) struct Order {
+    pub(crate) queue: QueueName,
+    pub(crate) job_id: JobId,
+    pub(crate) reason: String,
+    pub(crate) requested_by: String,
+}
+
+/// What became of it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Carried {
+    /// Done, or nothing was left to do.
+    Out,
+    /// There is no such job.
+    NoJob,
+    /// Not known, or not possible now.
+    Open,
+}
+
+/// Deals with one message of COMMANDS.
+pub(crate) async fn carry_out(shared: &Shared, delivered: Delivered) {
+    let (verb, order) = match read(shared, &delivered) {
+        Ok(read) => read,
+        Err(reason) => return refuse(shared, &delivered, reason).await,
+    };
+    let carried = match verb.as_str() {
+        "cancel" => cancel::cancel(shared, &order).await,
+        "release" => release::release(shared, &order).await,
+        other => {
+            let reason = format!("verb: `{other}` is no command: expected cancel or release");
+            return refuse(shared, &delivered, reason).await;
+        }
+    };
+    metrics::counter!("windlass_commands_total", "verb" => verb.clone(), "carried" => label(&carried)).increment(1);
+    let age = Timestamp::now().duration_since(delivered.published_at).unsigned_abs();
+    let acknowledged = match carried {
+        Carried::Out => delivered.handle().ack().await,
+        Carried::NoJob if age > PATIENCE => {
+            tracing::warn!(job_id = %order.job_id, queue = %order.queue, verb, "a command for a job that does not exist");
+            delivered.handle().ack().await
+        }
+        Carried::NoJob | Carried::Open => delivered.handle().nak(Some(AGAIN)).await,
+    };
+    if acknowledged.is_err() {
+        tracing::debug!("a command's acknowledgement was not sent; it is carried out again, which does no harm");
+    }
+}
+
+fn label(carried: &Carried) -> &'static str {
+    match carried {
+        Carried::Out => "out",
+        Carried::NoJob => "no_job",
+        Carried::Open => "open",
+    }
+}
+
+fn read(shared: &Shared, delivered: &Delivered) -> Result<(String, Order), String> {
+    let names = shared.broker.names();
+    let (queue, verb) =
+        names.parse_command_subject(&delivered.subject).ok_or("subject: expected a queue and a verb")?;
+    let command = v1::Command::decode(delivered.body.clone()).map_err(|e| format!("body: {e}"))?;
+    let order = Order {
+        queue: queue.parse().map_err(|e| format!("queue: {e}"))?,
+        job_id: command.job_id.parse().map_err(|e| format!("job_id: {e}"))?,
+        reason: command.reason,
+        requested_by: command.requested_by,
+    };
+    Ok((verb.to_owned(), order))
+}
+
+async fn refuse(shared: &Shared, delivered: &Delivered, reason: String) {
+    metrics::counter!("windlass_malformed_total", "stream" => "commands").increment(1);
+    tracing::warn!(subject = delivered.subject, reason, "not a command");
+    let letter = v1::DeadLetter {
+        reason,
+        code: "invalid_command".to_owned(),
+        original_subject: delivered.subject.clone(),
+        original_body: delivered.body.clone(),
+        dead_at: Some(windlass_proto::instant(Timestamp::now())),
+        ..v1::DeadLetter::default()
+    };
+    let id = crate::admit::derived_id(delivered);
+    match dead::publish(&shared.broker, &dead::unknown_queue(), id, letter).await {
+        Ok(()) => {
+            let _ = delivered.handle().ack().await;
+        }
+        Err(error) => tracing::error!(%error, "a dead letter was not stored; the message is delivered again"),
+    }
+}

@@ -1,0 +1,19 @@
+//! The dispatcher: admits tasks, routes them to their queues, and carries out operators' commands.
+//!
+//! It holds no state that another replica would miss: what it knows it has written to the broker before it
+//! acknowledges what it read. Any number of replicas share two durable consumers.
+
+mod absence;
+mod admit;
+mod cancel;
+mod command;
+mod consume;
+mod options;
+mod queues;
+mod reject;
+mod release;
+mod say;
+mod service;
+
+pub use options::Options;
+pub use service::Dispatcher;

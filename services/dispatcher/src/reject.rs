@@ -1,0 +1,94 @@
+//! A message that is no valid task: kept as a dead letter with its reason, and said.
+
+use jiff::Timestamp;
+use windlass_broker::dead;
+use windlass_broker::delivery::Delivered;
+use windlass_core::{Event, JobError, JobId, Kind, Priority, QueueName, Task, Transition};
+use windlass_proto::v1;
+
+use crate::admit::derived_id;
+use crate::service::Shared;
+
+/// Why a message is not admitted, and what is known of it.
+#[derive(Debug)]
+pub(crate) struct Rejection {
+    code: &'static str,
+    field: String,
+    reason: String,
+    queue: Option<QueueName>,
+    task: Option<(JobId, Kind, Priority)>,
+}
+
+// === impl Rejection ===
+
+impl Rejection {
+    /// A field is not what it must be.
+    pub(crate) fn invalid(field: impl Into<String>, reason: impl std::fmt::Display) -> Self {
+        Self { code: "invalid_task", field: field.into(), reason: reason.to_string(), queue: None, task: None }
+    }
+
+    /// It may have run already, and been forgotten since.
+    pub(crate) fn outcome_unknown() -> Self {
+        Self {
+            code: "outcome_unknown",
+            field: String::new(),
+            reason: "no dispatcher was there for longer than ends of jobs are remembered: the job may have run \
+                     before that, so it is not run again unasked"
+                .to_owned(),
+            queue: None,
+            task: None,
+        }
+    }
+
+    pub(crate) fn of_queue(mut self, queue: &QueueName) -> Self {
+        self.queue = Some(queue.clone());
+        self
+    }
+
+    pub(crate) fn of_task(mut self, task: &Task<bytes::Bytes>) -> Self {
+        self.task = Some((task.id, task.kind.clone(), task.priority));
+        self
+    }
+}
+
+/// Stores the letter, says the event, then acknowledges.
+pub(crate) async fn reject(shared: &Shared, delivered: &Delivered, rejection: Rejection) {
+    let Rejection { code, field, reason, queue, task } = rejection;
+    metrics::counter!("windlass_tasks_rejected_total", "code" => code).increment(1);
+    tracing::warn!(subject = delivered.subject, code, field, reason, "not a valid task");
+    let queue = queue.unwrap_or_else(dead::unknown_queue);
+    // Where its own id could not be read, or is taken by a valid job perhaps, the message's place names it.
+    let job_id = match &task {
+        Some((id, ..)) if code == "outcome_unknown" => *id,
+        _ => derived_id(delivered),
+    };
+    let now = Timestamp::now();
+    let letter = v1::DeadLetter {
+        reason: reason.clone(),
+        code: code.to_owned(),
+        field: field.clone(),
+        original_subject: delivered.subject.clone(),
+        original_headers: delivered
+            .header_lines()
+            .into_iter()
+            .map(|(name, value)| v1::Header { name: name.to_owned(), value: value.to_owned() })
+            .collect(),
+        original_body: delivered.body.clone(),
+        attempts: Vec::new(),
+        dead_at: Some(windlass_proto::instant(now)),
+    };
+    if let Err(error) = dead::publish(&shared.broker, &queue, job_id, letter).await {
+        tracing::error!(%error, "a dead letter was not stored; the message is delivered again");
+        return;
+    }
+    let kind = task.as_ref().map(|(_, kind, _)| kind.clone());
+    let mut event = Event::new(queue, job_id, kind, Transition::Rejected, 0, now);
+    event.accepted_at = Some(delivered.published_at);
+    event.priority = task.map(|(_, _, priority)| priority).unwrap_or_default();
+    event.traceparent = delivered.trace().map(|t| t.to_string()).unwrap_or_default();
+    let message = if field.is_empty() { reason } else { format!("{field}: {reason}") };
+    event.error = Some(JobError { message, code: code.to_owned(), terminal: true });
+    if shared.events.record(event).await.is_ok() {
+        let _ = delivered.handle().ack().await;
+    }
+}

@@ -1,0 +1,60 @@
+//! Letting a waiting job run at once: its timer fires and is removed in one write.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+use windlass_broker::jobs::{Change, Verdict, nonce};
+use windlass_core::protocol::{self, Removal};
+use windlass_core::{RecordKind, Transition};
+use windlass_proto::{Job, RecordBody};
+
+use crate::command::{Carried, Order};
+use crate::say;
+use crate::service::Shared;
+
+/// For one conditional write.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
+
+pub(crate) async fn release(shared: &Shared, order: &Order) -> Carried {
+    let jobs = shared.jobs(&order.queue);
+    let seen = match jobs.read(&order.queue, order.job_id).await {
+        Ok(seen) => seen,
+        Err(error) => {
+            tracing::warn!(job_id = %order.job_id, %error, "a job could not be read");
+            return Carried::Open;
+        }
+    };
+    let Some(last) = &seen.last else { return Carried::NoJob };
+    let (Removal::Write { token, .. }, RecordBody::Job(waiting)) = (protocol::release(&seen.view), &last.body) else {
+        // It runs, is about to, or has ended: there is nothing to release.
+        return Carried::Out;
+    };
+    let now = Timestamp::now();
+    let job = Job { due_at: now, nonce: nonce(), ..waiting.clone() };
+    let change = Change {
+        address: &last.address,
+        token,
+        record: RecordKind::Ready,
+        body: job.encode(),
+        nonce: &job.nonce,
+        trace: last.trace,
+        ttl: None,
+        timer: None,
+        purge: Some(last.record.kind.record_kind()),
+    };
+    match jobs.write(change, Instant::now() + WRITE_TIMEOUT).await {
+        Ok(Verdict::Won(_)) => {
+            let mut event = say::event(last, Transition::Released, now);
+            event.due_at = Some(now);
+            event.note.clone_from(&order.reason);
+            // The job's own record does not say that it was released, so an event that is lost here is lost.
+            if shared.events.record(event).await.is_ok() { Carried::Out } else { Carried::Open }
+        }
+        Ok(Verdict::Lost | Verdict::Undecided) => Carried::Open,
+        Err(error) => {
+            tracing::error!(job_id = %order.job_id, %error, "a release was not written");
+            Carried::Open
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! The HTTP API and the pages.
+//!
+//! All of it only reads. What jobs bring (payloads, results, errors, kinds) is data from strangers: JSON is sent as
+//! JSON, HTML is escaped by the templates, and no page may run a script.
+
+mod document;
+mod page;
+mod problem;
+mod query;
+mod routes;
+pub mod schema;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::{HeaderValue, header};
+use axum::middleware::{Next, from_fn};
+use axum::response::Response;
+use axum::routing::get;
+use tokio::sync::watch;
+
+pub use problem::Problem;
+
+use crate::progress::Progress;
+use crate::store::Store;
+use crate::trace_url::TraceUrl;
+
+/// What the routes answer from.
+#[derive(Debug, Clone)]
+pub struct Api {
+    /// The jobs.
+    pub store: Store,
+    /// How far the projection has come.
+    pub progress: watch::Receiver<Progress>,
+    /// Where a trace can be seen.
+    pub trace_url: Option<TraceUrl>,
+}
+
+/// The most jobs of one list.
+pub const MAX_LIMIT: u32 = 500;
+/// How many jobs a list has unless told.
+pub const DEFAULT_LIMIT: u32 = 50;
+
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; \
+     base-uri 'none'; frame-ancestors 'none'";
+
+/// The routes of the API and of the pages.
+pub fn router(api: Api) -> Router {
+    Router::new()
+        .route("/api/v1/jobs", get(routes::list_jobs))
+        .route("/api/v1/jobs/{id}", get(routes::get_job))
+        .route("/api/v1/queues", get(routes::list_queues))
+        .route("/api/v1/status", get(routes::get_status))
+        .route("/api/v1/openapi.json", get(document::get))
+        .route("/", get(page::list))
+        .route("/jobs/{id}", get(page::job))
+        .route("/style.css", get(page::style))
+        .fallback(routes::not_found)
+        .method_not_allowed_fallback(routes::method_not_allowed)
+        .layer(from_fn(protect))
+        .with_state(api)
+}
+
+/// What a browser may not do with our answers.
+async fn protect(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    let fixed = HeaderValue::from_static;
+    headers.insert(header::CONTENT_SECURITY_POLICY, fixed(CONTENT_SECURITY_POLICY));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, fixed("nosniff"));
+    headers.insert(header::X_FRAME_OPTIONS, fixed("DENY"));
+    headers.insert(header::REFERRER_POLICY, fixed("no-referrer"));
+    headers.entry(header::CACHE_CONTROL).or_insert(fixed("no-store"));
+    response
+}

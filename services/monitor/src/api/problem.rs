@@ -1,0 +1,105 @@
+//! What an error looks like on the wire: problem details, RFC 9457.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::store;
+
+/// Why a request has no other answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Problem {
+    /// Always `about:blank`: the status says what sort of problem it is.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The status in words.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// For people: what is wrong with this request.
+    pub detail: String,
+    /// Which parameter is wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, nullable = false)]
+    pub field: Option<String>,
+    /// What that parameter must be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, nullable = false)]
+    pub expected: Option<String>,
+    /// The queues that have a job of this id, where one must be chosen.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub queues: Vec<String>,
+}
+
+// === impl Problem ===
+
+impl Problem {
+    fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self {
+            kind: "about:blank".to_owned(),
+            title: status.canonical_reason().unwrap_or_default().to_owned(),
+            status: status.as_u16(),
+            detail: detail.into(),
+            field: None,
+            expected: None,
+            queues: Vec::new(),
+        }
+    }
+
+    /// A parameter is not what it must be.
+    pub(super) fn bad(field: &str, detail: impl Into<String>, expected: impl Into<String>) -> Self {
+        let problem = Self::new(StatusCode::BAD_REQUEST, detail);
+        Self { field: Some(field.to_owned()), expected: Some(expected.into()), ..problem }
+    }
+
+    pub(super) fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, detail)
+    }
+
+    pub(super) fn method_not_allowed() -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "this only reads: expected GET or HEAD")
+    }
+
+    pub(super) fn ambiguous(queues: Vec<String>) -> Self {
+        let problem = Self::new(
+            StatusCode::CONFLICT,
+            format!("several queues have a job of this id ({}): name one with ?queue=", queues.join(", ")),
+        );
+        Self { queues, ..problem }
+    }
+
+    /// The status.
+    pub(super) fn status_code(&self) -> StatusCode {
+        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+}
+
+impl From<store::Error> for Problem {
+    fn from(error: store::Error) -> Self {
+        let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+        tracing::error!(%error, cause, "request failed");
+        metrics::counter!("windlass_monitor_request_errors_total").increment(1);
+        match error {
+            store::Error::TimedOut(_) | store::Error::Statement(_, sqlx::Error::PoolTimedOut) => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "the database is busy: try again")
+            }
+            // What a database says of itself is for the log.
+            _ => Self::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the database could not be read; the log says why",
+            ),
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = (self.status_code(), Json(&self)).into_response();
+        let problem = HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert(header::CONTENT_TYPE, problem);
+        response
+    }
+}

@@ -1,0 +1,155 @@
+//! Parameters of a request, checked.
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query};
+use windlass_core::{JobId, JobState, QueueName};
+
+use super::{DEFAULT_LIMIT, MAX_LIMIT, Problem};
+use crate::store::Filter;
+
+/// The parameters of a query as they came.
+pub(super) type RawQuery = Result<Query<Vec<(String, String)>>, QueryRejection>;
+
+/// A job's id in the path as it came.
+pub(super) type RawPath = Result<Path<String>, PathRejection>;
+
+/// What `GET /api/v1/jobs` takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ListQuery {
+    pub(super) filter: Filter,
+    pub(super) limit: u32,
+    pub(super) cursor: Option<i64>,
+}
+
+const QUEUE_FORM: &str = "1 to 64 letters, digits, `_` and `-`, a letter or digit first";
+const KIND_FORM: &str = "words of letters, digits, `_` and `-`, with dots between them";
+const ID_FORM: &str = "a UUID as 01890a5d-ac96-774b-bcce-b302099a8057";
+
+// === impl ListQuery ===
+
+impl ListQuery {
+    pub(super) fn read(raw: RawQuery) -> Result<Self, Problem> {
+        let mut parameters = Parameters::new(raw)?;
+        let states = JobState::ALL.iter().map(|s| s.as_str()).collect::<Vec<_>>().join(", ");
+        let filter = Filter {
+            state: parameters.take("state", &format!("one of {states}"))?,
+            kind: parameters.take("kind", KIND_FORM)?,
+            queue: parameters.take("queue", QUEUE_FORM)?,
+        };
+        let limit_form = format!("a whole number from 1 to {MAX_LIMIT}");
+        let limit: u32 = parameters.take("limit", &limit_form)?.unwrap_or(DEFAULT_LIMIT);
+        if !(1..=MAX_LIMIT).contains(&limit) {
+            return Err(Problem::bad("limit", format!("limit: `{limit}` is out of range"), limit_form));
+        }
+        let cursor = parameters.take("cursor", "the `next_cursor` of an earlier answer")?;
+        parameters.end("state, kind, queue, limit, cursor")?;
+        Ok(Self { filter, limit, cursor })
+    }
+
+    /// Whether only jobs in this state are asked for.
+    pub(super) fn asks_for(&self, state: &JobState) -> bool {
+        self.filter.state == Some(*state)
+    }
+
+    /// The query that asks for the same from another cursor on. Everything in it is made of letters that need no
+    /// encoding.
+    pub(super) fn to_text(&self, cursor: Option<i64>) -> String {
+        let mut parts = Vec::new();
+        parts.extend(self.filter.state.map(|state| format!("state={state}")));
+        parts.extend(self.filter.kind.as_ref().map(|kind| format!("kind={kind}")));
+        parts.extend(self.filter.queue.as_ref().map(|queue| format!("queue={queue}")));
+        parts.extend((self.limit != DEFAULT_LIMIT).then(|| format!("limit={}", self.limit)));
+        parts.extend(cursor.map(|cursor| format!("cursor={cursor}")));
+        parts.join("&")
+    }
+}
+
+/// Reads the parameters of one job: its id, and perhaps its queue.
+pub(super) fn job(path: RawPath, raw: RawQuery) -> Result<(JobId, Option<QueueName>), Problem> {
+    let text = path.map(|Path(text)| text).unwrap_or_default();
+    let id = text.parse().map_err(|error| bad("id", &error, ID_FORM))?;
+    let mut parameters = Parameters::new(raw)?;
+    let queue = parameters.take("queue", QUEUE_FORM)?;
+    parameters.end("queue")?;
+    Ok((id, queue))
+}
+
+/// Refuses parameters where none are known.
+pub(super) fn none(raw: RawQuery) -> Result<(), Problem> {
+    Parameters::new(raw)?.end("none")
+}
+
+fn bad(field: &str, error: &impl Display, expected: &str) -> Problem {
+    Problem::bad(field, format!("{field}: {error}"), expected)
+}
+
+struct Parameters(Vec<(String, String)>);
+
+// === impl Parameters ===
+
+impl Parameters {
+    fn new(raw: RawQuery) -> Result<Self, Problem> {
+        let Query(mut parameters) =
+            raw.map_err(|error| bad("query", &error.body_text(), "name=value pairs with `&` between them"))?;
+        // A form sends its empty fields too.
+        parameters.retain(|(_, value)| !value.is_empty());
+        Ok(Self(parameters))
+    }
+
+    fn take<T: FromStr<Err: Display>>(&mut self, name: &str, expected: &str) -> Result<Option<T>, Problem> {
+        let Some(place) = self.0.iter().position(|(key, _)| key == name) else { return Ok(None) };
+        let (_, text) = self.0.remove(place);
+        text.parse().map(Some).map_err(|error| bad(name, &error, expected))
+    }
+
+    /// Whatever was not taken is unknown, or was given twice.
+    fn end(self, known: &str) -> Result<(), Problem> {
+        match self.0.first() {
+            None => Ok(()),
+            Some((name, _)) => {
+                let name: String = name.chars().take(64).collect();
+                let detail = format!("{name}: is not known here, or was given twice");
+                Err(Problem::bad(&name, detail, format!("each at most once: {known}")))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(query: &str) -> Result<ListQuery, Problem> {
+        let uri = format!("http://localhost/?{query}").parse().unwrap();
+        ListQuery::read(Query::try_from_uri(&uri))
+    }
+
+    #[test]
+    fn a_query_reads_back() {
+        let query = read("state=dead&kind=file.digest&queue=mail&limit=7&cursor=12").unwrap();
+        assert_eq!(read(&query.to_text(Some(12))), Ok(query));
+        assert_eq!(read("state=&kind=").unwrap().to_text(None), "");
+    }
+
+    #[test]
+    fn the_wrong_field_is_named() {
+        for (query, field) in [
+            ("state=ended", "state"),
+            ("kind=a%20b", "kind"),
+            ("queue=a.b", "queue"),
+            ("limit=0", "limit"),
+            ("limit=501", "limit"),
+            ("limit=many", "limit"),
+            ("cursor=x", "cursor"),
+            ("colour=red", "colour"),
+            ("state=dead&state=queued", "state"),
+        ] {
+            let problem = read(query).unwrap_err();
+            assert_eq!((problem.status, problem.field.as_deref()), (400, Some(field)), "{query}");
+            assert!(problem.expected.is_some_and(|expected| !expected.is_empty()), "{query}");
+        }
+    }
+}

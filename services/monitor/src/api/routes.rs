@@ -1,0 +1,119 @@
+//! The answers of the API.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::Uri;
+use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
+use windlass_core::history::JobView;
+
+use super::query::{self, ListQuery, RawPath, RawQuery};
+use super::schema::{EventsStatus, JobList, JobStateSchema, JobViewSchema, QueueList, Status};
+use super::{Api, Problem, page};
+
+/// How many gaps are told.
+const GAPS: u32 = 100;
+
+/// Lists jobs, newest first.
+///
+/// Newest is what the monitor heard of last. Pages neither shift nor repeat while jobs come in.
+#[utoipa::path(
+    get, path = "/api/v1/jobs", tag = "jobs", operation_id = "listJobs",
+    params(
+        ("state" = Option<JobStateSchema>, Query, description = "Only jobs in this state"),
+        ("kind" = Option<String>, Query, description = "Only jobs of this kind"),
+        ("queue" = Option<String>, Query, description = "Only jobs of this queue"),
+        ("limit" = Option<u32>, Query, description = "How many at most, 50 unless told", minimum = 1, maximum = 500),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the part before"),
+    ),
+    responses(
+        (status = 200, body = JobList),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn list_jobs(State(api): State<Api>, raw: RawQuery) -> Result<Json<JobList>, Problem> {
+    let query = ListQuery::read(raw)?;
+    let page = api.store.list(&query.filter, query.cursor, query.limit, Timestamp::now()).await?;
+    Ok(Json(JobList::from(page)))
+}
+
+/// One job, with every transition and attempt.
+#[utoipa::path(
+    get, path = "/api/v1/jobs/{id}", tag = "jobs", operation_id = "getJob",
+    params(
+        ("id" = String, Path, description = "The job's id, a UUID"),
+        ("queue" = Option<String>, Query, description = "The job's queue, where several have the id"),
+    ),
+    responses(
+        (status = 200, body = JobViewSchema),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "Several queues have a job of this id: `queues` names them", body = Problem,
+            content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn get_job(
+    State(api): State<Api>,
+    path: RawPath,
+    raw: RawQuery,
+) -> Result<Json<JobView>, Problem> {
+    Ok(Json(find(&api, path, raw).await?))
+}
+
+/// The job that a request names.
+pub(super) async fn find(api: &Api, path: RawPath, raw: RawQuery) -> Result<JobView, Problem> {
+    let (id, queue) = query::job(path, raw)?;
+    let mut found = api.store.find(id, queue.as_ref()).await?;
+    match (found.pop(), found.is_empty()) {
+        (Some(job), true) => Ok(job.at(Timestamp::now())),
+        (None, _) => {
+            let place = queue.map(|queue| format!(" in the queue {queue}")).unwrap_or_default();
+            Err(Problem::not_found(format!("no job {id} is known{place}")))
+        }
+        (Some(last), false) => {
+            found.push(last);
+            Err(Problem::ambiguous(found.into_iter().map(|job| job.queue).collect()))
+        }
+    }
+}
+
+/// Every queue, with how many of its jobs stand where.
+#[utoipa::path(
+    get, path = "/api/v1/queues", tag = "queues", operation_id = "listQueues",
+    responses(
+        (status = 200, body = QueueList),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn list_queues(State(api): State<Api>, raw: RawQuery) -> Result<Json<QueueList>, Problem> {
+    query::none(raw)?;
+    Ok(Json(QueueList { queues: api.store.queues(Timestamp::now()).await? }))
+}
+
+/// How far the monitor has come with the events, and what of them it will never see.
+#[utoipa::path(
+    get, path = "/api/v1/status", tag = "status", operation_id = "getStatus",
+    responses(
+        (status = 200, body = Status),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn get_status(State(api): State<Api>, raw: RawQuery) -> Result<Json<Status>, Problem> {
+    query::none(raw)?;
+    let progress = api.progress.borrow().clone();
+    let gaps = api.store.gaps(GAPS).await?;
+    Ok(Json(Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        events: EventsStatus::from(&progress),
+        gaps,
+    }))
+}
+
+pub(super) async fn not_found(uri: Uri) -> Response {
+    let problem = Problem::not_found("there is nothing under this path");
+    if uri.path().starts_with("/api/") { problem.into_response() } else { page::problem(&problem) }
+}
+
+pub(super) async fn method_not_allowed() -> Problem {
+    Problem::method_not_allowed()
+}

@@ -1,0 +1,210 @@
+//! The shapes of the answers.
+//!
+//! `windlass-core` knows nothing of HTTP, so its types that are sent as they are get described here once more, for the
+//! OpenAPI document alone; a test holds that real answers have the keys that are described.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::progress::Progress;
+use crate::store::{Gap, JobRow, Page, QueueCounts};
+
+/// A part of a list of jobs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct JobList {
+    /// Newest first.
+    pub jobs: Vec<JobRow>,
+    /// Give it as `cursor` for the part that follows; null at the end.
+    #[schema(required)]
+    pub next_cursor: Option<String>,
+}
+
+/// The queues.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct QueueList {
+    /// By name.
+    pub queues: Vec<QueueCounts>,
+}
+
+/// How the monitor is doing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Status {
+    /// Of this program.
+    pub version: String,
+    /// How far it has come.
+    pub events: EventsStatus,
+    /// Events that were gone before they were read, the latest first: what is shown may lack them.
+    pub gaps: Vec<Gap>,
+}
+
+/// How far the monitor has come with the events.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EventsStatus {
+    /// Sequence of the newest message of the stream; null until the broker said.
+    #[schema(required)]
+    pub last_sequence: Option<u64>,
+    /// The highest sequence that was processed.
+    pub processed_sequence: u64,
+    /// Messages that are stored and not yet processed; null until the broker said.
+    #[schema(required)]
+    pub lag: Option<u64>,
+    /// When the stream was last looked at.
+    #[schema(required, value_type = Option<String>, format = DateTime)]
+    pub checked_at: Option<Timestamp>,
+}
+
+/// As `core::JobState`.
+#[derive(ToSchema)]
+#[schema(as = JobState)]
+#[serde(rename_all = "snake_case")]
+pub enum JobStateSchema {
+    /// Waits for an instant.
+    Scheduled,
+    /// Waits for somebody's leave.
+    Held,
+    /// Waits for a worker.
+    Queued,
+    /// A worker has it.
+    Running,
+    /// Failed, and waits for its next attempt.
+    Retrying,
+    /// Ended well.
+    Succeeded,
+    /// Failed for good.
+    Dead,
+    /// Ended by an operator.
+    Cancelled,
+    /// Waited longer than it may.
+    Expired,
+}
+
+/// As `core::Priority`.
+#[derive(ToSchema)]
+#[schema(as = Priority)]
+#[serde(rename_all = "snake_case")]
+pub enum PrioritySchema {
+    /// Before all others.
+    Critical,
+    /// Before normal.
+    High,
+    /// What a task has that names none.
+    Normal,
+    /// After all others.
+    Low,
+}
+
+/// As `core::JobError`: why an attempt or a job failed.
+#[derive(ToSchema)]
+#[schema(as = JobError)]
+pub struct JobErrorSchema {
+    /// For people.
+    pub message: String,
+    /// A short stable word to group by, as `handler`, `panic` or `timeout`.
+    pub code: String,
+    /// No retry can help.
+    pub terminal: bool,
+}
+
+/// As `core::history::JobView`: a job with all that happened to it.
+#[derive(ToSchema)]
+#[schema(as = JobView)]
+pub struct JobViewSchema {
+    /// A UUID.
+    #[schema(format = "uuid")]
+    pub id: String,
+    /// Empty only for a rejected message that named none.
+    pub kind: String,
+    /// Where it waits or waited.
+    pub queue: String,
+    /// Where it stands.
+    pub state: JobStateSchema,
+    /// Among the jobs of its queue.
+    pub priority: PrioritySchema,
+    /// The handler's value: JSON as itself, text as a string, anything else as base64 under `base64`.
+    #[schema(required)]
+    pub result: Option<serde_json::Value>,
+    /// Why it ended, or why its last attempt failed.
+    #[schema(required)]
+    pub error: Option<JobErrorSchema>,
+    /// 32 hexadecimal digits; null if the publisher sent no trace context.
+    #[schema(required)]
+    pub trace_id: Option<String>,
+    /// When the dispatcher accepted it.
+    #[schema(required, format = DateTime)]
+    pub accepted_at: Option<String>,
+    /// The instant from which it may (or might) run.
+    #[schema(required, format = DateTime)]
+    pub due_at: Option<String>,
+    /// When it ended.
+    #[schema(required, format = DateTime)]
+    pub ended_at: Option<String>,
+    /// Every execution, oldest first.
+    pub attempts: Vec<AttemptSchema>,
+    /// Every transition, oldest first.
+    pub transitions: Vec<TransitionSchema>,
+}
+
+/// As `core::history::AttemptView`: one execution.
+#[derive(ToSchema)]
+#[schema(as = Attempt)]
+pub struct AttemptSchema {
+    /// From 1.
+    pub number: u32,
+    /// The worker's id; null where a crash hid it.
+    #[schema(required)]
+    pub worker: Option<String>,
+    /// When its handler was called.
+    #[schema(required, format = DateTime)]
+    pub started_at: Option<String>,
+    /// Null while it runs.
+    #[schema(required, format = DateTime)]
+    pub ended_at: Option<String>,
+    /// `succeeded`, `failed`, `timed_out`, `cancelled`, `crashed` or `handed_back`; null while it runs.
+    #[schema(required)]
+    pub outcome: Option<String>,
+    /// Why it did not succeed.
+    #[schema(required)]
+    pub error: Option<JobErrorSchema>,
+}
+
+/// As `core::history::TransitionView`: one thing that happened.
+#[derive(ToSchema)]
+#[schema(as = Transition)]
+pub struct TransitionSchema {
+    /// What: `accepted`, `released`, `started`, `crashed`, `handed_back`, `retried`, `succeeded`, `dead`, `cancelled`,
+    /// `expired`, `refused` or `rejected`.
+    pub transition: String,
+    /// The attempt that it belongs to; 0 before the first.
+    pub attempt: u32,
+    /// When.
+    #[schema(format = DateTime)]
+    pub at: String,
+    /// The worker's id, where one did it.
+    #[schema(required)]
+    pub worker: Option<String>,
+    /// For people.
+    #[schema(required)]
+    pub note: Option<String>,
+}
+
+// === impl JobList ===
+
+impl From<Page> for JobList {
+    fn from(page: Page) -> Self {
+        Self { jobs: page.jobs, next_cursor: page.next_cursor.map(|cursor| cursor.to_string()) }
+    }
+}
+
+// === impl EventsStatus ===
+
+impl From<&Progress> for EventsStatus {
+    fn from(progress: &Progress) -> Self {
+        Self {
+            last_sequence: progress.last_sequence,
+            processed_sequence: progress.processed_sequence,
+            lag: progress.lag,
+            checked_at: progress.checked_at,
+        }
+    }
+}

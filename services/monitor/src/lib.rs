@@ -1,0 +1,19 @@
+//! The monitor: projects EVENTS into a database, and shows from there what became of the jobs.
+//!
+//! EVENTS is history, never the truth of a live job; so is all that is shown here. Nothing here writes to the broker but
+//! the monitor's own address.
+
+pub mod api;
+pub mod options;
+pub mod progress;
+pub mod ranges;
+pub mod store;
+pub mod trace_url;
+
+mod endpoint;
+mod projection;
+mod service;
+mod trace;
+
+pub use options::Options;
+pub use service::Monitor;

@@ -1,0 +1,80 @@
+//! The section `monitor` of the configuration.
+
+use serde::{Deserialize, Serialize};
+use windlass_service::{Problems, Validate};
+
+use crate::store;
+use crate::trace_url::TraceUrl;
+
+/// What can be configured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Options {
+    /// The database: a path, or a URL as `sqlite:windlass-monitor.db`. A relative one is under the working directory.
+    pub database: String,
+    /// Where a trace can be seen, as `http://localhost:16686/trace/{trace_id}`; without it pages show the bare id.
+    pub trace_url: Option<TraceUrl>,
+    /// How many messages of EVENTS (of up to 50 events) are stored in one transaction.
+    pub batch_size: usize,
+    /// Where others reach the HTTP endpoint, if not at the address that it listens on.
+    pub public_url: Option<String>,
+}
+
+const MOST_BATCH_SIZE: usize = 1000;
+
+// === impl Options ===
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            database: "windlass-monitor.db".to_owned(),
+            trace_url: None,
+            batch_size: 200,
+            public_url: None,
+        }
+    }
+}
+
+impl Validate for Options {
+    fn validate(&self, problems: &mut Problems) {
+        if let Err(error) = store::connect_options(&self.database) {
+            problems.add("database", error);
+        }
+        if !(1..=MOST_BATCH_SIZE).contains(&self.batch_size) {
+            problems.add("batch_size", format!("found {}, expected 1 to {MOST_BATCH_SIZE}", self.batch_size));
+        }
+        if let Some(url) = &self.public_url {
+            let web = url.starts_with("http://") || url.starts_with("https://");
+            if !web || url.len() > 2048 || url.chars().any(|c| c.is_whitespace() || c.is_control()) {
+                problems.add("public_url", "expected an http or https URL of at most 2048 bytes");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(options: &Options, expected: &[&str]) {
+        let mut problems = Problems::default();
+        options.validate(&mut problems);
+        assert_eq!(problems.iter().map(|p| p.key.as_str()).collect::<Vec<_>>(), expected, "{options:?}");
+    }
+
+    #[test]
+    fn everything_wrong_is_named() {
+        check(&Options::default(), &[]);
+        check(&Options { database: ":memory:".to_owned(), ..Options::default() }, &["database"]);
+        check(
+            &Options { batch_size: 0, public_url: Some("file:///x".to_owned()), ..Options::default() },
+            &["batch_size", "public_url"],
+        );
+    }
+
+    #[test]
+    fn unknown_keys_and_bad_trace_addresses_are_errors() {
+        assert!(serde_json::from_str::<Options>(r#"{"databse": "x"}"#).is_err());
+        assert!(serde_json::from_str::<Options>(r#"{"trace_url": "http://localhost/"}"#).is_err());
+    }
+}

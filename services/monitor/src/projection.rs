@@ -1,0 +1,155 @@
+//! EVENTS into the database.
+//!
+//! Messages are acknowledged after their events are committed, and committing them again changes nothing; so whatever
+//! fails in between is mended by trying again, here or after a restart. A message that cannot be read is counted and
+//! acknowledged: it would be no better the next time.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use windlass_broker::Broker;
+use windlass_broker::events::{self, EventMessage, EventReader};
+use windlass_service::health::Health;
+
+use crate::progress::Progress;
+use crate::store::{self, Message, Store};
+use crate::trace;
+
+/// The condition of readiness that this loop sets.
+const CONDITION: &str = "events";
+/// For the first message of a batch.
+const WAIT: Duration = Duration::from_secs(1);
+/// Between two looks at the stream.
+const LOOK: Duration = Duration::from_secs(2);
+/// After a failure.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Longer than every time limit within one round.
+const STALLED: Duration = Duration::from_mins(1);
+
+/// What the loop works with.
+pub(crate) struct Projection {
+    pub(crate) broker: Broker,
+    pub(crate) store: Store,
+    pub(crate) batch_size: usize,
+    pub(crate) progress: watch::Sender<Progress>,
+    pub(crate) health: Health,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("events cannot be read")]
+    Events(#[from] events::Error),
+    #[error("events cannot be stored")]
+    Store(#[from] store::Error),
+}
+
+// === impl Projection ===
+
+impl Projection {
+    /// Runs until stopped; what was read and not acknowledged by then is delivered again to the next monitor.
+    pub(crate) async fn run(self, stop: &CancellationToken) {
+        let heartbeat = self.health.heartbeat("projection", STALLED);
+        let mut reader = None;
+        let mut looked_at = None;
+        while !stop.is_cancelled() {
+            heartbeat.beat();
+            match self.round(&mut reader, &mut looked_at, stop).await {
+                Ok(()) => self.health.ready(CONDITION),
+                Err(error) => {
+                    // Whatever it had taken comes again.
+                    reader = None;
+                    metrics::counter!("windlass_monitor_projection_errors_total").increment(1);
+                    let error = format!("{:#}", anyhow::Error::new(error));
+                    tracing::warn!(error, "the projection failed, trying again");
+                    self.health.not_ready(CONDITION, error);
+                    stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
+                }
+            }
+        }
+    }
+
+    async fn round(
+        &self,
+        reader: &mut Option<EventReader>,
+        looked_at: &mut Option<Instant>,
+        stop: &CancellationToken,
+    ) -> Result<(), Error> {
+        if looked_at.is_none_or(|at| at.elapsed() >= LOOK) {
+            self.look().await?;
+            *looked_at = Some(Instant::now());
+        }
+        let reader = match reader {
+            Some(reader) => reader,
+            None => reader.insert(EventReader::open(&self.broker).await?),
+        };
+        match stop.run_until_cancelled(reader.next_batch(self.batch_size, WAIT)).await.transpose()? {
+            Some(batch) if !batch.is_empty() => self.project(batch).await,
+            _ => Ok(()),
+        }
+    }
+
+    async fn project(&self, mut batch: Vec<EventMessage>) -> Result<(), Error> {
+        let messages: Vec<Message> = batch
+            .iter_mut()
+            .map(|message| Message {
+                sequence: message.sequence,
+                events: std::mem::take(&mut message.events),
+            })
+            .collect();
+        let applied = self.store.apply(&messages).await?;
+        for message in &batch {
+            message.ack().await?;
+            for reason in &message.malformed {
+                metrics::counter!("windlass_monitor_malformed_events_total").increment(1);
+                tracing::warn!(sequence = message.sequence, reason, "an event cannot be read");
+            }
+        }
+        applied.ended.iter().for_each(trace::record);
+        metrics::counter!("windlass_monitor_events_total").increment(count(applied.changed));
+        let events: usize = messages.iter().map(|message| message.events.len()).sum();
+        #[allow(clippy::cast_precision_loss, reason = "a batch has far fewer than 2^52 events")]
+        metrics::histogram!("windlass_monitor_batch_events").record(events as f64);
+        Ok(())
+    }
+
+    /// Compares the stream with what was processed.
+    async fn look(&self) -> Result<(), Error> {
+        // In this order: what another process stores meanwhile is never taken for missing, nor for beyond the end.
+        let before = self.store.processed().await?;
+        let extent = events::extent(&self.broker).await?;
+        // A stream that ends before what was read of it was restored from an earlier copy.
+        let end = if before.last() > extent.last_sequence { extent.last_sequence } else { u64::MAX };
+        if self.store.follow(&extent.created, end).await? {
+            tracing::warn!(
+                created = extent.created,
+                "the stream of events was replaced, or restored from a copy"
+            );
+        }
+        // What is gone from the stream, or was acknowledged by somebody else, will never come.
+        let end = extent.first_sequence.max(extent.acknowledged_sequence + 1);
+        for gap in self.store.record_gaps(end, Timestamp::now()).await? {
+            let (first_sequence, last_sequence) = (gap.first_sequence, gap.last_sequence);
+            metrics::counter!("windlass_monitor_missing_messages_total")
+                .increment(last_sequence - first_sequence + 1);
+            tracing::error!(first_sequence, last_sequence, "events were gone before the monitor read them");
+        }
+        let processed = self.store.processed().await?;
+        let lag = extent.last_sequence.saturating_sub(processed.count());
+        #[allow(clippy::cast_precision_loss, reason = "a gauge is for people")]
+        metrics::gauge!("windlass_monitor_lag_messages").set(lag as f64);
+        self.progress.send_replace(Progress {
+            last_sequence: Some(extent.last_sequence),
+            processed_sequence: processed.last(),
+            lag: Some(lag),
+            checked_at: Some(Timestamp::now()),
+        });
+        Ok(())
+    }
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}

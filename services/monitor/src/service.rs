@@ -1,0 +1,55 @@
+//! The service.
+
+use anyhow::Context as _;
+use tokio::sync::watch;
+use windlass_broker::provision::{Layout, Part};
+use windlass_service::{Context, Service};
+
+use crate::api::{self, Api};
+use crate::endpoint;
+use crate::options::Options;
+use crate::progress::Progress;
+use crate::projection::Projection;
+use crate::store::Store;
+
+/// The monitor as a program of the fleet.
+#[derive(Debug, Clone, Copy)]
+pub struct Monitor;
+
+// === impl Monitor ===
+
+impl Service for Monitor {
+    const NAME: &'static str = "monitor";
+    const ABOUT: &'static str = "Keeps the history of all jobs, and serves the HTTP API and the pages";
+    const HTTP_PORT: u16 = 8304;
+
+    type Options = Options;
+
+    fn parts(_: &Options, _: &Layout) -> Vec<Part> {
+        vec![Part::Events, Part::EventReader, Part::Control]
+    }
+
+    async fn run(options: Options, context: Context) -> anyhow::Result<()> {
+        let store = Store::open(&options.database).await.context("the monitor needs its database")?;
+        let (progress, progress_seen) = watch::channel(Progress::default());
+        let routes =
+            Api { store: store.clone(), progress: progress_seen, trace_url: options.trace_url.clone() };
+        context.routes.serve(api::router(routes));
+        let projection = Projection {
+            broker: context.broker.clone(),
+            store: store.clone(),
+            batch_size: options.batch_size,
+            progress,
+            health: context.health.clone(),
+        };
+        let http_url = endpoint::address(options.public_url.as_deref(), context.http_address);
+        tracing::info!(http_url, database = options.database, "the monitor shows the jobs");
+        context.ready();
+        tokio::join!(
+            projection.run(&context.stop),
+            endpoint::announce(&context.broker, http_url, &context.stop)
+        );
+        store.close().await;
+        Ok(())
+    }
+}

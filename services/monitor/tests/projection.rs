@@ -1,0 +1,193 @@
+//! Events into a real database.
+
+#[allow(dead_code, reason = "shared with the tests of the API")]
+mod fixture;
+
+use fixture::{Database, accepted, event, job_id, life, second, started};
+use sqlx::ConnectOptions as _;
+use windlass_core::history::{History, JobView};
+use windlass_core::{Event, JobState, Transition};
+use windlass_monitor::store::{Error, Filter, JobRow, Message, Store, connect_options};
+
+async fn find(store: &Store, job: u64) -> JobView {
+    store.find(job_id(job), None).await.unwrap().pop().unwrap()
+}
+
+async fn rows(store: &Store) -> Vec<JobRow> {
+    store.list(&Filter::default(), None, 500, second(1000)).await.unwrap().jobs
+}
+
+/// The attempts as the table holds them.
+async fn attempts(database: &Database) -> Vec<(i64, Option<String>, Option<String>, Option<String>)> {
+    let mut connection = connect_options(&database.path()).unwrap().connect().await.unwrap();
+    sqlx::query_as(
+        "SELECT number, worker, outcome, error_message FROM attempts ORDER BY queue, job_id, number",
+    )
+    .fetch_all(&mut connection)
+    .await
+    .unwrap()
+}
+
+fn message(sequence: u64, events: Vec<Event>) -> Message {
+    Message { sequence, events }
+}
+
+#[tokio::test]
+async fn a_job_is_what_its_events_fold_to() {
+    let mut database = Database::new().await;
+    assert_eq!(database.tell(life("mail", 1)).await, 5);
+    let expected = History::from_iter(life("mail", 1)).view().unwrap();
+    assert_eq!(find(&database.store, 1).await, expected);
+    let row = rows(&database.store).await.pop().unwrap();
+    assert_eq!((row.state, row.attempt_count), (JobState::Succeeded, 2));
+    assert_eq!((row.wait_seconds, row.run_seconds), (Some(1.0), Some(4.0)));
+    let word = |text: &str| Some(text.to_owned());
+    assert_eq!(
+        attempts(&database).await,
+        [
+            (1, word("worker-1"), word("failed"), word("no such file")),
+            (2, word("worker-2"), word("succeeded"), None),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn the_same_messages_again_change_nothing() {
+    let database = Database::new().await;
+    let messages = [message(1, life("mail", 1)), message(2, life("mail", 2))];
+    assert_eq!(database.store.apply(&messages).await.unwrap().ended.len(), 2);
+    let (before, attempts_before) = (rows(&database.store).await, attempts(&database).await);
+    let again = database.store.apply(&messages).await.unwrap();
+    assert_eq!((again.changed, again.ended), (0, vec![]));
+    assert_eq!(rows(&database.store).await, before);
+    assert_eq!(attempts(&database).await, attempts_before);
+}
+
+#[tokio::test]
+async fn the_order_of_events_does_not_matter() {
+    let mut forward = Database::new().await;
+    forward.tell(life("mail", 1)).await;
+    let mut backward = Database::new().await;
+    // Each in a transaction of its own, the end first.
+    for event in life("mail", 1).into_iter().rev() {
+        assert_eq!(backward.tell(vec![event]).await, 1);
+    }
+    assert_eq!(find(&backward.store, 1).await, find(&forward.store, 1).await);
+    assert_eq!(rows(&backward.store).await, rows(&forward.store).await);
+    assert_eq!(attempts(&backward).await, attempts(&forward).await);
+}
+
+#[tokio::test]
+async fn a_restart_resumes() {
+    let mut database = Database::new().await;
+    let events = life("mail", 1);
+    // The later message first, as after a restart of the reader.
+    database.store.apply(&[message(3, events[2..4].to_vec())]).await.unwrap();
+    database.restart().await;
+    assert_eq!(database.store.processed().await.unwrap().iter().collect::<Vec<_>>(), [3..=3]);
+    let rest = [message(1, events[..2].to_vec()), message(2, vec![]), message(4, events[4..].to_vec())];
+    database.store.apply(&rest).await.unwrap();
+    assert_eq!(database.store.processed().await.unwrap().iter().collect::<Vec<_>>(), [1..=4]);
+    assert_eq!(find(&database.store, 1).await, History::from_iter(events).view().unwrap());
+}
+
+#[tokio::test]
+async fn a_large_batch_is_stored_whole() {
+    let mut database = Database::new().await;
+    let count = 700;
+    let events = (0..count).flat_map(|job| [accepted("mail", job, 1), started("mail", job, 1, 2)]).collect();
+    assert_eq!(database.tell(events).await, 1400);
+    let queues = database.store.queues(second(10)).await.unwrap();
+    assert_eq!((queues.len(), queues[0].counts["running"]), (1, count));
+    assert_eq!(attempts(&database).await.len(), 700);
+}
+
+#[tokio::test]
+async fn a_job_that_ended_is_told_once() {
+    let database = Database::new().await;
+    let succeeded = event("mail", 1, Transition::Succeeded, 1, 3);
+    let apply = async |sequence, event: &Event| {
+        database.store.apply(&[message(sequence, vec![event.clone()])]).await.unwrap().ended
+    };
+    assert_eq!(apply(1, &accepted("mail", 1, 1)).await, []);
+    assert_eq!(apply(2, &succeeded).await, [succeeded.clone()]);
+    assert_eq!(apply(3, &started("mail", 1, 1, 2)).await, []);
+    assert_eq!(apply(4, &succeeded).await, []);
+}
+
+#[tokio::test]
+async fn refusals_alone_are_no_job() {
+    let mut database = Database::new().await;
+    database.tell(vec![event("mail", 1, Transition::Refused, 1, 1)]).await;
+    assert_eq!(rows(&database.store).await, []);
+    database.tell(vec![accepted("mail", 1, 0)]).await;
+    assert_eq!(find(&database.store, 1).await.transitions.len(), 2);
+}
+
+#[tokio::test]
+async fn a_lost_head_is_recorded_once() {
+    let mut database = Database::new().await;
+    let store = &database.store;
+    assert!(!store.follow("2026-01-01T00:00:00Z", 9).await.unwrap());
+    store.apply(&[message(4, vec![]), message(8, vec![])]).await.unwrap();
+    // The stream begins with 7 now: 1 to 3 and 5 to 6 are gone, and 7 may still come.
+    let gaps = store.record_gaps(7, second(5)).await.unwrap();
+    let bounds = gaps.iter().map(|gap| (gap.first_sequence, gap.last_sequence)).collect::<Vec<_>>();
+    assert_eq!(bounds, [(1, 3), (5, 6)]);
+    assert_eq!(store.record_gaps(7, second(6)).await.unwrap(), []);
+    database.restart().await;
+    let shown = database.store.gaps(10).await.unwrap();
+    assert_eq!(shown.iter().map(|gap| gap.first_sequence).collect::<Vec<_>>(), [5, 1]);
+    assert_eq!(database.store.processed().await.unwrap().iter().collect::<Vec<_>>(), [1..=6, 8..=8]);
+}
+
+#[tokio::test]
+async fn another_stream_starts_again() {
+    let mut database = Database::new().await;
+    database.store.follow("2026-01-01T00:00:00Z", u64::MAX).await.unwrap();
+    database.tell(life("mail", 1)).await;
+    database.tell(life("mail", 2)).await;
+    assert!(!database.store.follow("2026-01-01T00:00:00Z", u64::MAX).await.unwrap());
+    assert!(database.store.follow("2026-01-01T00:00:00Z", 1).await.unwrap(), "restored from a copy");
+    assert_eq!(database.store.processed().await.unwrap().last(), 1);
+    assert!(database.store.follow("2026-01-02T00:00:00Z", u64::MAX).await.unwrap(), "made anew");
+    assert_eq!(database.store.processed().await.unwrap().last(), 0);
+    assert_eq!(rows(&database.store).await.len(), 2, "what was told of jobs stays");
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused() {
+    let database = Database::new().await;
+    database.store.close().await;
+    let mut connection = connect_options(&database.path()).unwrap().connect().await.unwrap();
+    sqlx::query(
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+         VALUES (9999, 'later', TRUE, x'00', 0)",
+    )
+    .execute(&mut connection)
+    .await
+    .unwrap();
+    let refused = Store::open(&database.path()).await.unwrap_err();
+    assert!(matches!(refused, Error::Newer { version: 9999 }), "{refused}");
+}
+
+#[tokio::test]
+async fn a_timer_that_ended_counts_as_queued() {
+    let mut database = Database::new().await;
+    let scheduled = Event { due_at: Some(second(60)), ..accepted("mail", 1, 0) };
+    database.tell(vec![scheduled]).await;
+    for (now, state, other, age) in [
+        (59, JobState::Scheduled, JobState::Queued, None),
+        (75, JobState::Queued, JobState::Scheduled, Some(15.0)),
+    ] {
+        let found = async |state| {
+            let filter = Filter { state: Some(state), ..Filter::default() };
+            database.store.list(&filter, None, 10, second(now)).await.unwrap().jobs
+        };
+        assert_eq!(found(state).await.iter().map(|job| job.state).collect::<Vec<_>>(), [state]);
+        assert_eq!(found(other).await, []);
+        let queues = database.store.queues(second(now)).await.unwrap();
+        assert_eq!((queues[0].counts[state.as_str()], queues[0].counts[other.as_str()]), (1, 0));
+        assert_eq!(queues[0].oldest_queued_age_seconds, age);
+    }
+}

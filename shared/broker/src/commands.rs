@@ -1,0 +1,118 @@
+//! What operators ask for: durable commands, on `windlass.command.<queue>.<verb>`.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use async_nats::HeaderMap;
+use bytes::Bytes;
+use jiff::Timestamp;
+use prost::Message as _;
+use tokio::time::Instant;
+use windlass_core::{JobId, QueueName};
+use windlass_proto::v1;
+
+use crate::connect::{Broker, Error};
+use crate::publish::{self, header};
+use crate::retry::Waits;
+
+/// How long a command is tried, a leader's loss included.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
+/// For one try.
+const TRY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What a command asks for: the last word of its subject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Verb {
+    /// End the job, whatever it does now.
+    Cancel,
+    /// Let a job that waits run at once.
+    Release,
+}
+
+/// The text is no verb.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a command: expected cancel or release")]
+pub struct UnknownVerb(String);
+
+/// Publishes a command and waits until it is stored, within a bound; returns its sequence in the stream.
+pub async fn publish(
+    broker: &Broker,
+    queue: &QueueName,
+    verb: Verb,
+    job_id: JobId,
+    reason: &str,
+    requested_by: &str,
+) -> Result<u64, Error> {
+    let command = v1::Command {
+        job_id: job_id.to_string(),
+        reason: reason.to_owned(),
+        requested_by: requested_by.to_owned(),
+        requested_at: Some(windlass_proto::instant(Timestamp::now())),
+    };
+    let body: Bytes = command.encode_to_vec().into();
+    let subject = broker.names().command_subject(queue, verb.as_str());
+    let mut headers = HeaderMap::new();
+    // Makes two tries of one command one message; asking twice stays two.
+    headers.insert(header::MESSAGE_ID, format!("{queue}.{job_id}.{verb}.{:016x}", rand::random::<u64>()));
+    let mut waits = Waits::until(Instant::now() + WRITE_TIMEOUT);
+    loop {
+        let timeout = waits.left().min(TRY_TIMEOUT);
+        match publish::publish(broker, subject.clone(), headers.clone(), body.clone(), timeout).await {
+            Ok(stored) => return Ok(stored.sequence),
+            Err(error) if publish::is_transient(&error) => {
+                if !waits.wait().await {
+                    return Err(error);
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+// === impl Verb ===
+
+impl Verb {
+    /// Every verb.
+    pub const ALL: [Self; 2] = [Self::Cancel, Self::Release];
+
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Cancel => "cancel",
+            Self::Release => "release",
+        }
+    }
+}
+
+impl FromStr for Verb {
+    type Err = UnknownVerb;
+
+    fn from_str(text: &str) -> Result<Self, UnknownVerb> {
+        Self::ALL
+            .into_iter()
+            .find(|verb| verb.as_str() == text)
+            .ok_or_else(|| UnknownVerb(text.chars().take(32).collect()))
+    }
+}
+
+impl fmt::Display for Verb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verb_reads_back() {
+        for verb in Verb::ALL {
+            assert_eq!(verb.to_string().parse(), Ok(verb));
+        }
+        for text in ["", "Cancel", "cancel.x", "drop"] {
+            assert!(text.parse::<Verb>().is_err(), "{text}");
+        }
+    }
+}

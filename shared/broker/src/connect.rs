@@ -1,0 +1,385 @@
+//! One connection to the broker, and what is known of its state.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::{ConnectOptions, Event, HeaderMap, Message, Request, ServerError};
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+
+use crate::Names;
+
+/// How to reach the broker.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// As `nats://127.0.0.1:4222`; several, with commas between them, are one cluster.
+    pub url: String,
+    /// Who we are.
+    pub auth: Auth,
+    /// Where answers arrive. A user with least rights may subscribe to its own prefix only.
+    pub inbox_prefix: Option<String>,
+    /// Where JetStream's API is: `$JS.API`, or what the user's account imports it as.
+    pub api_prefix: Option<String>,
+    /// Shown by the broker.
+    pub client_name: String,
+    /// Of the fleet.
+    pub names: Names,
+    /// For the first connection.
+    pub connect_timeout: Duration,
+    /// A file of certificates to trust.
+    pub tls_ca: Option<PathBuf>,
+}
+
+/// Who we are.
+#[derive(Debug, Clone, Default)]
+pub enum Auth {
+    /// A broker without users.
+    #[default]
+    None,
+    /// A user of the broker's configuration.
+    UserPassword {
+        /// Its name.
+        user: String,
+        /// Its password.
+        password: Secret,
+    },
+    /// A token.
+    Token(Secret),
+    /// A file with a JWT and its seed.
+    CredentialsFile(PathBuf),
+}
+
+/// A text that is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+/// Whether we are connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Status {
+    /// Now.
+    pub connected: bool,
+    /// How many times we have been: grows with each (re)connection.
+    pub epoch: u64,
+    /// The client has given up and must be made anew; so must whatever holds it.
+    pub closed: bool,
+}
+
+/// A connection. Clones share it.
+#[derive(Clone)]
+pub struct Broker {
+    pub(crate) client: async_nats::Client,
+    pub(crate) jetstream: async_nats::jetstream::Context,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    names: Names,
+    api_prefix: String,
+    status: watch::Receiver<Status>,
+    denied: watch::Receiver<Denied>,
+}
+
+/// What the broker last refused for lack of rights; it says so beside the request, not as its answer.
+#[derive(Debug, Clone, Default)]
+struct Denied {
+    count: u64,
+    text: String,
+}
+
+/// The broker cannot be reached, or does not answer as it must.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No connection.
+    #[error("cannot connect to the broker at {url}")]
+    Connect {
+        /// Where.
+        url: String,
+        /// Why.
+        source: async_nats::ConnectError,
+    },
+    /// The credentials file cannot be read.
+    #[error("cannot read the credentials file {}", path.display())]
+    Credentials {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A right is missing.
+    #[error("permission denied by the broker: {0}")]
+    PermissionDenied(String),
+    /// Nobody listens on the subject: the stream or consumer does not exist, or has no leader now.
+    #[error("nothing answers on {0}: the stream or consumer is missing, or has no leader just now")]
+    NoResponders(String),
+    /// No answer within the time; a write may or may not have happened.
+    #[error("no answer from the broker on {subject} within {} s", timeout.as_secs_f64())]
+    TimedOut {
+        /// What was asked.
+        subject: String,
+        /// For how long.
+        timeout: Duration,
+    },
+    /// The message is larger than the broker takes.
+    #[error("the message is larger than the broker takes: {0}")]
+    TooLarge(String),
+    /// The broker refused, with its code.
+    #[error("the broker refused: {description} ({code})")]
+    Refused {
+        /// JetStream's `err_code`.
+        code: u64,
+        /// In its words.
+        description: String,
+    },
+    /// The answer cannot be read.
+    #[error("the broker's answer on {subject} cannot be read: {reason}")]
+    Malformed {
+        /// What was asked.
+        subject: String,
+        /// What is wrong with the answer.
+        reason: String,
+    },
+    /// The connection is closed for good.
+    #[error("the connection to the broker is closed")]
+    Closed,
+}
+
+// === impl Secret ===
+
+impl Secret {
+    /// Hides a text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+// === impl Options ===
+
+impl Options {
+    /// A broker without users at this address, for the default namespace.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            auth: Auth::None,
+            inbox_prefix: None,
+            api_prefix: None,
+            client_name: "windlass".to_owned(),
+            names: Names::default(),
+            connect_timeout: Duration::from_secs(5),
+            tls_ca: None,
+        }
+    }
+}
+
+// === impl Broker ===
+
+impl Broker {
+    /// Connects, once. Later the connection comes back by itself.
+    pub async fn connect(options: Options) -> Result<Self, Error> {
+        let (status_tx, status) = watch::channel(Status::default());
+        let (denied_tx, denied) = watch::channel(Denied::default());
+        let mut connect = match &options.auth {
+            Auth::None => ConnectOptions::new(),
+            Auth::UserPassword { user, password } => {
+                ConnectOptions::with_user_and_password(user.clone(), password.reveal().to_owned())
+            }
+            Auth::Token(token) => ConnectOptions::with_token(token.reveal().to_owned()),
+            Auth::CredentialsFile(path) => ConnectOptions::with_credentials_file(path)
+                .await
+                .map_err(|source| Error::Credentials { path: path.clone(), source })?,
+        };
+        connect = connect
+            .name(&options.client_name)
+            .connection_timeout(options.connect_timeout)
+            // Half-open connections are found within twice this.
+            .ping_interval(Duration::from_secs(10))
+            // Quick at first, never slow: a fleet should be back within a second of its broker.
+            .reconnect_delay_callback(|attempts| {
+                Duration::from_millis(if attempts < 4 { 50 * attempts as u64 } else { 500 })
+            })
+            .request_timeout(Some(Duration::from_secs(10)))
+            .event_callback(move |event| {
+                on_event(&event, &status_tx, &denied_tx);
+                std::future::ready(())
+            });
+        if let Some(prefix) = &options.inbox_prefix {
+            connect = connect.custom_inbox_prefix(prefix);
+        }
+        if let Some(ca) = options.tls_ca {
+            connect = connect.add_root_certificates(ca).require_tls(true);
+        }
+        let servers: Vec<&str> = options.url.split(',').map(str::trim).collect();
+        let client = connect
+            .connect(servers)
+            .await
+            .map_err(|source| Error::Connect { url: options.url.clone(), source })?;
+        let mut status = status;
+        // The event may come after the connection is handed out.
+        let connected = status.wait_for(|s| s.connected);
+        if tokio::time::timeout(options.connect_timeout, connected).await.is_err() {
+            return Err(Error::Closed);
+        }
+        let api_prefix = options.api_prefix.unwrap_or_else(|| "$JS.API".to_owned());
+        let jetstream = async_nats::jetstream::with_prefix(client.clone(), &api_prefix);
+        let shared = Shared { names: options.names, api_prefix, status, denied };
+        Ok(Self { client, jetstream, shared: Arc::new(shared) })
+    }
+
+    /// The names of this fleet.
+    pub fn names(&self) -> &Names {
+        &self.shared.names
+    }
+
+    /// Where JetStream's API has a call.
+    pub(crate) fn api_subject(&self, call: &str) -> String {
+        format!("{}.{call}", self.shared.api_prefix)
+    }
+
+    /// Whether we are connected, and how often we have been.
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.shared.status.clone()
+    }
+
+    /// A bucket by its name, unseen.
+    pub fn bucket(&self, name: String) -> crate::kv::Bucket {
+        crate::kv::Bucket::new(self.clone(), name)
+    }
+
+    /// The most that one message may have.
+    pub fn max_payload_bytes(&self) -> usize {
+        self.client.max_payload()
+    }
+
+    /// Sends what is buffered and closes, within a bound.
+    pub async fn drain(&self) {
+        let flushed = tokio::time::timeout(Duration::from_secs(2), self.client.flush()).await;
+        if !matches!(flushed, Ok(Ok(()))) {
+            tracing::warn!("the connection closed before everything was sent");
+        }
+        let _ = tokio::time::timeout(Duration::from_secs(2), self.client.drain()).await;
+    }
+
+    /// Asks and waits for one answer.
+    pub(crate) async fn request(
+        &self,
+        subject: String,
+        headers: Option<HeaderMap>,
+        payload: Bytes,
+        timeout: Duration,
+    ) -> Result<Message, Error> {
+        let mut request = Request::new().payload(payload).timeout(Some(timeout));
+        if let Some(headers) = headers {
+            request = request.headers(headers);
+        }
+        let seen = self.shared.denied.borrow().count;
+        let answer = self.client.send_request(subject.clone(), request);
+        // A missing right is said beside the request, which is never answered: do not wait for that.
+        let mut denied = self.shared.denied.clone();
+        let denial = denied.wait_for(|d| d.count > seen && d.text.contains(&subject));
+        tokio::select! {
+            answer = answer => answer.map_err(|error| self.request_error(subject, timeout, &error)),
+            Ok(denied) = denial => Err(Error::PermissionDenied(denied.text.clone())),
+        }
+    }
+
+    fn request_error(&self, subject: String, timeout: Duration, error: &async_nats::RequestError) -> Error {
+        use async_nats::RequestErrorKind as Kind;
+        match error.kind() {
+            Kind::TimedOut => Error::TimedOut { subject, timeout },
+            Kind::NoResponders => Error::NoResponders(subject),
+            Kind::MaxPayloadExceeded => Error::TooLarge(error.to_string()),
+            Kind::InvalidSubject => Error::Malformed { subject, reason: "is not a subject".to_owned() },
+            Kind::Other => Error::Closed,
+        }
+    }
+
+    /// Asks JetStream's API.
+    pub(crate) async fn api<T: DeserializeOwned>(
+        &self,
+        call: &str,
+        request: &impl serde::Serialize,
+        timeout: Duration,
+    ) -> Result<T, Error> {
+        let subject = self.api_subject(call);
+        let malformed = |e: serde_json::Error| Error::Malformed { subject: subject.clone(), reason: e.to_string() };
+        let body = serde_json::to_vec(request).map_err(malformed)?;
+        let answer = self.request(subject.clone(), None, body.into(), timeout).await?;
+        read_answer(&answer.payload).map_err(|e| match e {
+            Answer::Refused { code, description } => Error::Refused { code, description },
+            Answer::Malformed(e) => malformed(e),
+        })
+    }
+}
+
+impl fmt::Debug for Broker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Broker").field("status", &*self.shared.status.borrow()).finish_non_exhaustive()
+    }
+}
+
+pub(crate) enum Answer {
+    Refused { code: u64, description: String },
+    Malformed(serde_json::Error),
+}
+
+/// Reads a JetStream answer: an `error` member, or the value itself.
+pub(crate) fn read_answer<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Answer> {
+    #[derive(serde::Deserialize)]
+    struct ErrorMember {
+        error: ErrorBody,
+    }
+    #[derive(serde::Deserialize)]
+    struct ErrorBody {
+        #[serde(default)]
+        err_code: u64,
+        #[serde(default)]
+        description: String,
+    }
+    // First: a refused publish also has the members of a stored one, with sequence 0.
+    match serde_json::from_slice::<ErrorMember>(payload) {
+        Ok(refused) => {
+            Err(Answer::Refused { code: refused.error.err_code, description: refused.error.description })
+        }
+        Err(_) => serde_json::from_slice(payload).map_err(Answer::Malformed),
+    }
+}
+
+fn on_event(event: &Event, status: &watch::Sender<Status>, denied: &watch::Sender<Denied>) {
+    match event {
+        Event::Connected => {
+            status.send_modify(|s| *s = Status { connected: true, epoch: s.epoch + 1, closed: false });
+            tracing::info!("connected to the broker");
+        }
+        Event::Disconnected => {
+            status.send_modify(|s| s.connected = false);
+            tracing::warn!("disconnected from the broker");
+        }
+        Event::Closed => {
+            status.send_modify(|s| *s = Status { connected: false, closed: true, ..*s });
+            tracing::warn!("the connection to the broker is closed");
+        }
+        Event::SlowConsumer(subscription) => {
+            metrics::counter!("windlass_broker_slow_consumer_total").increment(1);
+            tracing::warn!(subscription, "messages were dropped: a subscription is too slow");
+        }
+        Event::ServerError(ServerError::Other(text)) if text.to_lowercase().contains("permissions violation") => {
+            metrics::counter!("windlass_broker_permission_denied_total").increment(1);
+            tracing::error!(error = %text, "permission denied by the broker");
+            denied.send_modify(|d| *d = Denied { count: d.count + 1, text: text.clone() });
+        }
+        other => tracing::warn!(event = %other, "the broker's connection reports"),
+    }
+}

@@ -1,0 +1,105 @@
+//! Dead letters: what could not be done, with its cause and its original bytes.
+
+use std::time::Duration;
+
+use async_nats::HeaderMap;
+use bytes::Bytes;
+use prost::Message as _;
+use tokio::time::Instant;
+use windlass_core::{JobId, QueueName};
+use windlass_proto::v1;
+
+use crate::connect::{Broker, Error};
+use crate::publish;
+use crate::retry::Waits;
+
+/// How long a letter is tried, a leader's loss included.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
+/// What the headers of the message itself take, at most.
+const OWN_HEADERS_BYTES: usize = 4 * 1024;
+
+/// The queue of letters whose own is no queue name.
+pub fn unknown_queue() -> QueueName {
+    // Checked by a test: it is a valid name.
+    "invalid".parse().unwrap_or_default()
+}
+
+/// Stores a letter. A later one of the same job replaces it, so saying it again does no harm.
+pub async fn publish(
+    broker: &Broker,
+    queue: &QueueName,
+    job_id: JobId,
+    letter: v1::DeadLetter,
+) -> Result<(), Error> {
+    let mut headers = HeaderMap::new();
+    // For people who read the stream with any client.
+    headers.insert("Windlass-Reason", one_line(&letter.reason));
+    headers.insert("Windlass-Code", one_line(&letter.code));
+    if !letter.field.is_empty() {
+        headers.insert("Windlass-Field", one_line(&letter.field));
+    }
+    let body = fit(letter, broker.max_payload_bytes().saturating_sub(OWN_HEADERS_BYTES));
+    let subject = broker.names().dead_subject(queue, job_id);
+    let mut waits = Waits::until(Instant::now() + WRITE_TIMEOUT);
+    loop {
+        let timeout = waits.left().min(Duration::from_secs(5));
+        match publish::publish(broker, subject.clone(), headers.clone(), body.clone(), timeout).await {
+            Ok(_) => return Ok(()),
+            Err(error) if publish::is_transient(&error) => {
+                if !waits.wait().await {
+                    return Err(error);
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(512).collect()
+}
+
+/// As bytes that the broker takes. Beside a body at the broker's own limit there is no room for its headers, nor for
+/// all of itself: what is left out is said.
+fn fit(mut letter: v1::DeadLetter, limit: usize) -> Bytes {
+    if letter.encoded_len() > limit && !letter.original_headers.is_empty() {
+        letter.reason.push_str(" (its headers did not fit here)");
+        letter.original_headers.clear();
+    }
+    if letter.encoded_len() > limit {
+        let full = letter.original_body.len();
+        let rest = letter.encoded_len() - full;
+        let kept = limit.saturating_sub(rest + 128).min(full);
+        letter.original_body.truncate(kept);
+        letter.reason.push_str(" (only ");
+        letter.reason.push_str(&format!("{kept} of its {full} bytes fit here)"));
+    }
+    letter.encode_to_vec().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_unknown_queue_is_not_the_default() {
+        assert_eq!(unknown_queue().as_str(), "invalid");
+    }
+
+    #[test]
+    fn a_letter_fits() {
+        let header = v1::Header { name: "a".repeat(50), value: "b".repeat(50) };
+        let letter = v1::DeadLetter {
+            original_body: vec![7; 1000].into(),
+            original_headers: vec![header; 3],
+            ..Default::default()
+        };
+        for limit in [300, 900, 1100, 2000] {
+            let body = fit(letter.clone(), limit);
+            assert!(body.len() <= limit, "{limit}");
+            let back = v1::DeadLetter::decode(body).unwrap();
+            assert_eq!(back.original_body.len() == 1000, limit >= 1100);
+            assert_eq!(back.reason.is_empty(), limit == 2000);
+        }
+    }
+}

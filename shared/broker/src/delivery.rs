@@ -1,0 +1,122 @@
+//! One delivered message, and what can be said back of it.
+
+use std::time::Duration;
+
+use async_nats::jetstream::AckKind;
+use async_nats::{HeaderMap, Message, Subject};
+use bytes::Bytes;
+use jiff::Timestamp;
+use windlass_core::protocol;
+use windlass_core::trace::TraceParent;
+
+use crate::connect::{Broker, Error};
+use crate::publish::header;
+use crate::trace;
+
+/// A message that a durable consumer delivered.
+#[derive(Debug)]
+pub struct Delivered {
+    /// Where it was published.
+    pub subject: String,
+    /// What it says.
+    pub body: Bytes,
+    /// In its stream.
+    pub sequence: u64,
+    /// How often it was delivered, from 1, as far as the broker remembers.
+    pub count: u64,
+    /// When the stream stored it.
+    pub published_at: Timestamp,
+    /// How many messages of the consumer wait behind it.
+    pub pending: u64,
+    /// One of the first deliveries after a (re)connection or on a new durable.
+    pub suspect: bool,
+    headers: Option<HeaderMap>,
+    handle: Handle,
+}
+
+/// What acknowledges a message, apart from the message.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    broker: Broker,
+    reply: Subject,
+}
+
+// === impl Delivered ===
+
+impl Delivered {
+    /// Reads a message; none if it did not come from a consumer. The second value is the consumer's own sequence.
+    pub(crate) fn read(broker: &Broker, message: Message, suspect: bool) -> Option<(Self, u64)> {
+        let reply = message.reply.clone()?;
+        let consumed = async_nats::jetstream::Message { message, context: broker.jetstream.clone() };
+        let info = consumed.info().ok()?;
+        let (sequence, consumer_sequence) = (info.stream_sequence, info.consumer_sequence);
+        let (count, pending) = (u64::try_from(info.delivered).unwrap_or(1), info.pending);
+        let published_at = Timestamp::from_nanosecond(info.published.unix_timestamp_nanos()).ok()?;
+        let message = consumed.message;
+        let delivered = Self {
+            subject: message.subject.to_string(),
+            body: message.payload,
+            sequence,
+            count,
+            published_at,
+            pending,
+            suspect,
+            headers: message.headers,
+            handle: Handle { broker: broker.clone(), reply },
+        };
+        Some((delivered, consumer_sequence))
+    }
+
+    /// As the protocol sees it.
+    pub fn delivery(&self) -> protocol::Delivery {
+        protocol::Delivery { count: self.count, fired: self.is_fired(), suspect: self.suspect }
+    }
+
+    /// Whether a timer published it.
+    pub fn is_fired(&self) -> bool {
+        self.headers.as_ref().is_some_and(|h| h.get(header::SCHEDULER).is_some())
+    }
+
+    /// Every header line.
+    pub fn header_lines(&self) -> Vec<(&str, &str)> {
+        let Some(headers) = &self.headers else { return Vec::new() };
+        headers
+            .iter()
+            .flat_map(|(name, values)| values.iter().map(move |v| (AsRef::<str>::as_ref(name), v.as_str())))
+            .collect()
+    }
+
+    /// The trace that it belongs to.
+    pub fn trace(&self) -> Option<TraceParent> {
+        trace::from_headers(self.headers.as_ref())
+    }
+
+    /// What acknowledges it.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+}
+
+// === impl Handle ===
+
+impl Handle {
+    /// Says that it is done with. Not confirmed: what was lost is delivered again, and finds the record of its end.
+    pub async fn ack(&self) -> Result<(), Error> {
+        self.say(AckKind::Ack).await
+    }
+
+    /// Gives it back, to be delivered again after this long.
+    pub async fn nak(&self, delay: Option<Duration>) -> Result<(), Error> {
+        self.say(AckKind::Nak(delay)).await
+    }
+
+    /// Extends the lease, and waits until the broker says that it did.
+    pub async fn extend(&self, timeout: Duration) -> Result<(), Error> {
+        let body: Bytes = AckKind::Progress.into();
+        self.broker.request(self.reply.to_string(), None, body, timeout).await.map(|_| ())
+    }
+
+    async fn say(&self, kind: AckKind) -> Result<(), Error> {
+        self.broker.client.publish(self.reply.clone(), kind.into()).await.map_err(|_| Error::Closed)
+    }
+}

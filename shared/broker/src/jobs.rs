@@ -1,0 +1,316 @@
+//! A pool's stream of jobs: reading one job from its leader, and moving it on the condition of its token.
+
+use std::time::Duration;
+
+use async_nats::HeaderMap;
+use async_nats::jetstream::message::StreamMessage;
+use async_nats::jetstream::stream::LastRawMessageErrorKind;
+use bytes::Bytes;
+use jiff::Timestamp;
+use tokio::time::{Instant, timeout};
+use windlass_core::protocol::{self, AfterWrite, Answer, Record, View};
+use windlass_core::trace::TraceParent;
+use windlass_core::{JobId, PoolName, Priority, QueueName, RecordKind};
+use windlass_proto::{Done, RecordBody};
+
+use crate::connect::{self, Broker};
+use crate::publish::{self, header};
+use crate::retry::Waits;
+use crate::trace;
+
+/// For each call that only reads or deletes.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The jobs of a pool.
+#[derive(Debug, Clone)]
+pub struct Jobs {
+    broker: Broker,
+    pool: PoolName,
+    stream: String,
+}
+
+/// Which job, and under which priority its messages stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    /// Where it waits.
+    pub queue: QueueName,
+    /// Part of its subjects.
+    pub priority: Priority,
+    /// Which.
+    pub job_id: JobId,
+}
+
+/// A job as its leader's stream shows it, with what its messages say.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// For the protocol's decisions.
+    pub view: View,
+    /// The last message.
+    pub last: Option<SeenRecord>,
+    /// The end, last or not.
+    pub done: Option<Done>,
+}
+
+/// One message of a job.
+#[derive(Debug)]
+pub struct SeenRecord {
+    /// The job, with the priority of this message.
+    pub address: Address,
+    /// Its place.
+    pub record: Record,
+    /// When it was stored.
+    pub stored_at: Timestamp,
+    /// What it says.
+    pub body: RecordBody,
+    /// The job's trace.
+    pub trace: Option<TraceParent>,
+}
+
+/// A conditional write.
+#[derive(Debug, Clone)]
+pub struct Change<'a> {
+    /// Which job.
+    pub address: &'a Address,
+    /// The token: the sequence that must still be last; 0 where the job must not exist.
+    pub token: u64,
+    /// What is written.
+    pub record: RecordKind,
+    /// What it says.
+    pub body: Bytes,
+    /// As in the body.
+    pub nonce: &'a Bytes,
+    /// The job's trace.
+    pub trace: Option<TraceParent>,
+    /// How long the message is kept; for good, if none.
+    pub ttl: Option<Duration>,
+    /// For `later` and `held`: when the timer fires, and as what.
+    pub timer: Option<(Timestamp, RecordKind)>,
+    /// A timer to purge in the same write.
+    pub purge: Option<RecordKind>,
+}
+
+/// What became of a conditional write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is in force, under this sequence: the new token.
+    Won(u64),
+    /// The token was not last any more.
+    Lost,
+    /// Not known by the deadline: leave the message that led here unacknowledged.
+    Undecided,
+}
+
+/// A job could not be read or moved.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The broker did not do it.
+    #[error("the stream {stream} cannot be used")]
+    Broker {
+        /// Which.
+        stream: String,
+        /// Why.
+        source: connect::Error,
+    },
+    /// A read failed.
+    #[error("the stream {stream} cannot be read: {reason}")]
+    Read {
+        /// Which.
+        stream: String,
+        /// Why.
+        reason: String,
+    },
+    /// A message in the stream is none of ours.
+    #[error("message {sequence} of the stream {stream} cannot be read")]
+    Malformed {
+        /// Which.
+        stream: String,
+        /// Which.
+        sequence: u64,
+        /// Why.
+        source: windlass_proto::Error,
+    },
+}
+
+// === impl Jobs ===
+
+impl Jobs {
+    /// The jobs of this pool.
+    pub fn new(broker: &Broker, pool: PoolName) -> Self {
+        let stream = broker.names().jobs_stream(&pool);
+        Self { broker: broker.clone(), pool, stream }
+    }
+
+    pub(crate) fn broker(&self) -> &Broker {
+        &self.broker
+    }
+
+    /// The pool.
+    pub fn pool(&self) -> &PoolName {
+        &self.pool
+    }
+
+    /// The stream's name.
+    pub fn stream(&self) -> &str {
+        &self.stream
+    }
+
+    /// Reads a job: its last message, then whether an end exists. In this order, because an end that is written
+    /// between the two must be seen.
+    pub async fn read(&self, queue: &QueueName, job_id: JobId) -> Result<Seen, Error> {
+        let names = self.broker.names();
+        let last = self.last_under(&names.job_filter(&self.pool, queue, job_id)).await?;
+        let Some(last) = last else { return Ok(Seen::default()) };
+        if let RecordBody::Done(done) = &last.body {
+            let view = View { last: Some(last.record), done: true };
+            return Ok(Seen { view, done: Some(done.clone()), last: Some(last) });
+        }
+        let done = self.last_under(&names.record_filter(&self.pool, queue, RecordKind::Done, job_id)).await?;
+        let done = done.and_then(|d| if let RecordBody::Done(done) = d.body { Some(done) } else { None });
+        let view = View { last: Some(last.record), done: done.is_some() };
+        Ok(Seen { view, last: Some(last), done })
+    }
+
+    /// The last message of a job whose queue is not known. One of them, if several queues have the id.
+    pub async fn find(&self, job_id: JobId) -> Result<Option<SeenRecord>, Error> {
+        self.last_under(&self.broker.names().job_filter_any_queue(&self.pool, job_id)).await
+    }
+
+    /// The work that a job still has in the stream, whatever else it has.
+    pub async fn left_over(&self, queue: &QueueName, job_id: JobId) -> Result<Vec<Record>, Error> {
+        let mut records = Vec::new();
+        for record in [RecordKind::Ready, RecordKind::Due, RecordKind::Later, RecordKind::Held] {
+            let filter = self.broker.names().record_filter(&self.pool, queue, record, job_id);
+            records.extend(self.last_under(&filter).await?.map(|seen| seen.record));
+        }
+        Ok(records)
+    }
+
+    async fn last_under(&self, filter: &str) -> Result<Option<SeenRecord>, Error> {
+        let stream = self.broker.jetstream.get_stream_no_info(&self.stream).await.map_err(|e| self.unread(e))?;
+        // From the leader: a replica's answer may be stale just after a write.
+        match timeout(CALL_TIMEOUT, stream.get_last_raw_message_by_subject(filter)).await {
+            Err(_) => Err(self.unread("no answer in time")),
+            Ok(Err(e)) if e.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
+            Ok(Err(e)) => Err(self.unread(e)),
+            Ok(Ok(message)) => self.seen(message).map(Some),
+        }
+    }
+
+    fn seen(&self, message: StreamMessage) -> Result<SeenRecord, Error> {
+        let sequence = message.sequence;
+        let malformed = |source| Error::Malformed { stream: self.stream.clone(), sequence, source };
+        let subject = self.broker.names().parse_job_subject(&message.subject).ok_or_else(|| {
+            malformed(windlass_proto::Error {
+                field: "subject".to_owned(),
+                reason: format!("{} is not a job's", message.subject),
+            })
+        })?;
+        let body = RecordBody::decode(subject.record, message.payload).map_err(malformed)?;
+        let kind = match (&body, subject.record) {
+            (RecordBody::Claim(claim), _) => protocol::Kind::Claim { work: claim.work_sequence },
+            (_, RecordKind::Later) => protocol::Kind::Later,
+            (_, RecordKind::Held) => protocol::Kind::Held,
+            (_, RecordKind::Due) => protocol::Kind::Due,
+            (_, RecordKind::Done) => protocol::Kind::Done,
+            (_, RecordKind::Ready | RecordKind::Claim) => protocol::Kind::Ready,
+        };
+        Ok(SeenRecord {
+            address: Address { queue: subject.queue, priority: subject.priority, job_id: subject.job_id },
+            record: Record { sequence, kind },
+            stored_at: Timestamp::from_nanosecond(message.time.unix_timestamp_nanos()).unwrap_or(Timestamp::MIN),
+            body,
+            trace: trace::from_headers(Some(&message.headers)),
+        })
+    }
+
+    fn unread(&self, reason: impl std::fmt::Display) -> Error {
+        Error::Read { stream: self.stream.clone(), reason: reason.to_string() }
+    }
+
+    /// Writes on the condition of the token, again and again until the outcome is known or the deadline has come.
+    pub async fn write(&self, change: Change<'_>, deadline: Instant) -> Result<Verdict, Error> {
+        let subject = self.subject(change.address, change.record);
+        let headers = self.headers(&change);
+        let mut waits = Waits::until(deadline);
+        let mut silent_before = false;
+        loop {
+            let left = waits.left();
+            if left.is_zero() {
+                return Ok(Verdict::Undecided);
+            }
+            let answer =
+                publish::publish_if(&self.broker, subject.clone(), headers.clone(), change.body.clone(), left)
+                    .await
+                    .map_err(|source| Error::Broker { stream: self.stream.clone(), source })?;
+            match protocol::after_write(answer, silent_before) {
+                AfterWrite::Won(sequence) => return Ok(Verdict::Won(sequence)),
+                AfterWrite::Lost => return Ok(Verdict::Lost),
+                AfterWrite::Compare => match self.read(&change.address.queue, change.address.job_id).await {
+                    Ok(seen) => return Ok(compare(&seen, change.nonce)),
+                    Err(error) => tracing::warn!(%error, "a refused write could not be compared; trying again"),
+                },
+                AfterWrite::Again => {
+                    metrics::counter!("windlass_writes_undecided_total").increment(1);
+                    // Even 10164 leaves a write of ours that may still come into force.
+                    silent_before |= matches!(answer, Answer::Silent | Answer::Undecided);
+                }
+            }
+            if !waits.wait().await {
+                return Ok(Verdict::Undecided);
+            }
+        }
+    }
+
+    fn headers(&self, change: &Change<'_>) -> HeaderMap {
+        let names = self.broker.names();
+        let mut headers = HeaderMap::new();
+        headers.insert(header::EXPECTED_SEQUENCE, change.token.to_string());
+        let filter = names.job_filter(&self.pool, &change.address.queue, change.address.job_id);
+        headers.insert(header::EXPECTED_SUBJECT, filter);
+        if let Some(ttl) = change.ttl {
+            headers.insert(header::TTL, ttl.as_secs().max(1).to_string());
+        }
+        if let Some((at, target)) = change.timer {
+            headers.insert(header::SCHEDULE, format!("@at {at}"));
+            headers.insert(header::SCHEDULE_TARGET, self.subject(change.address, target));
+        }
+        if let Some(timer) = change.purge {
+            headers.insert(header::SCHEDULER, self.subject(change.address, timer));
+            headers.insert(header::SCHEDULE_NEXT, "purge");
+        }
+        trace::to_headers(&mut headers, change.trace);
+        headers
+    }
+
+    fn subject(&self, address: &Address, record: RecordKind) -> String {
+        self.broker.names().job_subject(&self.pool, &address.queue, record, address.priority, address.job_id)
+    }
+
+    /// Deletes a message. One that is gone already counts as deleted.
+    pub async fn delete(&self, sequence: u64) -> Result<(), Error> {
+        let call = format!("STREAM.MSG.DELETE.{}", self.stream);
+        let request = serde_json::json!({ "seq": sequence, "no_erase": true });
+        match self.broker.api::<serde_json::Value>(&call, &request, CALL_TIMEOUT).await {
+            // 10043: no message found (a delete of what is not there), 10057: the same, of a secure delete.
+            Ok(_) | Err(connect::Error::Refused { code: 10037 | 10043 | 10057, .. }) => Ok(()),
+            Err(source) => Err(Error::Broker { stream: self.stream.clone(), source }),
+        }
+    }
+}
+
+/// After a refusal that followed silence: whether what stands is what we wrote.
+fn compare(seen: &Seen, nonce: &Bytes) -> Verdict {
+    match &seen.last {
+        Some(last) if last.body.nonce() == nonce => Verdict::Won(last.record.sequence),
+        _ if seen.done.as_ref().is_some_and(|d| d.nonce == *nonce) => {
+            // Something fired after our end; the end is what counts.
+            Verdict::Won(seen.view.last.map_or(0, |l| l.sequence))
+        }
+        _ => Verdict::Lost,
+    }
+}
+
+/// A fresh nonce.
+pub fn nonce() -> Bytes {
+    Bytes::copy_from_slice(&rand::random::<[u8; 12]>())
+}

@@ -1,0 +1,27 @@
+//! Windlass on NATS JetStream: names, provisioning, conditional publishes, leases, trace headers.
+//!
+//! The only crate that uses `async-nats`. It moves bytes and says what became of them; what they mean is decided in
+//! `windlass-core`.
+
+mod await_done;
+pub mod cancel;
+pub mod commands;
+pub mod connect;
+pub mod dead;
+pub mod delivery;
+pub mod events;
+pub mod jobs;
+pub mod kv;
+pub mod leader;
+pub mod local;
+pub mod locate;
+pub mod names;
+pub mod provision;
+pub mod publish;
+pub mod pull;
+pub mod retry;
+pub mod tasks;
+pub mod trace;
+
+pub use connect::{Auth, Broker, Options, Secret, Status};
+pub use names::Names;

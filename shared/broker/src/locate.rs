@@ -1,0 +1,117 @@
+//! Finding a job of which only the id is known: an id is unique within its queue, and so may be in several.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use windlass_core::{JobId, PoolName, QueueName};
+
+use crate::connect::{self, Broker};
+use crate::jobs::{Error, Jobs};
+use crate::names::Names;
+
+/// For each call. Looking by wildcard visits every queue of a stream.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// JetStream: there is no such stream.
+const NO_STREAM: u64 = 10059;
+
+/// Where messages of a job are.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// Whose stream.
+    pub pool: PoolName,
+    /// Its queue.
+    pub queue: QueueName,
+}
+
+#[derive(serde::Deserialize)]
+struct StreamNames {
+    #[serde(default)]
+    streams: Option<Vec<String>>,
+}
+
+#[derive(serde::Deserialize)]
+struct StreamInfo {
+    state: StreamState,
+}
+
+#[derive(serde::Deserialize)]
+struct StreamState {
+    #[serde(default)]
+    subjects: Option<BTreeMap<String, u64>>,
+}
+
+/// The pools that have a stream of jobs. Who has no right to list streams is shown the default pool.
+pub async fn pools(broker: &Broker) -> Result<Vec<PoolName>, connect::Error> {
+    let found = broker.api::<StreamNames>("STREAM.NAMES", &serde_json::json!({}), CALL_TIMEOUT).await;
+    let streams = match found {
+        Ok(names) => names.streams.unwrap_or_default(),
+        Err(connect::Error::PermissionDenied(_)) => return Ok(vec![PoolName::default()]),
+        Err(error) => return Err(error),
+    };
+    Ok(streams.iter().filter_map(|stream| pool_of(broker.names(), stream)).collect())
+}
+
+/// The pool whose jobs a stream holds.
+fn pool_of(names: &Names, stream: &str) -> Option<PoolName> {
+    match stream.strip_prefix(&names.jobs_stream(&PoolName::default()))? {
+        "" => Some(PoolName::default()),
+        rest => rest.strip_prefix('_')?.parse().ok(),
+    }
+}
+
+/// Every place where a job of this id has a message, in the given queue or in any.
+pub async fn places(
+    broker: &Broker,
+    queue: Option<&QueueName>,
+    job_id: JobId,
+) -> Result<BTreeSet<Place>, Error> {
+    let names = broker.names();
+    let lost = |stream: &str| {
+        let stream = stream.to_owned();
+        move |source| Error::Broker { stream, source }
+    };
+    let mut places = BTreeSet::new();
+    let default = names.jobs_stream(&PoolName::default());
+    for pool in pools(broker).await.map_err(lost(&default))? {
+        let jobs = Jobs::new(broker, pool);
+        let filter = match queue {
+            Some(queue) => names.job_filter(jobs.pool(), queue, job_id),
+            None => names.job_filter_any_queue(jobs.pool(), job_id),
+        };
+        let call = format!("STREAM.INFO.{}", jobs.stream());
+        let request = serde_json::json!({ "subjects_filter": filter });
+        let info = match broker.api::<StreamInfo>(&call, &request, CALL_TIMEOUT).await {
+            Err(connect::Error::Refused { code: NO_STREAM, .. }) => continue,
+            other => other.map_err(lost(jobs.stream()))?,
+        };
+        let subjects = info.state.subjects.unwrap_or_default();
+        places.extend(
+            subjects
+                .keys()
+                .filter_map(|subject| names.parse_job_subject(subject))
+                .map(|subject| Place { pool: subject.pool, queue: subject.queue }),
+        );
+    }
+    Ok(places)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_of_jobs_tells_its_pool() {
+        let check = |names: &Names, stream: &str, expected: Option<&str>| {
+            assert_eq!(pool_of(names, stream).as_ref().map(PoolName::as_str), expected, "{stream}");
+        };
+        let names = Names::default();
+        check(&names, "JOBS", Some("default"));
+        check(&names, "JOBS_billing", Some("billing"));
+        for other in ["TASKS", "JOBSX", "JOBS_", "acme_JOBS", "KV_windlass_queues"] {
+            check(&names, other, None);
+        }
+        let acme = Names::new("acme").unwrap();
+        check(&acme, "acme_JOBS_b", Some("b"));
+        check(&acme, "JOBS", None);
+    }
+}

@@ -1,0 +1,85 @@
+//! Publishing into a stream: once, or on a condition, until the outcome is known.
+
+use std::time::Duration;
+
+use async_nats::HeaderMap;
+use bytes::Bytes;
+use windlass_core::protocol::Answer;
+
+use crate::connect::{self, Broker, Error};
+
+/// A JetStream answer: the condition on the last sequence does not hold.
+const WRONG_LAST_SEQUENCE: u64 = 10071;
+/// Another conditional write of the same subject is in flight.
+const UNDECIDED: u64 = 10164;
+/// For one try; a leader's loss takes about six seconds, so several tries are needed to outlast it.
+const TRY_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Headers that the broker gives a meaning.
+pub(crate) mod header {
+    pub(crate) const EXPECTED_SEQUENCE: &str = "Nats-Expected-Last-Subject-Sequence";
+    pub(crate) const EXPECTED_SUBJECT: &str = "Nats-Expected-Last-Subject-Sequence-Subject";
+    pub(crate) const MESSAGE_ID: &str = "Nats-Msg-Id";
+    pub(crate) const TTL: &str = "Nats-TTL";
+    pub(crate) const SCHEDULE: &str = "Nats-Schedule";
+    pub(crate) const SCHEDULE_TARGET: &str = "Nats-Schedule-Target";
+    pub(crate) const SCHEDULER: &str = "Nats-Scheduler";
+    pub(crate) const SCHEDULE_NEXT: &str = "Nats-Schedule-Next";
+}
+
+/// What a stream says of a stored message.
+#[derive(Debug, Clone, serde::Deserialize)]
+pub struct Stored {
+    /// Which stream.
+    pub stream: String,
+    /// Under which sequence.
+    #[serde(rename = "seq")]
+    pub sequence: u64,
+    /// A message of the same id stands already.
+    #[serde(default)]
+    pub duplicate: bool,
+}
+
+/// Publishes once and waits for the stream's word.
+pub(crate) async fn publish(
+    broker: &Broker,
+    subject: String,
+    headers: HeaderMap,
+    body: Bytes,
+    timeout: Duration,
+) -> Result<Stored, Error> {
+    let answer = broker.request(subject.clone(), Some(headers), body, timeout).await?;
+    connect::read_answer(&answer.payload).map_err(|e| match e {
+        connect::Answer::Refused { code, description } => Error::Refused { code, description },
+        connect::Answer::Malformed(e) => Error::Malformed { subject, reason: e.to_string() },
+    })
+}
+
+/// Publishes once on a condition. What cannot be known is [`Answer::Silent`] or [`Answer::Undecided`]; an error is
+/// something that no second try mends.
+pub(crate) async fn publish_if(
+    broker: &Broker,
+    subject: String,
+    headers: HeaderMap,
+    body: Bytes,
+    left: Duration,
+) -> Result<Answer, Error> {
+    match publish(broker, subject, headers, body, left.min(TRY_TIMEOUT)).await {
+        Ok(stored) => Ok(Answer::Stored(stored.sequence)),
+        Err(Error::Refused { code: WRONG_LAST_SEQUENCE, .. }) => Ok(Answer::Refused),
+        Err(Error::Refused { code: UNDECIDED, .. }) => Ok(Answer::Undecided),
+        Err(error) if is_transient(&error) => Ok(Answer::Silent),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether trying again can help.
+pub(crate) fn is_transient(error: &Error) -> bool {
+    match error {
+        Error::TimedOut { .. } | Error::NoResponders(_) => true,
+        // 10008 no JetStream leader now, 10023 and 10039 overloaded or out of resources, 10077 the stream is full,
+        // 10002 the account's resources are used up: each may pass.
+        Error::Refused { code, .. } => matches!(code, 10008 | 10023 | 10039 | 10077 | 10002 | 10164),
+        _ => false,
+    }
+}

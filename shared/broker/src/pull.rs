@@ -1,0 +1,228 @@
+//! Messages from a durable consumer, no more at a time than were asked for.
+//!
+//! The library's own stream prefetches, and a prefetched message's lease runs while it waits. Here the caller asks for
+//! as many as it has room for. Every request ends by itself and is renewed, and a silence of the broker is noticed by
+//! missing heartbeats, so that a consumer that is alive and gets nothing cannot last (the complaint of every user of
+//! such systems).
+
+use std::time::Duration;
+
+use async_nats::{StatusCode, Subscriber};
+use futures::StreamExt as _;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::connect::{Broker, Error, Status};
+use crate::delivery::Delivered;
+
+/// How long the broker holds a request.
+const EXPIRES: Duration = Duration::from_secs(30);
+/// How often the broker says that it still holds one.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+/// For other calls.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A place where a consumer's messages arrive.
+pub struct Puller {
+    broker: Broker,
+    stream: String,
+    consumer: String,
+    inbox: String,
+    arriving: Subscriber,
+    status: tokio::sync::watch::Receiver<Status>,
+    outstanding: usize,
+    heard_at: Instant,
+    /// How many of the next deliveries may have been made before by a broker that forgot.
+    suspect_left: u64,
+    max_ack_pending: u64,
+    last_consumer_sequence: u64,
+    ack_wait: Duration,
+}
+
+/// What came.
+#[derive(Debug)]
+pub enum Arrival {
+    /// A message.
+    Message(Box<Delivered>),
+    /// Nothing, but what was asked for may have ended: ask again for as much as there is room for.
+    Renew,
+    /// The consumer does not exist, or not now.
+    Missing,
+}
+
+#[derive(serde::Deserialize)]
+struct ConsumerInfo {
+    config: ConsumerConfig,
+}
+
+#[derive(serde::Deserialize)]
+struct ConsumerConfig {
+    #[serde(default)]
+    max_ack_pending: i64,
+    /// In nanoseconds.
+    #[serde(default)]
+    ack_wait: u64,
+}
+
+// === impl Puller ===
+
+impl Puller {
+    /// Prepares to receive from a durable consumer, which must exist.
+    pub async fn open(broker: &Broker, stream: String, consumer: String) -> Result<Self, Error> {
+        let info: ConsumerInfo =
+            broker.api(&format!("CONSUMER.INFO.{stream}.{consumer}"), &serde_json::json!({}), CALL_TIMEOUT).await?;
+        let max_ack_pending = u64::try_from(info.config.max_ack_pending).unwrap_or(1000);
+        let inbox = broker.client.new_inbox();
+        let arriving = timeout(CALL_TIMEOUT, broker.client.subscribe(inbox.clone()))
+            .await
+            .map_err(|_| Error::TimedOut { subject: inbox.clone(), timeout: CALL_TIMEOUT })?
+            .map_err(|_| Error::Closed)?;
+        let mut status = broker.status();
+        status.mark_unchanged();
+        Ok(Self {
+            broker: broker.clone(),
+            stream,
+            consumer,
+            inbox,
+            arriving,
+            status,
+            outstanding: 0,
+            heard_at: Instant::now(),
+            suspect_left: max_ack_pending,
+            max_ack_pending,
+            last_consumer_sequence: 0,
+            ack_wait: Duration::from_nanos(info.config.ack_wait),
+        })
+    }
+
+    /// How many messages were asked for and have not come.
+    pub fn outstanding(&self) -> usize {
+        self.outstanding
+    }
+
+    /// How long a delivered message is leased.
+    pub fn ack_wait(&self) -> Duration {
+        self.ack_wait
+    }
+
+    /// Gives up what was asked for: afterwards only what had already come is delivered, and then the end.
+    pub async fn stop(&mut self) {
+        if self.arriving.drain().await.is_err() {
+            tracing::debug!(consumer = self.consumer, "the subscription had ended");
+        }
+    }
+
+    /// Asks for this many more.
+    pub async fn request(&mut self, count: usize) -> Result<(), Error> {
+        if count == 0 {
+            return Ok(());
+        }
+        let body = serde_json::json!({
+            "batch": count,
+            "expires": u64::try_from(EXPIRES.as_nanos()).unwrap_or(u64::MAX),
+            "idle_heartbeat": u64::try_from(HEARTBEAT.as_nanos()).unwrap_or(u64::MAX),
+        });
+        let subject = self.broker.api_subject(&format!("CONSUMER.MSG.NEXT.{}.{}", self.stream, self.consumer));
+        if self.outstanding == 0 {
+            self.heard_at = Instant::now();
+        }
+        self.broker
+            .client
+            .publish_with_reply(subject, self.inbox.clone(), body.to_string().into())
+            .await
+            .map_err(|_| Error::Closed)?;
+        self.outstanding += count;
+        Ok(())
+    }
+
+    /// Waits for what comes next. Cancel-safe.
+    pub async fn next(&mut self) -> Result<Arrival, Error> {
+        loop {
+            let silent = sleep_until(self.heard_at + HEARTBEAT * 3);
+            tokio::select! {
+                biased;
+                changed = self.status.changed() => {
+                    if changed.is_err() {
+                        return Err(Error::Closed);
+                    }
+                    let status = *self.status.borrow_and_update();
+                    if status.closed {
+                        return Err(Error::Closed);
+                    }
+                    if status.connected {
+                        // The broker forgot our requests with the connection, and maybe, if it died, its deliveries.
+                        self.forget();
+                        self.suspect_left = self.max_ack_pending;
+                        return Ok(Arrival::Renew);
+                    }
+                }
+                message = self.arriving.next() => {
+                    let Some(message) = message else { return Err(Error::Closed) };
+                    self.heard_at = Instant::now();
+                    if let Some(arrival) = self.read(message) {
+                        return Ok(arrival);
+                    }
+                }
+                () = silent, if self.outstanding > 0 => {
+                    tracing::warn!(consumer = self.consumer, "no sign from the broker; asking again");
+                    metrics::counter!("windlass_pull_silences_total").increment(1);
+                    self.forget();
+                    return Ok(Arrival::Renew);
+                }
+            }
+        }
+    }
+
+    fn forget(&mut self) {
+        self.outstanding = 0;
+        self.heard_at = Instant::now();
+    }
+
+    fn read(&mut self, message: async_nats::Message) -> Option<Arrival> {
+        let Some(status) = message.status else {
+            self.outstanding = self.outstanding.saturating_sub(1);
+            let suspect = self.suspect_left > 0;
+            self.suspect_left = self.suspect_left.saturating_sub(1);
+            let Some((mut delivered, consumer_sequence)) = Delivered::read(&self.broker, message, suspect) else {
+                tracing::error!(consumer = self.consumer, "a message without a reply subject was delivered");
+                return None;
+            };
+            if consumer_sequence < self.last_consumer_sequence {
+                // The durable is a new one, or its broker lost some of its memory.
+                self.suspect_left = self.max_ack_pending;
+                delivered.suspect = true;
+            }
+            self.last_consumer_sequence = consumer_sequence;
+            return Some(Arrival::Message(Box::new(delivered)));
+        };
+        if status == StatusCode::IDLE_HEARTBEAT {
+            return None;
+        }
+        if status == StatusCode::NO_RESPONDERS {
+            self.outstanding = 0;
+            // It may come back as another one.
+            self.suspect_left = self.max_ack_pending;
+            return Some(Arrival::Missing);
+        }
+        // 408: the request's time is up; 404: nothing there; 409: the consumer changed, or a limit was met. Each ends
+        // one request and says how much of it was not delivered.
+        let undelivered = message
+            .headers
+            .as_ref()
+            .and_then(|h| h.get("Nats-Pending-Messages"))
+            .and_then(|v| v.as_str().parse::<usize>().ok());
+        match undelivered {
+            Some(count) => self.outstanding = self.outstanding.saturating_sub(count),
+            None => self.outstanding = 0,
+        }
+        if status.as_u16() == 409 {
+            let description = message.description.as_deref().unwrap_or_default();
+            tracing::debug!(consumer = self.consumer, description, "the broker ended a request");
+            if description.contains("Consumer Deleted") {
+                self.outstanding = 0;
+                self.suspect_left = self.max_ack_pending;
+                return Some(Arrival::Missing);
+            }
+        }
+        Some(Arrival::Renew)
+    }
+}

@@ -1,0 +1,76 @@
+//! Publishing tasks.
+
+use std::time::Duration;
+
+use async_nats::HeaderMap;
+use bytes::Bytes;
+use prost::Message as _;
+use tokio::time::Instant;
+use windlass_core::trace::TraceParent;
+use windlass_core::{QueueName, Task};
+use windlass_proto::v1;
+
+use crate::connect::{self, Broker};
+use crate::publish::{self, header};
+use crate::retry::Waits;
+use crate::trace;
+
+/// For one try.
+const TRY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A task was accepted: it is stored and will reach exactly one end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Published {
+    /// The stream had a task of this id already, a moment ago.
+    pub duplicate: bool,
+}
+
+/// A task was not accepted, or it is not known whether it was; publishing it again under its id is safe.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The envelope is larger than the broker takes.
+    #[error("the task has {bytes} bytes with its options: the broker takes at most {limit}")]
+    TooLarge {
+        /// Of the envelope.
+        bytes: usize,
+        /// The broker's.
+        limit: usize,
+    },
+    /// The broker did not take it.
+    #[error("the task was not accepted")]
+    Broker(#[source] connect::Error),
+}
+
+/// Publishes a task as an envelope, and waits until it is stored, for at most `wait`.
+pub async fn publish(
+    broker: &Broker,
+    queue: &QueueName,
+    task: &Task<Bytes>,
+    trace: Option<TraceParent>,
+    wait: Duration,
+) -> Result<Published, Error> {
+    let body: Bytes = v1::Task::from(task).encode_to_vec().into();
+    let limit = broker.max_payload_bytes();
+    // The headers take part of the broker's limit.
+    if body.len() + 512 > limit {
+        return Err(Error::TooLarge { bytes: body.len(), limit });
+    }
+    let subject = broker.names().task_subject(queue);
+    let mut headers = HeaderMap::new();
+    // Lets the broker drop the second of two tries. A job's identity does not rest on it.
+    headers.insert(header::MESSAGE_ID, format!("{queue}.{}", task.id));
+    trace::to_headers(&mut headers, trace);
+    let mut waits = Waits::until(Instant::now() + wait);
+    loop {
+        let timeout = waits.left().min(TRY_TIMEOUT);
+        match publish::publish(broker, subject.clone(), headers.clone(), body.clone(), timeout).await {
+            Ok(stored) => return Ok(Published { duplicate: stored.duplicate }),
+            Err(error) if publish::is_transient(&error) => {
+                if !waits.wait().await {
+                    return Err(Error::Broker(error));
+                }
+            }
+            Err(error) => return Err(Error::Broker(error)),
+        }
+    }
+}

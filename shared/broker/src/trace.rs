@@ -1,0 +1,157 @@
+//! Trace context in headers, and spans around each hop.
+//!
+//! Spans are made through the global tracer. Where no exporter is configured that tracer does nothing, and the
+//! context that came in goes out unchanged, so that a trace is whole whichever services export.
+
+use std::time::SystemTime;
+
+use async_nats::HeaderMap;
+use opentelemetry::trace::{
+    Link, SpanBuilder, SpanContext, SpanId, SpanKind, Status, TraceContextExt as _, TraceFlags, TraceId,
+    TraceState, Tracer as _,
+};
+use opentelemetry::{Context, KeyValue, global};
+use windlass_core::trace::TraceParent;
+use windlass_core::{JobId, Kind, QueueName};
+
+/// The header of W3C trace context, in lower case as its specification asks.
+pub const TRACEPARENT: &str = "traceparent";
+/// The name under which our spans are made.
+const SCOPE: &str = "windlass";
+
+/// The job that a span is about.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject<'a> {
+    /// Of the job.
+    pub job_id: JobId,
+    /// Of the job, where it is known.
+    pub kind: Option<&'a Kind>,
+    /// Of the job.
+    pub queue: &'a QueueName,
+    /// From 1; 0 where there is none.
+    pub attempt: u32,
+}
+
+/// One hop. Ends when it is dropped.
+#[derive(Debug)]
+pub struct Hop {
+    context: Context,
+    parent: Option<TraceParent>,
+}
+
+/// What a hop is to its parent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Relation {
+    /// Part of it.
+    Child,
+    /// A trace of its own that names it: for what starts long after.
+    Link,
+}
+
+// === impl Hop ===
+
+impl Hop {
+    /// Starts a span, as `send <queue>` or `process <queue>`, now or at an instant that has passed.
+    pub fn start(
+        operation: &'static str,
+        kind: SpanKind,
+        subject: Subject<'_>,
+        parent: Option<TraceParent>,
+        relation: Relation,
+        started_at: Option<SystemTime>,
+    ) -> Self {
+        let tracer = global::tracer(SCOPE);
+        let mut builder =
+            SpanBuilder::from_name(format!("{operation} {}", subject.queue)).with_kind(kind).with_attributes([
+                KeyValue::new("messaging.system", "nats"),
+                KeyValue::new("messaging.operation.name", operation),
+                KeyValue::new("messaging.destination.name", subject.queue.to_string()),
+                KeyValue::new("messaging.message.id", subject.job_id.to_string()),
+                KeyValue::new("windlass.job.id", subject.job_id.to_string()),
+                KeyValue::new("windlass.job.kind", subject.kind.map(ToString::to_string).unwrap_or_default()),
+                KeyValue::new("windlass.job.queue", subject.queue.to_string()),
+                KeyValue::new("windlass.job.attempt", i64::from(subject.attempt)),
+            ]);
+        if let Some(at) = started_at {
+            builder = builder.with_start_time(at);
+        }
+        let remote = parent.map(span_context);
+        let parent_context = match (remote.clone(), relation) {
+            (Some(remote), Relation::Child) => Context::new().with_remote_span_context(remote),
+            (Some(remote), Relation::Link) => {
+                builder = builder.with_links(vec![Link::with_context(remote)]);
+                Context::new()
+            }
+            (None, _) => Context::new(),
+        };
+        let span = tracer.build_with_context(builder, &parent_context);
+        let context = Context::new().with_span(span);
+        // Nothing is recorded: what a handler submits still belongs to the job's trace.
+        let context = match remote {
+            Some(remote) if !context.span().span_context().is_valid() => context.with_remote_span_context(remote),
+            _ => context,
+        };
+        Self { context, parent }
+    }
+
+    /// What goes into the headers of what follows: this span, or what came in where nothing is recorded.
+    pub fn traceparent(&self) -> Option<TraceParent> {
+        from_span_context(self.context.span().span_context()).or(self.parent)
+    }
+
+    /// For spans that a handler makes.
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// Adds what became of it.
+    pub fn set(&self, key: &'static str, value: impl Into<opentelemetry::Value>) {
+        self.context.span().set_attribute(KeyValue::new(key, value));
+    }
+
+    /// Marks it as failed.
+    pub fn fail(&self, message: &str) {
+        self.context.span().set_status(Status::error(message.to_owned()));
+    }
+
+    /// Ends it now.
+    pub fn end(self) {
+        self.context.span().end();
+    }
+}
+
+fn span_context(parent: TraceParent) -> SpanContext {
+    SpanContext::new(
+        TraceId::from(parent.trace_id),
+        SpanId::from(parent.span_id),
+        if parent.sampled { TraceFlags::SAMPLED } else { TraceFlags::default() },
+        true,
+        TraceState::default(),
+    )
+}
+
+fn from_span_context(context: &SpanContext) -> Option<TraceParent> {
+    context.is_valid().then(|| TraceParent {
+        trace_id: u128::from_be_bytes(context.trace_id().to_bytes()),
+        span_id: u64::from_be_bytes(context.span_id().to_bytes()),
+        sampled: context.is_sampled(),
+    })
+}
+
+/// The trace context of the span that the caller is in; else a new one, so that every job belongs to a trace.
+pub fn current_or_new() -> TraceParent {
+    from_span_context(Context::current().span().span_context())
+        .unwrap_or_else(|| TraceParent::from_random(rand::random(), rand::random()))
+}
+
+/// Reads the header; what cannot be read counts as absent (W3C Trace Context, section 4.3).
+pub fn from_headers(headers: Option<&HeaderMap>) -> Option<TraceParent> {
+    headers?.get(TRACEPARENT)?.as_str().parse().ok()
+}
+
+/// Writes the header.
+pub fn to_headers(headers: &mut HeaderMap, trace: Option<TraceParent>) {
+    if let Some(trace) = trace {
+        headers.insert(TRACEPARENT, trace.to_string());
+    }
+}

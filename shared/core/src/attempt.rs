@@ -1,0 +1,98 @@
+//! Attempts and how they end.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// How an attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The handler returned a result.
+    Succeeded,
+    /// The handler returned an error, or panicked.
+    Failed,
+    /// The handler took longer than an attempt may.
+    TimedOut,
+    /// An operator ended the job while it ran.
+    Cancelled,
+    /// Its worker was lost: uses no attempt of the policy.
+    Crashed,
+    /// Its worker was told to stop: uses no attempt of the policy.
+    HandedBack,
+}
+
+impl Outcome {
+    /// Whether the retry policy counts it.
+    pub const fn counts(self) -> bool {
+        matches!(self, Self::Failed | Self::TimedOut)
+    }
+
+    /// The word for it, the same in JSON and SQL.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::TimedOut => "timed_out",
+            Self::Cancelled => "cancelled",
+            Self::Crashed => "crashed",
+            Self::HandedBack => "handed_back",
+        }
+    }
+}
+
+/// Why an attempt or a job failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobError {
+    /// For people.
+    pub message: String,
+    /// A short stable word to group by: `handler`, `panic`, `timeout`, `unknown_kind`, …
+    pub code: String,
+    /// No retry can help.
+    pub terminal: bool,
+}
+
+/// One execution of a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// From 1.
+    pub number: u32,
+    /// The worker's id; empty where a crash hid it.
+    pub worker: String,
+    /// Where it is known.
+    pub started_at: Option<Timestamp>,
+    /// When it ended, or was found to have.
+    pub ended_at: Timestamp,
+    /// How.
+    pub outcome: Outcome,
+    /// Why, where it did not succeed.
+    pub error: Option<JobError>,
+}
+
+/// The number of the attempt that follows these.
+pub fn next_number(attempts: &[Attempt]) -> u32 {
+    attempts.iter().map(|a| a.number).max().unwrap_or(0) + 1
+}
+
+/// How many of them the retry policy counts.
+pub fn failures(attempts: &[Attempt]) -> u32 {
+    u32::try_from(attempts.iter().filter(|a| a.outcome.counts()).count()).unwrap_or(u32::MAX)
+}
+
+/// How many of them lost their worker.
+pub fn crashes(attempts: &[Attempt]) -> u32 {
+    u32::try_from(attempts.iter().filter(|a| a.outcome == Outcome::Crashed).count()).unwrap_or(u32::MAX)
+}
+
+/// The most entries of an attempt history that travel with a job, so that a job's messages stay bounded however
+/// often it is snoozed or crashes.
+pub const HISTORY_LIMIT: usize = 100;
+
+/// Adds an attempt; past [`HISTORY_LIMIT`] the oldest that the policy does not count makes room, and only when all
+/// count, the oldest of them. Everything that was dropped is still told by the job's events.
+pub fn push_bounded(attempts: &mut Vec<Attempt>, attempt: Attempt) {
+    attempts.push(attempt);
+    if attempts.len() > HISTORY_LIMIT {
+        let oldest = attempts.iter().position(|a| !a.outcome.counts()).unwrap_or(0);
+        attempts.remove(oldest);
+    }
+}

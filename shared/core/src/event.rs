@@ -1,0 +1,78 @@
+//! What happened to a job, as one fact.
+
+use jiff::Timestamp;
+
+use crate::{JobError, JobId, Kind, Outcome, Priority, QueueName, Transition};
+
+/// One transition of one job. Idempotent by (queue, job, attempt, transition); may come twice and out of order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// Of the job.
+    pub job_id: JobId,
+    /// Of the job.
+    pub queue: QueueName,
+    /// Of the job; none only where a rejected message named none.
+    pub kind: Option<Kind>,
+    /// What happened.
+    pub transition: Transition,
+    /// The attempt that it belongs to, from 1; 0 before the first.
+    pub attempt: u32,
+    /// When.
+    pub at: Timestamp,
+    /// Of the attempt; empty where there is none.
+    pub worker: String,
+    /// How the attempt ended, where this ends one.
+    pub outcome: Option<Outcome>,
+    /// Why, where it did not succeed.
+    pub error: Option<JobError>,
+    /// With succeeded.
+    pub result: Option<Vec<u8>>,
+    /// Of the result; empty means `application/json`.
+    pub result_content_type: String,
+    /// With accepted, retried and released: the instant from which the job may run.
+    pub due_at: Option<Timestamp>,
+    /// When the dispatcher accepted the job.
+    pub accepted_at: Option<Timestamp>,
+    /// Of the job.
+    pub priority: Priority,
+    /// W3C trace context of the job; empty where there is none.
+    pub traceparent: String,
+    /// For people: the reason of a cancellation, what a refused holder tried.
+    pub note: String,
+    /// When the attempt began, with its end.
+    pub started_at: Option<Timestamp>,
+}
+
+// === impl Event ===
+
+impl Event {
+    /// An event with nothing but what every event has.
+    pub fn new(
+        queue: QueueName,
+        job_id: JobId,
+        kind: impl Into<Option<Kind>>,
+        transition: Transition,
+        attempt: u32,
+        at: Timestamp,
+    ) -> Self {
+        Self {
+            job_id,
+            queue,
+            kind: kind.into(),
+            transition,
+            attempt,
+            at,
+            worker: String::new(),
+            outcome: None,
+            error: None,
+            result: None,
+            result_content_type: String::new(),
+            due_at: None,
+            accepted_at: None,
+            priority: Priority::default(),
+            traceparent: String::new(),
+            note: String::new(),
+            started_at: None,
+        }
+    }
+}

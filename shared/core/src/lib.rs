@@ -1,0 +1,29 @@
+//! The domain of Windlass, pure.
+//!
+//! Ids, names, states, the decisions of the protocol, retry and schedules. Nothing here does I/O, reads a clock or
+//! draws a random number: instants and random parts come in as arguments, so each decision can be tested, modelled
+//! and replayed. The words are those of `ARCHITECTURE.md`.
+
+pub mod admission;
+pub mod attempt;
+pub mod event;
+pub mod history;
+pub mod id;
+pub mod name;
+pub mod priority;
+pub mod protocol;
+pub mod retry;
+pub mod schedule;
+pub mod settle;
+pub mod state;
+pub mod task;
+pub mod trace;
+
+pub use attempt::{Attempt, JobError, Outcome};
+pub use event::Event;
+pub use id::JobId;
+pub use name::{InvalidName, Kind, PoolName, QueueName, ScheduleId};
+pub use priority::Priority;
+pub use retry::RetryPolicy;
+pub use state::{JobState, RecordKind, Transition};
+pub use task::{InvalidTask, Limits, Start, Task};

@@ -1,0 +1,132 @@
+//! The task: what a service publishes, once it is known to be valid.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::{JobId, Kind, Priority, RetryPolicy};
+
+/// A valid task.
+///
+/// `P` is the payload's type: the wire crate uses reference-counted bytes, tests use what they like.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Task<P> {
+    /// Of the job, unique within its queue.
+    pub id: JobId,
+    /// Chooses the handler.
+    pub kind: Kind,
+    /// What the handler works on.
+    pub payload: P,
+    /// Of the payload.
+    pub content_type: String,
+    /// Among the jobs of its queue.
+    pub priority: Priority,
+    /// When.
+    pub start: Start,
+    /// The fleet's default, if none.
+    pub retry: Option<RetryPolicy>,
+    /// Time allowed for one attempt; the fleet's default, if none.
+    pub attempt_timeout: Option<Duration>,
+}
+
+/// When a task may start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Start {
+    /// At once.
+    #[default]
+    Now,
+    /// This long after its acceptance.
+    After(Duration),
+    /// At this instant; at once, if it has passed.
+    At(Timestamp),
+}
+
+/// What a payload and its options may be at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Of one payload.
+    pub max_payload_bytes: usize,
+    /// From now to a task's start.
+    pub max_delay: Duration,
+    /// Of one attempt.
+    pub max_attempt_timeout: Duration,
+}
+
+/// A field of a task is not what it must be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {reason}")]
+pub struct InvalidTask {
+    /// Which, as the envelope or the headers name it.
+    pub field: &'static str,
+    /// What it was, and what was expected.
+    pub reason: String,
+}
+
+// === impl Start ===
+
+impl Start {
+    /// The instant from which a task that is accepted now may run.
+    pub fn due_at(self, accepted_at: Timestamp) -> Timestamp {
+        match self {
+            Self::Now => accepted_at,
+            Self::After(delay) => accepted_at.saturating_add(delay).unwrap_or(Timestamp::MAX),
+            Self::At(at) => at.max(accepted_at),
+        }
+    }
+}
+
+// === impl Limits ===
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            // Half of what a broker takes by default, so that a job's history and a dead letter's headers fit beside.
+            max_payload_bytes: 512 * 1024,
+            max_delay: Duration::from_secs(366 * 86_400),
+            max_attempt_timeout: Duration::from_secs(86_400),
+        }
+    }
+}
+
+impl Limits {
+    /// Checks what depends on limits; names and ids are valid by their types.
+    pub fn check<P: AsRef<[u8]>>(&self, task: &Task<P>, now: Timestamp) -> Result<(), InvalidTask> {
+        let payload_bytes = task.payload.as_ref().len();
+        if payload_bytes > self.max_payload_bytes {
+            return Err(InvalidTask::new(
+                "payload",
+                format!("has {payload_bytes} bytes: expected at most {}", self.max_payload_bytes),
+            ));
+        }
+        let wait = task.start.due_at(now).duration_since(now);
+        if wait.unsigned_abs() > self.max_delay {
+            let field = if matches!(task.start, Start::At(_)) { "run_at" } else { "delay" };
+            return Err(InvalidTask::new(
+                field,
+                format!("is {} s away: expected at most {} s", wait.as_secs(), self.max_delay.as_secs()),
+            ));
+        }
+        match task.attempt_timeout {
+            Some(timeout) if timeout.is_zero() || timeout > self.max_attempt_timeout => {
+                Err(InvalidTask::new(
+                    "attempt_timeout",
+                    format!(
+                        "is {} s: expected more than 0 and at most {} s",
+                        timeout.as_secs_f64(),
+                        self.max_attempt_timeout.as_secs()
+                    ),
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+// === impl InvalidTask ===
+
+impl InvalidTask {
+    /// With a reason for people.
+    pub fn new(field: &'static str, reason: impl std::fmt::Display) -> Self {
+        Self { field, reason: reason.to_string() }
+    }
+}

@@ -1,0 +1,86 @@
+//! W3C trace context, as text: what travels in headers whether or not anything is exported.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A `traceparent` of version 00 (W3C Trace Context, section 3.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TraceParent {
+    /// Not zero.
+    pub trace_id: u128,
+    /// Not zero.
+    pub span_id: u64,
+    /// Whether the caller records it.
+    pub sampled: bool,
+}
+
+/// The text is no `traceparent`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a traceparent: expected 00-<32 hex digits>-<16 hex digits>-<2 hex digits>, neither id zero")]
+pub struct InvalidTraceParent;
+
+// === impl TraceParent ===
+
+impl TraceParent {
+    /// A new trace of these random numbers, not recorded by anybody yet.
+    pub fn from_random(trace_id: u128, span_id: u64) -> Self {
+        Self { trace_id: trace_id.max(1), span_id: span_id.max(1), sampled: true }
+    }
+
+    /// The trace id as 32 hexadecimal digits.
+    pub fn trace_id_hex(&self) -> String {
+        format!("{:032x}", self.trace_id)
+    }
+}
+
+impl FromStr for TraceParent {
+    type Err = InvalidTraceParent;
+
+    fn from_str(text: &str) -> Result<Self, InvalidTraceParent> {
+        fn hex(part: Option<&str>, digits: usize) -> Result<u128, InvalidTraceParent> {
+            let part = part.filter(|p| {
+                p.len() == digits && p.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+            });
+            u128::from_str_radix(part.ok_or(InvalidTraceParent)?, 16).map_err(|_| InvalidTraceParent)
+        }
+        let mut parts = text.split('-');
+        let version = hex(parts.next(), 2)?;
+        let trace_id = hex(parts.next(), 32)?;
+        let span_id = u64::try_from(hex(parts.next(), 16)?).map_err(|_| InvalidTraceParent)?;
+        let flags = hex(parts.next(), 2)?;
+        // A later version may append parts; version 00 has exactly four, and ff is forbidden.
+        let too_many = version == 0 && parts.next().is_some();
+        if version == 0xff || too_many || trace_id == 0 || span_id == 0 {
+            return Err(InvalidTraceParent);
+        }
+        Ok(Self { trace_id, span_id, sampled: flags & 1 == 1 })
+    }
+}
+
+impl fmt::Display for TraceParent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "00-{:032x}-{:016x}-{:02x}", self.trace_id, self.span_id, u8::from(self.sampled))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_and_writes() {
+        let text = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        assert_eq!(text.parse::<TraceParent>().unwrap().to_string(), text);
+        for bad in [
+            "",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-x",
+        ] {
+            assert!(bad.parse::<TraceParent>().is_err(), "{bad}");
+        }
+    }
+}

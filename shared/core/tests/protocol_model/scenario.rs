@@ -1,0 +1,181 @@
+//! Which part of the world a run explores, and how much may go wrong in it.
+
+use windlass_core::protocol::Kind;
+
+/// What may go wrong or come from outside; each happening counts against the scenario's bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Fault {
+    /// A publisher submits the task again.
+    DuplicateSubmit = 1,
+    /// A dispatcher dies; what it held is delivered again.
+    DispatcherCrash = 1 << 1,
+    /// A dispatcher's task is delivered again while it still runs.
+    TaskLeaseEnds = 1 << 2,
+    /// A worker dies.
+    WorkerCrash = 1 << 3,
+    /// A work message is delivered again while its holder still runs.
+    LeaseEnds = 1 << 4,
+    /// A timer fires twice at once.
+    FiresTwice = 1 << 5,
+    /// A timer fires and is not removed, so that it fires again later.
+    TimerSurvives = 1 << 6,
+    /// A claim's TTL ends while its holder runs.
+    ClaimExpires = 1 << 7,
+    /// An operator cancels.
+    Cancel = 1 << 8,
+    /// An operator's command is delivered again, its first carrier dead.
+    OperatorCrash = 1 << 9,
+    /// An operator lets a scheduled job run now, or releases twice.
+    ReleaseAgain = 1 << 10,
+    /// A worker is told to stop.
+    HandBack = 1 << 11,
+    /// A conditional write is in force, and its answer is lost.
+    AnswerLost = 1 << 12,
+    /// A conditional write has no answer, and arrives later or never.
+    Delayed = 1 << 13,
+    /// A conditional write is proposed and not yet in force: others are told 10164, and it may vanish.
+    InFlight = 1 << 14,
+    /// The broker is killed just after delivering, and the workers see that it was away.
+    Forgets = 1 << 15,
+    /// The same, unseen.
+    ForgetsUnnoticed = 1 << 16,
+}
+
+/// One run of the model.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
+    /// What the dispatcher makes of the task.
+    pub(crate) creates: &'static [Kind],
+    /// The job is there at the start, and no task is left.
+    pub(crate) created: bool,
+    /// Timers fire as `due`.
+    pub(crate) flow_control: bool,
+    /// The `done` may expire.
+    pub(crate) horizon: bool,
+    /// Left-over work is removed.
+    pub(crate) reconciler: bool,
+    pub(crate) faults: &'static [Fault],
+    /// At most this many faults in one history.
+    pub(crate) bound: u8,
+    /// Fewer states than this is a broken model.
+    pub(crate) floor: usize,
+}
+
+use Fault::{
+    AnswerLost, Cancel, ClaimExpires, Delayed, DispatcherCrash, DuplicateSubmit, FiresTwice, Forgets, ForgetsUnnoticed,
+    HandBack, InFlight, LeaseEnds, OperatorCrash, ReleaseAgain, TaskLeaseEnds, TimerSurvives, WorkerCrash,
+};
+
+const BASE: Scenario = Scenario {
+    name: "",
+    creates: &[Kind::Ready],
+    created: true,
+    flow_control: false,
+    horizon: false,
+    reconciler: false,
+    faults: &[],
+    bound: 3,
+    floor: 1,
+};
+
+/// Everything at once, under few faults.
+pub(crate) const EVERYTHING: Scenario = Scenario {
+    name: "everything",
+    created: false,
+    creates: &[Kind::Ready, Kind::Later, Kind::Held],
+    faults: &[
+        DuplicateSubmit, DispatcherCrash, TaskLeaseEnds, WorkerCrash, LeaseEnds, FiresTwice, TimerSurvives,
+        ClaimExpires, Cancel, OperatorCrash, ReleaseAgain, HandBack, AnswerLost, Delayed, InFlight, Forgets,
+        ForgetsUnnoticed,
+    ],
+    bound: 2,
+    ..BASE
+};
+
+/// The same where timers fire as `due` and the dispatcher lets them through.
+pub(crate) const FLOW_CONTROL: Scenario =
+    Scenario { name: "flow control", creates: &[Kind::Due, Kind::Held], flow_control: true, ..EVERYTHING };
+
+/// Who may run: crashes, leases, claims, and a broker that forgets.
+pub(crate) const LEASES: Scenario = Scenario {
+    name: "leases",
+    faults: &[WorkerCrash, LeaseEnds, ClaimExpires, HandBack, Forgets],
+    ..BASE
+};
+
+/// As above, where nobody sees that the broker was away.
+pub(crate) const FORGETFUL: Scenario =
+    Scenario { name: "forgetful broker", faults: &[WorkerCrash, LeaseEnds, ForgetsUnnoticed], ..BASE };
+
+/// Timers that fire too often, and cancels.
+pub(crate) const TIMERS: Scenario = Scenario {
+    name: "timers",
+    faults: &[WorkerCrash, FiresTwice, TimerSurvives, Cancel, LeaseEnds],
+    ..BASE
+};
+
+/// Timers that fire too often into a queue with flow control.
+pub(crate) const DUE_TIMERS: Scenario = Scenario {
+    name: "timers into due",
+    creates: &[Kind::Due],
+    flow_control: true,
+    faults: &[DispatcherCrash, FiresTwice, TimerSurvives, LeaseEnds],
+    ..BASE
+};
+
+/// Creates that are not decided, and tasks that are delivered again.
+pub(crate) const CREATES: Scenario = Scenario {
+    name: "creates",
+    created: false,
+    horizon: true,
+    faults: &[DuplicateSubmit, DispatcherCrash, TaskLeaseEnds, AnswerLost, Delayed, InFlight],
+    ..BASE
+};
+
+/// Settling and claiming without an answer.
+pub(crate) const SILENCE: Scenario = Scenario {
+    name: "silence",
+    faults: &[WorkerCrash, LeaseEnds, AnswerLost, Delayed, InFlight, HandBack],
+    ..BASE
+};
+
+/// Nothing is lost but answers: no crash may be invented.
+pub(crate) const HAND_BACK: Scenario =
+    Scenario { name: "hand-back", faults: &[HandBack, LeaseEnds, AnswerLost], bound: 2, ..BASE };
+
+/// Operators against timers, holds and running workers.
+pub(crate) const OPERATORS: Scenario = Scenario {
+    name: "operators",
+    creates: &[Kind::Ready, Kind::Later, Kind::Held],
+    faults: &[Cancel, OperatorCrash, ReleaseAgain, TimerSurvives, AnswerLost],
+    ..BASE
+};
+
+/// A cancelled hold that nobody purges is left to the reconciler.
+pub(crate) const RECONCILED: Scenario = Scenario {
+    name: "reconciled",
+    creates: &[Kind::Later, Kind::Held],
+    reconciler: true,
+    faults: &[Cancel, OperatorCrash, TimerSurvives],
+    ..BASE
+};
+
+/// A cancel whose carrier does not die.
+pub(crate) const CANCEL: Scenario =
+    Scenario { name: "cancel", creates: &[Kind::Ready, Kind::Later], faults: &[Cancel], bound: 1, ..BASE };
+
+/// All of them.
+pub(crate) const ALL: &[Scenario] = &[
+    EVERYTHING, FLOW_CONTROL, LEASES, FORGETFUL, TIMERS, DUE_TIMERS, CREATES, SILENCE, HAND_BACK, OPERATORS,
+    RECONCILED, CANCEL,
+];
+
+// === impl Scenario ===
+
+impl Scenario {
+    pub(crate) fn has(&self, fault: Fault) -> bool {
+        self.faults.contains(&fault)
+    }
+}

@@ -1,0 +1,16 @@
+//! Compiles the schema with `protox`, so that no `protoc` has to be installed.
+
+use std::path::Path;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
+    let files = ["task", "job", "event", "schedule", "worker", "control"]
+        .map(|name| root.join(format!("windlass/v1/{name}.proto")));
+    for file in &files {
+        println!("cargo::rerun-if-changed={}", file.display());
+    }
+    let descriptors = protox::compile(&files, [&root])?;
+    // Reference-counted bytes: a payload is not copied between the network and the handler.
+    prost_build::Config::new().bytes(["."]).compile_fds(descriptors)?;
+    Ok(())
+}

@@ -1,0 +1,221 @@
+//! The two forms of a task on `windlass.task.<queue>`: the envelope, and plain headers with any body.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::{SignedDuration, Timestamp};
+use prost::Message;
+use windlass_core::{JobId, RetryPolicy, Start, Task};
+
+use crate::{Error, task, v1};
+
+/// Of a payload that names none.
+pub const DEFAULT_CONTENT_TYPE: &str = "application/octet-stream";
+
+/// The headers of a plain task, as `proto/windlass/v1/task.proto` documents them.
+pub mod headers {
+    /// Its presence makes a message a plain task.
+    pub const KIND: &str = "Windlass-Kind";
+    /// The job's id.
+    pub const ID: &str = "Windlass-Id";
+    /// A priority's word.
+    pub const PRIORITY: &str = "Windlass-Priority";
+    /// How long to wait.
+    pub const DELAY: &str = "Windlass-Delay";
+    /// The instant to start at.
+    pub const RUN_AT: &str = "Windlass-Run-At";
+    /// Failed attempts allowed.
+    pub const MAX_ATTEMPTS: &str = "Windlass-Max-Attempts";
+    /// Time allowed for one attempt.
+    pub const TIMEOUT: &str = "Windlass-Timeout";
+    /// Of the payload.
+    pub const CONTENT_TYPE: &str = "Content-Type";
+    /// W3C trace context.
+    pub const TRACEPARENT: &str = "traceparent";
+}
+
+/// The broker's headers that a publisher may set.
+const ALLOWED_BROKER_HEADERS: [&str; 2] = ["Nats-Msg-Id", "Nats-Expected-Stream"];
+
+/// A message as it stands on TASKS.
+#[derive(Debug, Clone, Copy)]
+pub struct Incoming<'a> {
+    /// Every header line, in order; a name may come twice.
+    pub headers: &'a [(&'a str, &'a str)],
+    /// The body.
+    pub body: &'a Bytes,
+    /// The id of a task that carries none.
+    pub derived_id: JobId,
+}
+
+/// Reads a task in either form. Limits are not checked here, as they are the fleet's.
+pub fn read_task(incoming: Incoming<'_>) -> Result<Task<Bytes>, Error> {
+    for (name, _) in incoming.headers {
+        let is_broker = name.get(..5).is_some_and(|p| p.eq_ignore_ascii_case("nats-"));
+        if is_broker && !ALLOWED_BROKER_HEADERS.iter().any(|allowed| name.eq_ignore_ascii_case(allowed)) {
+            return Err(Error::new(*name, "is a header of the broker's that a task may not carry"));
+        }
+    }
+    let find = |wanted: &str| find(incoming.headers, wanted);
+    let Some(kind) = find(headers::KIND)? else {
+        if let Some((name, _)) = incoming.headers.iter().find(|(name, _)| is_ours(name)) {
+            return Err(Error::new(*name, "goes with the header Windlass-Kind, which is missing"));
+        }
+        return task::from_wire(v1::Task::decode(incoming.body.clone())?, Some(incoming.derived_id));
+    };
+    const KNOWN: [&str; 7] = [
+        headers::KIND,
+        headers::ID,
+        headers::PRIORITY,
+        headers::DELAY,
+        headers::RUN_AT,
+        headers::MAX_ATTEMPTS,
+        headers::TIMEOUT,
+    ];
+    if let Some((name, _)) =
+        incoming.headers.iter().find(|(name, _)| is_ours(name) && !KNOWN.iter().any(|k| k.eq_ignore_ascii_case(name)))
+    {
+        return Err(Error::new(*name, format!("is no known header: expected one of {}", KNOWN.join(", "))));
+    }
+    let start = match (find(headers::DELAY)?, find(headers::RUN_AT)?) {
+        (None, None) => Start::Now,
+        (Some(delay), None) => Start::After(duration(headers::DELAY, delay)?),
+        (None, Some(at)) => Start::At(instant(headers::RUN_AT, at)?),
+        (Some(_), Some(_)) => {
+            return Err(Error::new(headers::RUN_AT, "stands beside Windlass-Delay: expected one of them"));
+        }
+    };
+    Ok(Task {
+        id: match find(headers::ID)? {
+            None => incoming.derived_id,
+            Some(text) => text.parse().map_err(|e| Error::new(headers::ID, e))?,
+        },
+        kind: kind.parse().map_err(|e| Error::new(headers::KIND, e))?,
+        payload: incoming.body.clone(),
+        content_type: task::content_type(find(headers::CONTENT_TYPE)?.unwrap_or_default().to_owned())
+            .map_err(|e| Error::new(headers::CONTENT_TYPE, e.reason))?,
+        priority: match find(headers::PRIORITY)? {
+            None => windlass_core::Priority::default(),
+            Some(text) => text.parse().map_err(|e| Error::new(headers::PRIORITY, e))?,
+        },
+        start,
+        retry: match find(headers::MAX_ATTEMPTS)? {
+            None => None,
+            Some(text) => Some(max_attempts(text)?),
+        },
+        attempt_timeout: match find(headers::TIMEOUT)? {
+            None => None,
+            Some(text) => Some(duration(headers::TIMEOUT, text)?),
+        },
+    })
+}
+
+fn is_ours(name: &str) -> bool {
+    name.get(..9).is_some_and(|p| p.eq_ignore_ascii_case("windlass-"))
+}
+
+fn find<'a>(lines: &[(&'a str, &'a str)], wanted: &str) -> Result<Option<&'a str>, Error> {
+    let mut values = lines.iter().filter(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| *value);
+    let first = values.next();
+    if values.next().is_some() {
+        return Err(Error::new(wanted, "is given twice: expected once"));
+    }
+    Ok(first)
+}
+
+/// Reads a duration for people: `30s`, `1h 30m`, `250ms`, `PT30S`.
+fn duration(field: &str, text: &str) -> Result<Duration, Error> {
+    text.parse::<SignedDuration>()
+        .ok()
+        .and_then(|d| Duration::try_from(d).ok())
+        .ok_or_else(|| Error::new(field, "expected a duration of zero or more, as 30s, 1h 30m, 250ms or PT30S"))
+}
+
+fn instant(field: &str, text: &str) -> Result<Timestamp, Error> {
+    text.parse().map_err(|_| Error::new(field, "expected an instant with an offset, as 2026-01-31T09:00:00Z"))
+}
+
+fn max_attempts(text: &str) -> Result<RetryPolicy, Error> {
+    text.parse()
+        .ok()
+        .and_then(|n| RetryPolicy::default().with_max_attempts(n).ok())
+        .ok_or_else(|| Error::new(headers::MAX_ATTEMPTS, "expected a number from 1 to 1000"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
+
+    fn read(headers: &[(&str, &str)], body: &[u8]) -> Result<Task<Bytes>, Error> {
+        let derived_id = ID.parse().unwrap();
+        read_task(Incoming { headers, body: &Bytes::copy_from_slice(body), derived_id })
+    }
+
+    #[test]
+    fn plain_headers() {
+        let task = read(
+            &[
+                ("windlass-kind", "file.digest"),
+                ("Windlass-Priority", "high"),
+                ("Windlass-Delay", "1h 30m"),
+                ("Windlass-Max-Attempts", "7"),
+                ("Content-Type", "application/json"),
+                ("Nats-Msg-Id", "x"),
+                ("traceparent", "anything"),
+            ],
+            b"{}",
+        )
+        .unwrap();
+        assert_eq!((task.kind.as_str(), task.id.to_string().as_str()), ("file.digest", ID));
+        assert_eq!(task.start, Start::After(Duration::from_secs(5400)));
+        assert_eq!(task.retry.unwrap().max_attempts(), 7);
+    }
+
+    #[test]
+    fn the_envelope_reads_back() {
+        let task = Task {
+            id: ID.parse().unwrap(),
+            kind: "a.b".parse().unwrap(),
+            payload: Bytes::from_static(b"\0\xff"),
+            content_type: "text/plain".into(),
+            priority: windlass_core::Priority::Low,
+            start: Start::At("2026-01-31T09:00:00.5Z".parse().unwrap()),
+            retry: Some(RetryPolicy::default().with_max_attempts(3).unwrap()),
+            attempt_timeout: Some(Duration::from_millis(1500)),
+        };
+        assert_eq!(read(&[], &v1::Task::from(&task).encode_to_vec()).unwrap(), task);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let kind = ("Windlass-Kind", "k");
+        for (headers, body, field) in [
+            (&[][..], &b"\xff\xff"[..], "body"),
+            (&[], b"", "kind"),
+            (&[("Windlass-Id", ID)], b"", "Windlass-Id"),
+            (&[("Windlass-Kind", "no kind")], b"", "Windlass-Kind"),
+            (&[kind, kind], b"", "Windlass-Kind"),
+            (&[kind, ("Windlass-Id", "7")], b"", "Windlass-Id"),
+            (&[kind, ("Windlass-Priorty", "low")], b"", "Windlass-Priorty"),
+            (&[kind, ("Windlass-Priority", "urgent")], b"", "Windlass-Priority"),
+            (&[kind, ("Windlass-Delay", "-1s")], b"", "Windlass-Delay"),
+            (&[kind, ("Windlass-Delay", "soon")], b"", "Windlass-Delay"),
+            (&[kind, ("Windlass-Run-At", "2026-01-31")], b"", "Windlass-Run-At"),
+            (&[kind, ("Windlass-Delay", "1s"), ("Windlass-Run-At", "2026-01-31T09:00:00Z")], b"", "Windlass-Run-At"),
+            (&[kind, ("Windlass-Max-Attempts", "0")], b"", "Windlass-Max-Attempts"),
+            (&[kind, ("Nats-Schedule", "@every 1s")], b"", "Nats-Schedule"),
+            (&[kind, ("nats-rollup", "all")], b"", "nats-rollup"),
+            (&[kind, ("Content-Type", "a\nb")], b"", "Content-Type"),
+        ] {
+            assert_eq!(read(headers, body).unwrap_err().field, field, "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn unknown_enum_values_are_refused() {
+        let wire = v1::Task { kind: "k".into(), priority: 9, ..Default::default() };
+        assert_eq!(read(&[], &wire.encode_to_vec()).unwrap_err().field, "priority");
+    }
+}

@@ -1,0 +1,83 @@
+//! Events.
+
+use bytes::Bytes;
+use windlass_core::{Event, Outcome, QueueName, Transition};
+
+use crate::job::{error_from_wire, error_to_wire, outcome_from_wire, outcome_to_wire};
+use crate::{Error, task, time, v1};
+
+const TRANSITIONS: [(Transition, v1::Transition); 12] = [
+    (Transition::Accepted, v1::Transition::Accepted),
+    (Transition::Released, v1::Transition::Released),
+    (Transition::Started, v1::Transition::Started),
+    (Transition::Crashed, v1::Transition::Crashed),
+    (Transition::HandedBack, v1::Transition::HandedBack),
+    (Transition::Retried, v1::Transition::Retried),
+    (Transition::Succeeded, v1::Transition::Succeeded),
+    (Transition::Dead, v1::Transition::Dead),
+    (Transition::Cancelled, v1::Transition::Cancelled),
+    (Transition::Expired, v1::Transition::Expired),
+    (Transition::Refused, v1::Transition::Refused),
+    (Transition::Rejected, v1::Transition::Rejected),
+];
+
+impl From<Event> for v1::Event {
+    fn from(event: Event) -> Self {
+        let transition = TRANSITIONS
+            .iter()
+            .find(|(domain, _)| *domain == event.transition)
+            .map_or(v1::Transition::Unspecified, |(_, wire)| *wire);
+        Self {
+            job_id: event.job_id.to_string(),
+            kind: event.kind.map(String::from).unwrap_or_default(),
+            transition: transition.into(),
+            attempt: event.attempt,
+            at: Some(time::to_wire(event.at)),
+            worker: event.worker,
+            outcome: outcome_to_wire(event.outcome).into(),
+            error: event.error.map(error_to_wire),
+            result: event.result.map(Bytes::from).unwrap_or_default(),
+            result_content_type: event.result_content_type,
+            due_at: event.due_at.map(time::to_wire),
+            accepted_at: event.accepted_at.map(time::to_wire),
+            priority: v1::Priority::from(event.priority).into(),
+            traceparent: event.traceparent,
+            note: event.note,
+            started_at: event.started_at.map(time::to_wire),
+        }
+    }
+}
+
+impl v1::Event {
+    /// Reads an event of this queue.
+    pub fn into_domain(self, queue: &QueueName) -> Result<Event, Error> {
+        let transition = v1::Transition::try_from(self.transition)
+            .ok()
+            .and_then(|t| TRANSITIONS.iter().find(|(_, wire)| *wire == t))
+            .map(|(domain, _)| *domain)
+            .ok_or_else(|| Error::new("transition", format!("{} is not a known value", self.transition)))?;
+        let outcome: Option<Outcome> = outcome_from_wire(self.outcome)?;
+        Ok(Event {
+            job_id: self.job_id.parse().map_err(|e| Error::new("job_id", e))?,
+            queue: queue.clone(),
+            kind: match self.kind.as_str() {
+                "" => None,
+                kind => Some(kind.parse().map_err(|e| Error::new("kind", e))?),
+            },
+            transition,
+            attempt: self.attempt,
+            at: time::required("at", self.at)?,
+            worker: self.worker,
+            outcome,
+            error: self.error.map(error_from_wire),
+            result: (transition == Transition::Succeeded).then(|| self.result.to_vec()),
+            result_content_type: self.result_content_type,
+            due_at: time::optional("due_at", self.due_at)?,
+            accepted_at: time::optional("accepted_at", self.accepted_at)?,
+            priority: task::priority(self.priority)?,
+            traceparent: self.traceparent,
+            note: self.note,
+            started_at: time::optional("started_at", self.started_at)?,
+        })
+    }
+}

@@ -1,0 +1,316 @@
+//! What JOBS holds: jobs that wait, claims, and ends.
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use prost::Message;
+use windlass_core::{Attempt, JobError, JobState, Kind, Outcome, RecordKind, Task};
+
+use crate::{Error, task, time, v1};
+
+/// A job that waits: the body of `ready`, `due`, `later` and `held`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Job {
+    /// What to do.
+    pub task: Task<Bytes>,
+    /// When the dispatcher accepted it.
+    pub accepted_at: Timestamp,
+    /// The instant from which it may run.
+    pub due_at: Timestamp,
+    /// Every earlier attempt, oldest first.
+    pub attempts: Vec<Attempt>,
+    /// Of this write.
+    pub nonce: Bytes,
+}
+
+/// The token of a redelivered job.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Claim {
+    /// Sequence of the work message.
+    pub work_sequence: u64,
+    /// Who claims.
+    pub worker: String,
+    /// Why.
+    pub reason: v1::ClaimReason,
+    /// When.
+    pub claimed_at: Timestamp,
+    /// Every earlier attempt, a crash that caused this claim included.
+    pub attempts: Vec<Attempt>,
+    /// Of the job.
+    pub kind: Kind,
+    /// When the dispatcher accepted the job.
+    pub accepted_at: Timestamp,
+    /// Of this write.
+    pub nonce: Bytes,
+}
+
+/// The end of a job.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Done {
+    /// Of the job.
+    pub kind: Kind,
+    /// A terminal one.
+    pub state: JobState,
+    /// Every attempt, oldest first.
+    pub attempts: Vec<Attempt>,
+    /// The handler's.
+    pub result: Bytes,
+    /// Of the result; empty means `application/json`.
+    pub result_content_type: String,
+    /// Why, where it did not succeed.
+    pub error: Option<JobError>,
+    /// When the dispatcher accepted the job.
+    pub accepted_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Timestamp,
+    /// Of this write.
+    pub nonce: Bytes,
+}
+
+/// The body of any message in JOBS.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RecordBody {
+    /// Under `ready`, `due`, `later` and `held`.
+    Job(Job),
+    /// Under `claim`.
+    Claim(Claim),
+    /// Under `done`.
+    Done(Done),
+}
+
+// === impl RecordBody ===
+
+impl RecordBody {
+    /// Reads the body of a message of this sort.
+    pub fn decode(record: RecordKind, body: Bytes) -> Result<Self, Error> {
+        Ok(match record {
+            RecordKind::Later | RecordKind::Held | RecordKind::Due | RecordKind::Ready => Self::Job(Job::decode(body)?),
+            RecordKind::Claim => Self::Claim(Claim::decode(body)?),
+            RecordKind::Done => Self::Done(Done::decode(body)?),
+        })
+    }
+
+    /// Of the write that made it.
+    pub fn nonce(&self) -> &Bytes {
+        match self {
+            Self::Job(job) => &job.nonce,
+            Self::Claim(claim) => &claim.nonce,
+            Self::Done(done) => &done.nonce,
+        }
+    }
+
+    /// The attempts that it carries.
+    pub fn attempts(&self) -> &[Attempt] {
+        match self {
+            Self::Job(job) => &job.attempts,
+            Self::Claim(claim) => &claim.attempts,
+            Self::Done(done) => &done.attempts,
+        }
+    }
+
+    /// Of the job.
+    pub fn kind(&self) -> &Kind {
+        match self {
+            Self::Job(job) => &job.task.kind,
+            Self::Claim(claim) => &claim.kind,
+            Self::Done(done) => &done.kind,
+        }
+    }
+
+    /// When the dispatcher accepted the job.
+    pub fn accepted_at(&self) -> Timestamp {
+        match self {
+            Self::Job(job) => job.accepted_at,
+            Self::Claim(claim) => claim.accepted_at,
+            Self::Done(done) => done.accepted_at,
+        }
+    }
+}
+
+// === impl Job ===
+
+impl Job {
+    /// As bytes of a `windlass.v1.Job`.
+    pub fn encode(&self) -> Bytes {
+        v1::Job {
+            task: Some((&self.task).into()),
+            accepted_at: Some(time::to_wire(self.accepted_at)),
+            due_at: Some(time::to_wire(self.due_at)),
+            attempts: attempts_to_wire(&self.attempts),
+            nonce: self.nonce.clone(),
+        }
+        .encode_to_vec()
+        .into()
+    }
+
+    /// Reads a `windlass.v1.Job`.
+    pub fn decode(body: Bytes) -> Result<Self, Error> {
+        let wire = v1::Job::decode(body)?;
+        Ok(Self {
+            task: task::from_wire(wire.task.ok_or_else(|| Error::missing("task"))?, None)?,
+            accepted_at: time::required("accepted_at", wire.accepted_at)?,
+            due_at: time::required("due_at", wire.due_at)?,
+            attempts: attempts_from_wire(wire.attempts)?,
+            nonce: wire.nonce,
+        })
+    }
+}
+
+// === impl Claim ===
+
+impl Claim {
+    /// As bytes of a `windlass.v1.Claim`.
+    pub fn encode(&self) -> Bytes {
+        v1::Claim {
+            work_sequence: self.work_sequence,
+            worker: self.worker.clone(),
+            reason: self.reason.into(),
+            claimed_at: Some(time::to_wire(self.claimed_at)),
+            attempts: attempts_to_wire(&self.attempts),
+            kind: self.kind.to_string(),
+            accepted_at: Some(time::to_wire(self.accepted_at)),
+            nonce: self.nonce.clone(),
+        }
+        .encode_to_vec()
+        .into()
+    }
+
+    /// Reads a `windlass.v1.Claim`.
+    pub fn decode(body: Bytes) -> Result<Self, Error> {
+        let wire = v1::Claim::decode(body)?;
+        Ok(Self {
+            work_sequence: wire.work_sequence,
+            reason: wire.reason(),
+            worker: wire.worker,
+            claimed_at: time::required("claimed_at", wire.claimed_at)?,
+            attempts: attempts_from_wire(wire.attempts)?,
+            kind: wire.kind.parse().map_err(|e| Error::new("kind", e))?,
+            accepted_at: time::required("accepted_at", wire.accepted_at)?,
+            nonce: wire.nonce,
+        })
+    }
+}
+
+// === impl Done ===
+
+impl Done {
+    /// As bytes of a `windlass.v1.Done`.
+    pub fn encode(&self) -> Bytes {
+        v1::Done {
+            kind: self.kind.to_string(),
+            state: v1::JobState::from(self.state).into(),
+            attempts: attempts_to_wire(&self.attempts),
+            result: self.result.clone(),
+            result_content_type: self.result_content_type.clone(),
+            error: self.error.clone().map(error_to_wire),
+            accepted_at: Some(time::to_wire(self.accepted_at)),
+            ended_at: Some(time::to_wire(self.ended_at)),
+            nonce: self.nonce.clone(),
+        }
+        .encode_to_vec()
+        .into()
+    }
+
+    /// Reads a `windlass.v1.Done`.
+    pub fn decode(body: Bytes) -> Result<Self, Error> {
+        let wire = v1::Done::decode(body)?;
+        let state = match wire.state() {
+            v1::JobState::Succeeded => JobState::Succeeded,
+            v1::JobState::Dead => JobState::Dead,
+            v1::JobState::Cancelled => JobState::Cancelled,
+            v1::JobState::Expired => JobState::Expired,
+            other => return Err(Error::new("state", format!("{} is not terminal", other.as_str_name()))),
+        };
+        Ok(Self {
+            kind: wire.kind.parse().map_err(|e| Error::new("kind", e))?,
+            state,
+            attempts: attempts_from_wire(wire.attempts)?,
+            result: wire.result,
+            result_content_type: wire.result_content_type,
+            error: wire.error.map(error_from_wire),
+            accepted_at: time::required("accepted_at", wire.accepted_at)?,
+            ended_at: time::required("ended_at", wire.ended_at)?,
+            nonce: wire.nonce,
+        })
+    }
+}
+
+impl From<JobState> for v1::JobState {
+    fn from(state: JobState) -> Self {
+        match state {
+            JobState::Scheduled => Self::Scheduled,
+            JobState::Held => Self::Held,
+            JobState::Queued => Self::Queued,
+            JobState::Running => Self::Running,
+            JobState::Retrying => Self::Retrying,
+            JobState::Succeeded => Self::Succeeded,
+            JobState::Dead => Self::Dead,
+            JobState::Cancelled => Self::Cancelled,
+            JobState::Expired => Self::Expired,
+        }
+    }
+}
+
+pub(crate) fn error_to_wire(error: JobError) -> v1::JobError {
+    v1::JobError { message: error.message, code: error.code, terminal: error.terminal }
+}
+
+pub(crate) fn error_from_wire(error: v1::JobError) -> JobError {
+    JobError { message: error.message, code: error.code, terminal: error.terminal }
+}
+
+pub(crate) fn outcome_to_wire(outcome: Option<Outcome>) -> v1::Outcome {
+    match outcome {
+        None => v1::Outcome::Unspecified,
+        Some(Outcome::Succeeded) => v1::Outcome::Succeeded,
+        Some(Outcome::Failed) => v1::Outcome::Failed,
+        Some(Outcome::TimedOut) => v1::Outcome::TimedOut,
+        Some(Outcome::Cancelled) => v1::Outcome::Cancelled,
+        Some(Outcome::Crashed) => v1::Outcome::Crashed,
+        Some(Outcome::HandedBack) => v1::Outcome::HandedBack,
+    }
+}
+
+pub(crate) fn outcome_from_wire(value: i32) -> Result<Option<Outcome>, Error> {
+    match v1::Outcome::try_from(value) {
+        Ok(v1::Outcome::Unspecified) => Ok(None),
+        Ok(v1::Outcome::Succeeded) => Ok(Some(Outcome::Succeeded)),
+        Ok(v1::Outcome::Failed) => Ok(Some(Outcome::Failed)),
+        Ok(v1::Outcome::TimedOut) => Ok(Some(Outcome::TimedOut)),
+        Ok(v1::Outcome::Cancelled) => Ok(Some(Outcome::Cancelled)),
+        Ok(v1::Outcome::Crashed) => Ok(Some(Outcome::Crashed)),
+        Ok(v1::Outcome::HandedBack) => Ok(Some(Outcome::HandedBack)),
+        Err(_) => Err(Error::new("outcome", format!("{value} is not a known value"))),
+    }
+}
+
+/// As they stand in messages.
+pub fn attempts_to_wire(attempts: &[Attempt]) -> Vec<v1::Attempt> {
+    attempts
+        .iter()
+        .map(|attempt| v1::Attempt {
+            number: attempt.number,
+            worker: attempt.worker.clone(),
+            started_at: attempt.started_at.map(time::to_wire),
+            ended_at: Some(time::to_wire(attempt.ended_at)),
+            outcome: outcome_to_wire(Some(attempt.outcome)).into(),
+            error: attempt.error.clone().map(error_to_wire),
+        })
+        .collect()
+}
+
+fn attempts_from_wire(attempts: Vec<v1::Attempt>) -> Result<Vec<Attempt>, Error> {
+    attempts
+        .into_iter()
+        .map(|attempt| {
+            Ok(Attempt {
+                number: attempt.number,
+                worker: attempt.worker,
+                started_at: time::optional("attempts.started_at", attempt.started_at)?,
+                ended_at: time::required("attempts.ended_at", attempt.ended_at)?,
+                outcome: outcome_from_wire(attempt.outcome)?
+                    .ok_or_else(|| Error::missing("attempts.outcome"))?,
+                error: attempt.error.map(error_from_wire),
+            })
+        })
+        .collect()
+}

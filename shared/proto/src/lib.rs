@@ -1,0 +1,54 @@
+//! The wire types of Windlass, generated from `proto/`, and the only conversions between them and the domain.
+//!
+//! A conversion from the wire checks: what it returns is valid, and what it refuses it names, as [`Error`].
+
+mod envelope;
+mod event;
+mod job;
+mod schedule;
+mod task;
+mod time;
+
+pub use envelope::{DEFAULT_CONTENT_TYPE, Incoming, headers, read_task};
+pub use job::{Claim, Done, Job, RecordBody, attempts_to_wire};
+pub use time::to_wire as instant;
+
+/// Generated from `proto/windlass/v1`.
+#[allow(missing_docs, clippy::pedantic)]
+pub mod v1 {
+    include!(concat!(env!("OUT_DIR"), "/windlass.v1.rs"));
+}
+
+/// A message is not what it must be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {reason}")]
+pub struct Error {
+    /// Which part of it, as the schema or the headers name it.
+    pub field: String,
+    /// What it was, and what was expected.
+    pub reason: String,
+}
+
+// === impl Error ===
+
+impl Error {
+    pub(crate) fn new(field: impl Into<String>, reason: impl std::fmt::Display) -> Self {
+        Self { field: field.into(), reason: reason.to_string() }
+    }
+
+    pub(crate) fn missing(field: &str) -> Self {
+        Self::new(field, "is missing")
+    }
+}
+
+impl From<windlass_core::InvalidTask> for Error {
+    fn from(invalid: windlass_core::InvalidTask) -> Self {
+        Self::new(invalid.field, invalid.reason)
+    }
+}
+
+impl From<prost::DecodeError> for Error {
+    fn from(error: prost::DecodeError) -> Self {
+        Self::new("body", format!("is not the expected protobuf message: {error}"))
+    }
+}

@@ -1,0 +1,109 @@
+//! Tasks.
+
+use bytes::Bytes;
+use windlass_core::retry::{Parts, RetryPolicy};
+use windlass_core::{JobId, Priority, Start, Task};
+
+use crate::{Error, time, v1};
+
+impl From<&Task<Bytes>> for v1::Task {
+    fn from(task: &Task<Bytes>) -> Self {
+        Self {
+            id: task.id.to_string(),
+            kind: task.kind.to_string(),
+            payload: task.payload.clone(),
+            content_type: task.content_type.clone(),
+            priority: v1::Priority::from(task.priority).into(),
+            start: match task.start {
+                Start::Now => None,
+                Start::After(delay) => Some(v1::task::Start::Delay(time::duration_to_wire(delay))),
+                Start::At(at) => Some(v1::task::Start::RunAt(time::to_wire(at))),
+            },
+            retry: task.retry.map(Into::into),
+            attempt_timeout: task.attempt_timeout.map(time::duration_to_wire),
+        }
+    }
+}
+
+/// Reads a task. `derived` is its id where it carries none.
+pub(crate) fn from_wire(task: v1::Task, derived: Option<JobId>) -> Result<Task<Bytes>, Error> {
+    let id = match (task.id.as_str(), derived) {
+        ("", Some(id)) => id,
+        ("", None) => return Err(Error::missing("id")),
+        (text, _) => text.parse().map_err(|e| Error::new("id", e))?,
+    };
+    Ok(Task {
+        id,
+        kind: task.kind.parse().map_err(|e| Error::new("kind", e))?,
+        payload: task.payload,
+        content_type: content_type(task.content_type)?,
+        priority: priority(task.priority)?,
+        start: match task.start {
+            None => Start::Now,
+            Some(v1::task::Start::Delay(delay)) => Start::After(time::duration_from_wire("delay", delay)?),
+            Some(v1::task::Start::RunAt(at)) => Start::At(time::from_wire("run_at", at)?),
+        },
+        retry: task.retry.map(retry_policy).transpose()?,
+        attempt_timeout: task.attempt_timeout.map(|t| time::duration_from_wire("attempt_timeout", t)).transpose()?,
+    })
+}
+
+/// A media type is a header's value wherever the job goes: printable ASCII of a bounded length.
+pub(crate) fn content_type(text: String) -> Result<String, Error> {
+    if text.len() > 128 || !text.bytes().all(|b| (b' '..=b'~').contains(&b)) {
+        return Err(Error::new("content_type", "expected at most 128 printable ASCII characters"));
+    }
+    Ok(text)
+}
+
+pub(crate) fn priority(value: i32) -> Result<Priority, Error> {
+    match v1::Priority::try_from(value) {
+        Ok(v1::Priority::Unspecified | v1::Priority::Normal) => Ok(Priority::Normal),
+        Ok(v1::Priority::Critical) => Ok(Priority::Critical),
+        Ok(v1::Priority::High) => Ok(Priority::High),
+        Ok(v1::Priority::Low) => Ok(Priority::Low),
+        Err(_) => Err(Error::new("priority", format!("{value} is not a known value: expected 0 to 4"))),
+    }
+}
+
+impl From<Priority> for v1::Priority {
+    fn from(priority: Priority) -> Self {
+        match priority {
+            Priority::Critical => Self::Critical,
+            Priority::High => Self::High,
+            Priority::Normal => Self::Normal,
+            Priority::Low => Self::Low,
+        }
+    }
+}
+
+impl From<RetryPolicy> for v1::RetryPolicy {
+    fn from(policy: RetryPolicy) -> Self {
+        let parts = policy.parts();
+        let wire = |seconds| time::duration_to_wire(std::time::Duration::from_secs_f64(seconds));
+        Self {
+            max_attempts: parts.max_attempts,
+            initial_delay: Some(wire(parts.initial_delay_seconds)),
+            max_delay: Some(wire(parts.max_delay_seconds)),
+            multiplier: parts.multiplier,
+            jitter: Some(parts.jitter),
+        }
+    }
+}
+
+/// What the message leaves out is as in the default policy.
+pub(crate) fn retry_policy(wire: v1::RetryPolicy) -> Result<RetryPolicy, Error> {
+    let default = Parts::default();
+    let seconds = |field: &str, duration: Option<_>, default| match duration {
+        None => Ok(default),
+        Some(d) => time::duration_from_wire(field, d).map(|d| d.as_secs_f64()),
+    };
+    let parts = Parts {
+        max_attempts: if wire.max_attempts == 0 { default.max_attempts } else { wire.max_attempts },
+        initial_delay_seconds: seconds("retry.initial_delay", wire.initial_delay, default.initial_delay_seconds)?,
+        max_delay_seconds: seconds("retry.max_delay", wire.max_delay, default.max_delay_seconds)?,
+        multiplier: if wire.multiplier == 0.0 { default.multiplier } else { wire.multiplier },
+        jitter: wire.jitter.unwrap_or(default.jitter),
+    };
+    RetryPolicy::try_from(parts).map_err(|e| Error::new("retry", e))
+}

@@ -1,0 +1,290 @@
+//! Publishing tasks, and waiting for their ends.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use opentelemetry::trace::SpanKind;
+use serde::Serialize;
+use windlass_broker::jobs::{self, Jobs};
+use windlass_broker::trace::{Hop, Relation, Subject};
+use windlass_broker::{Broker, Options, connect, tasks, trace};
+use windlass_core::{
+    InvalidTask, JobId, JobState, Kind, Limits, PoolName, Priority, QueueName, RetryPolicy, Start, Task,
+};
+use windlass_proto::Done;
+
+use crate::Job;
+
+/// Publishes tasks. Clones share one connection.
+#[derive(Debug, Clone)]
+pub struct Client {
+    broker: Broker,
+    limits: Limits,
+    publish_timeout: Duration,
+}
+
+/// A task that is being put together; nothing is sent before [`Submission::submit`].
+#[derive(Debug, Clone)]
+#[must_use = "nothing is sent before `submit`"]
+pub struct Submission {
+    client: Client,
+    queue: Result<QueueName, InvalidTask>,
+    task: Result<Task<Bytes>, InvalidTask>,
+}
+
+/// A task that was accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Submitted {
+    /// Its job.
+    pub id: JobId,
+    /// Where it waits.
+    pub queue: QueueName,
+    /// A task of this id was accepted a moment ago: this is the same job.
+    pub duplicate: bool,
+    /// 32 hexadecimal digits.
+    pub trace_id: String,
+}
+
+/// A job that has ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ended {
+    /// A terminal one.
+    pub state: JobState,
+    /// The handler's value, as it was returned.
+    pub result: Bytes,
+    /// Why, where it did not succeed.
+    pub error: Option<windlass_core::JobError>,
+}
+
+/// A task was not accepted, or a job not found.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No connection.
+    #[error("cannot reach the broker")]
+    Connect(#[source] connect::Error),
+    /// A field is not what it must be: nothing was sent.
+    #[error("the task is not valid")]
+    Invalid(#[from] InvalidTask),
+    /// It was not accepted, or it is not known whether it was. Submitting it again under its id is safe.
+    #[error("the task {id} was not accepted")]
+    NotAccepted {
+        /// Its job's.
+        id: JobId,
+        /// Why.
+        source: tasks::Error,
+    },
+    /// The job did not end in time.
+    #[error("job {id} did not end within {} s", waited.as_secs_f64())]
+    TimedOut {
+        /// Which.
+        id: JobId,
+        /// For how long.
+        waited: Duration,
+    },
+    /// The job cannot be read.
+    #[error("job {id} cannot be read")]
+    Read {
+        /// Which.
+        id: JobId,
+        /// Why.
+        source: jobs::Error,
+    },
+}
+
+// === impl Client ===
+
+impl Client {
+    /// Connects to the broker at an address, as `nats://127.0.0.1:4222`.
+    pub async fn connect(url: &str) -> Result<Self, Error> {
+        Self::connect_with(Options::new(url)).await
+    }
+
+    /// Connects with credentials, or in another namespace.
+    pub async fn connect_with(options: Options) -> Result<Self, Error> {
+        Ok(Self::new(Broker::connect(options).await.map_err(Error::Connect)?))
+    }
+
+    /// Uses a connection that exists.
+    pub fn new(broker: Broker) -> Self {
+        Self { broker, limits: Limits::default(), publish_timeout: Duration::from_secs(15) }
+    }
+
+    /// The connection.
+    pub fn broker(&self) -> &Broker {
+        &self.broker
+    }
+
+    /// With other limits than the defaults; those of the dispatcher decide in the end.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// A task of this payload.
+    pub fn task<J: Job>(&self, job: &J) -> Submission {
+        match serde_json::to_vec(job) {
+            Ok(payload) => self.raw(J::KIND, payload.into(), "application/json"),
+            Err(error) => Submission {
+                client: self.clone(),
+                queue: Ok(QueueName::default()),
+                task: Err(InvalidTask::new("payload", format!("cannot be written as JSON: {error}"))),
+            },
+        }
+    }
+
+    /// A task of any kind and any bytes.
+    pub fn raw(&self, kind: &str, payload: Bytes, content_type: &str) -> Submission {
+        let task = kind.parse::<Kind>().map_err(|e| InvalidTask::new("kind", e)).map(|kind| Task {
+            id: JobId::from_parts(Timestamp::now(), rand::random()),
+            kind,
+            payload,
+            content_type: content_type.to_owned(),
+            priority: Priority::default(),
+            start: Start::Now,
+            retry: None,
+            attempt_timeout: None,
+        });
+        Submission { client: self.clone(), queue: Ok(QueueName::default()), task }
+    }
+
+    /// Publishes a payload with default options.
+    pub async fn submit<J: Job>(&self, job: &J) -> Result<Submitted, Error> {
+        self.task(job).submit().await
+    }
+
+    /// Waits for a job's end, also one that came before this call, as long as its record is kept (the horizon).
+    pub async fn wait(&self, queue: &QueueName, id: JobId, timeout: Duration) -> Result<Ended, Error> {
+        self.wait_in(&PoolName::default(), queue, id, timeout).await
+    }
+
+    /// As [`Client::wait`], for a queue of another pool.
+    pub async fn wait_in(
+        &self,
+        pool: &PoolName,
+        queue: &QueueName,
+        id: JobId,
+        timeout: Duration,
+    ) -> Result<Ended, Error> {
+        let done = Jobs::new(&self.broker, pool.clone())
+            .wait_done(queue, id, timeout)
+            .await
+            .map_err(|source| Error::Read { id, source })?;
+        done.map(Ended::from).ok_or(Error::TimedOut { id, waited: timeout })
+    }
+}
+
+impl From<Done> for Ended {
+    fn from(done: Done) -> Self {
+        Self { state: done.state, result: done.result, error: done.error }
+    }
+}
+
+// === impl Submission ===
+
+impl Submission {
+    fn with(mut self, change: impl FnOnce(&mut Task<Bytes>) -> Result<(), InvalidTask>) -> Self {
+        if let Ok(task) = &mut self.task
+            && let Err(error) = change(task)
+        {
+            self.task = Err(error);
+        }
+        self
+    }
+
+    /// Another queue than `default`.
+    pub fn queue(mut self, queue: &str) -> Self {
+        self.queue = queue.parse().map_err(|e| InvalidTask::new("queue", e));
+        self
+    }
+
+    /// Under an id of the caller's, so that submitting again makes no second job.
+    pub fn id(self, id: JobId) -> Self {
+        self.with(|task| {
+            task.id = id;
+            Ok(())
+        })
+    }
+
+    /// As urgent as this.
+    pub fn priority(self, priority: Priority) -> Self {
+        self.with(|task| {
+            task.priority = priority;
+            Ok(())
+        })
+    }
+
+    /// Not before this long after its acceptance.
+    pub fn delay(self, delay: Duration) -> Self {
+        self.with(|task| {
+            task.start = Start::After(delay);
+            Ok(())
+        })
+    }
+
+    /// Not before this instant.
+    pub fn run_at(self, at: Timestamp) -> Self {
+        self.with(|task| {
+            task.start = Start::At(at);
+            Ok(())
+        })
+    }
+
+    /// With a retry policy of its own.
+    pub fn retry(self, policy: RetryPolicy) -> Self {
+        self.with(|task| {
+            task.retry = Some(policy);
+            Ok(())
+        })
+    }
+
+    /// Failed attempts allowed, the first one included.
+    pub fn max_attempts(self, max_attempts: u32) -> Self {
+        self.with(|task| {
+            let policy = task.retry.unwrap_or_default().with_max_attempts(max_attempts);
+            task.retry = Some(policy.map_err(|e| InvalidTask::new("max_attempts", e))?);
+            Ok(())
+        })
+    }
+
+    /// Time allowed for one attempt.
+    pub fn attempt_timeout(self, timeout: Duration) -> Self {
+        self.with(|task| {
+            task.attempt_timeout = Some(timeout);
+            Ok(())
+        })
+    }
+
+    /// Checks the task and publishes it; returns once it is stored, within a bound.
+    pub async fn submit(self) -> Result<Submitted, Error> {
+        let (queue, task, client) = (self.queue?, self.task?, self.client);
+        client.limits.check(&task, Timestamp::now())?;
+        let hop = Hop::start(
+            "send",
+            SpanKind::Producer,
+            Subject { job_id: task.id, kind: Some(&task.kind), queue: &queue, attempt: 0 },
+            Some(trace::current_or_new()),
+            Relation::Child,
+            None,
+        );
+        let trace = hop.traceparent();
+        let published = tasks::publish(&client.broker, &queue, &task, trace, client.publish_timeout)
+            .await
+            .map_err(|source| {
+                hop.fail("the task was not accepted");
+                Error::NotAccepted { id: task.id, source }
+            })?;
+        Ok(Submitted {
+            id: task.id,
+            queue,
+            duplicate: published.duplicate,
+            trace_id: trace.map(|t| t.trace_id_hex()).unwrap_or_default(),
+        })
+    }
+}
+
+/// The JSON text of a value, as handlers return it.
+pub fn to_json<T: Serialize>(value: &T) -> Result<Bytes, serde_json::Error> {
+    serde_json::to_vec(value).map(Bytes::from)
+}

@@ -1,0 +1,207 @@
+//! From a delivered message to the right to run it.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+use windlass_broker::delivery::{Delivered, Handle};
+use windlass_broker::jobs::{Address, Change, Seen, Verdict, nonce};
+use windlass_core::attempt::{next_number, push_bounded};
+use windlass_core::protocol::{self, Opening, Stale, Standing};
+use windlass_core::trace::TraceParent;
+use windlass_core::{Attempt, JobError, Outcome, RecordKind, Transition};
+use windlass_proto::{Claim, Job, RecordBody, v1};
+
+use super::{Shared, say};
+
+/// For a conditional write, a leader's loss included.
+pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(25);
+
+/// A job that this worker holds.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) address: Address,
+    pub(super) job: Job,
+    /// Sequence of the work message.
+    pub(super) work: u64,
+    /// The fencing token: that sequence, or the one of our claim.
+    pub(super) token: u64,
+    /// Every earlier attempt, crashes that we found included.
+    pub(super) attempts: Vec<Attempt>,
+    pub(super) trace: Option<TraceParent>,
+    pub(super) handle: Handle,
+    pub(super) ack_wait: Duration,
+}
+
+// === impl Held ===
+
+impl Held {
+    pub(super) fn attempt_number(&self) -> u32 {
+        next_number(&self.attempts)
+    }
+
+    pub(super) fn attempt_timeout(&self, shared: &Shared) -> Duration {
+        self.job.task.attempt_timeout.unwrap_or(shared.options.attempt_timeout)
+    }
+}
+
+/// Checks and claims as the protocol asks; none if the job is not ours, and the message has been dealt with.
+pub(super) async fn open(
+    shared: &Shared,
+    delivered: &Delivered,
+    address: Address,
+    job: Job,
+    ack_wait: Duration,
+) -> Option<Held> {
+    let work = delivered.sequence;
+    let held = Held {
+        work,
+        token: work,
+        attempts: job.attempts.clone(),
+        trace: delivered.trace(),
+        handle: delivered.handle().clone(),
+        ack_wait,
+        address,
+        job,
+    };
+    let opening = protocol::opening(delivered.delivery());
+    if opening == Opening::Run {
+        return Some(held);
+    }
+    let seen = read(shared, &held.address).await?;
+    let standing = match opening {
+        Opening::Run | Opening::Check => protocol::check(work, &seen.view),
+        Opening::Claim => protocol::claim(work, &seen.view),
+    };
+    match (standing, opening) {
+        (Standing::NotMine(stale), _) => {
+            not_mine(shared, &held, &seen, stale, "run").await;
+            None
+        }
+        (Standing::Mine { .. }, Opening::Run | Opening::Check) => Some(held),
+        (Standing::Mine { token }, Opening::Claim) => claim(shared, delivered, held, &seen, token).await,
+    }
+}
+
+pub(super) async fn read(shared: &Shared, address: &Address) -> Option<Seen> {
+    match shared.jobs.read(&address.queue, address.job_id).await {
+        Ok(seen) => Some(seen),
+        Err(error) => {
+            // Unacknowledged: it is delivered again.
+            tracing::warn!(job_id = %address.job_id, %error, "a job could not be read");
+            None
+        }
+    }
+}
+
+async fn claim(shared: &Shared, delivered: &Delivered, mut held: Held, seen: &Seen, token: u64) -> Option<Held> {
+    let last = seen.last.as_ref()?;
+    held.attempts = last.body.attempts().to_vec();
+    let now = Timestamp::now();
+    let lost_by = previous_holder(delivered, &last.body);
+    let crash = lost_by.map(|worker| {
+        let crash = Attempt {
+            number: held.attempt_number(),
+            worker,
+            started_at: None,
+            ended_at: now,
+            outcome: Outcome::Crashed,
+            error: Some(JobError {
+                message: "the worker was lost, or lost its lease".to_owned(),
+                code: "worker_lost".to_owned(),
+                terminal: false,
+            }),
+        };
+        push_bounded(&mut held.attempts, crash.clone());
+        crash
+    });
+    let nonce = nonce();
+    let claim = Claim {
+        work_sequence: held.work,
+        worker: shared.options.id.clone(),
+        reason: if delivered.count > 1 { v1::ClaimReason::Redelivered } else { v1::ClaimReason::Suspect },
+        claimed_at: now,
+        attempts: held.attempts.clone(),
+        kind: held.job.task.kind.clone(),
+        accepted_at: held.job.accepted_at,
+        nonce: nonce.clone(),
+    };
+    match write_claim(shared, &held, token, claim.encode(), &nonce).await {
+        Verdict::Won(sequence) => held.token = sequence,
+        Verdict::Undecided => return None,
+        Verdict::Lost => {
+            refused(shared, &held, "claim").await;
+            return None;
+        }
+    }
+    if let Some(crash) = crash {
+        metrics::counter!("windlass_crashes_total", "queue" => held.address.queue.to_string()).increment(1);
+        tracing::warn!(job_id = %held.address.job_id, attempt = crash.number, worker = crash.worker,
+            "the job's former worker was lost; running it again");
+        let mut event = say::event(&held, Transition::Crashed, crash.number, now);
+        event.worker = crash.worker;
+        event.outcome = Some(Outcome::Crashed);
+        event.error = crash.error;
+        // Not waited for: the claim and every successor carry the crash.
+        let events = shared.events.clone();
+        tokio::spawn(async move { events.record(event).await });
+    }
+    Some(held)
+}
+
+/// Whose attempt ended without a word, if one did: empty if it is not known who that was.
+fn previous_holder(delivered: &Delivered, last: &RecordBody) -> Option<String> {
+    match last {
+        RecordBody::Claim(claim) if claim.reason == v1::ClaimReason::HandBack => None,
+        RecordBody::Claim(claim) => Some(claim.worker.clone()),
+        // A first delivery that is merely suspect says nothing of an earlier one.
+        _ if delivered.count > 1 => Some(String::new()),
+        _ => None,
+    }
+}
+
+/// Writes a claim of the held work; an error of the broker's leaves it undecided.
+pub(super) async fn write_claim(
+    shared: &Shared,
+    held: &Held,
+    token: u64,
+    body: bytes::Bytes,
+    nonce: &bytes::Bytes,
+) -> Verdict {
+    let change = Change {
+        address: &held.address,
+        token,
+        record: RecordKind::Claim,
+        body,
+        nonce,
+        trace: held.trace,
+        ttl: Some(held.attempt_timeout(shared) + shared.options.horizon),
+        timer: None,
+        purge: None,
+    };
+    shared.jobs.write(change, Instant::now() + WRITE_TIMEOUT).await.unwrap_or_else(|error| {
+        tracing::error!(job_id = %held.address.job_id, %error, "a claim was not written");
+        Verdict::Undecided
+    })
+}
+
+/// After the broker refused our token: finds out what that means for the message.
+pub(super) async fn refused(shared: &Shared, held: &Held, tried: &'static str) {
+    if let Some(seen) = read(shared, &held.address).await {
+        let stale = protocol::refused(held.work, &seen.view);
+        not_mine(shared, held, &seen, stale, tried).await;
+    }
+}
+
+async fn not_mine(shared: &Shared, held: &Held, seen: &Seen, stale: Stale, tried: &'static str) {
+    let queue = held.address.queue.to_string();
+    metrics::counter!("windlass_refusals_total", "queue" => queue, "tried" => tried).increment(1);
+    tracing::info!(job_id = %held.address.job_id, token = held.token, tried, ?stale, "not the holder of this job");
+    let mut event = say::event(held, Transition::Refused, held.attempt_number(), Timestamp::now());
+    event.worker.clone_from(&shared.options.id);
+    event.note = format!("tried to {tried} with token {}, which is not valid any more", held.token);
+    let said = shared.events.record(event).await.is_ok();
+    if stale == Stale::Acknowledge && said && say::again(shared, held, seen).await {
+        let _ = held.handle.ack().await;
+    }
+}

@@ -1,0 +1,160 @@
+//! One queue: asks for as many messages as there are free slots, and starts an attempt for each.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use windlass_broker::cancel::{self, Marks};
+use windlass_broker::delivery::Delivered;
+use windlass_broker::pull::{Arrival, Puller};
+use windlass_core::QueueName;
+
+use super::{Error, Shared, process};
+
+/// Before looking again for a consumer that is missing.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// What serves one queue.
+pub(super) struct Fetch {
+    pub(super) shared: Arc<Shared>,
+    pub(super) queue: QueueName,
+    pub(super) attempts: TaskTracker,
+    pub(super) stop: CancellationToken,
+    /// Gains a permit when the queue is being served for the first time.
+    pub(super) serving: Arc<Semaphore>,
+}
+
+// === impl Fetch ===
+
+impl Fetch {
+    /// Until told to stop. A consumer that is missing is looked for again: the dispatcher makes it with the queue's
+    /// first task.
+    pub(super) async fn run(self) -> Result<(), Error> {
+        let slots = Arc::new(Semaphore::new(self.shared.options.slots));
+        let mut announced = false;
+        while !self.stop.is_cancelled() {
+            let Some(mut puller) = self.open().await else { break };
+            if !announced {
+                announced = true;
+                self.serving.add_permits(1);
+            }
+            let ended = self.serve(&mut puller, &slots).await;
+            // What had come already is handed back with its claims, not left to its lease.
+            puller.stop().await;
+            while let Ok(Arrival::Message(delivered)) = puller.next().await {
+                self.start(*delivered, puller.ack_wait(), None);
+            }
+            ended?;
+        }
+        Ok(())
+    }
+
+    async fn open(&self) -> Option<Puller> {
+        let broker = self.shared.client.broker();
+        let stream = self.shared.jobs.stream().to_owned();
+        let consumer = broker.names().worker_consumer(&self.queue);
+        let mut said = false;
+        loop {
+            match Puller::open(broker, stream.clone(), consumer.clone()).await {
+                Ok(puller) => return Some(puller),
+                Err(error) if said => tracing::debug!(queue = %self.queue, %error, "the queue's consumer is missing"),
+                Err(error) => {
+                    tracing::warn!(queue = %self.queue, %error, "the queue's consumer is missing; looking again");
+                    said = true;
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
+                () = self.stop.cancelled() => return None,
+            }
+        }
+    }
+
+    async fn serve(&self, puller: &mut Puller, slots: &Arc<Semaphore>) -> Result<(), Error> {
+        loop {
+            let room = slots.available_permits().saturating_sub(puller.outstanding());
+            // Asking for a few at a time as they become free would cost a request for each job.
+            if room > 0 && (puller.outstanding() == 0 || room * 4 >= self.shared.options.slots) {
+                puller.request(room).await.map_err(|_| Error::Closed)?;
+            }
+            let arrival = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return Ok(()),
+                arrival = puller.next() => arrival.map_err(|_| Error::Closed)?,
+                // With nothing asked for, only a free slot changes anything.
+                permit = slots.acquire(), if puller.outstanding() == 0 => {
+                    drop(permit);
+                    continue;
+                }
+            };
+            match arrival {
+                Arrival::Message(delivered) => {
+                    // There is one, but for a broker that answers a request that it was believed to have forgotten.
+                    let Ok(permit) = Arc::clone(slots).acquire_owned().await else { return Ok(()) };
+                    self.start(*delivered, puller.ack_wait(), Some(permit));
+                }
+                Arrival::Renew => {}
+                Arrival::Missing => {
+                    tracing::warn!(queue = %self.queue, "the queue's consumer went missing");
+                    tokio::select! {
+                        () = tokio::time::sleep(LOOK_AGAIN) => {}
+                        () = self.stop.cancelled() => {}
+                    }
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Without a permit the job is only handed back.
+    fn start(&self, delivered: Delivered, ack_wait: Duration, permit: Option<tokio::sync::OwnedSemaphorePermit>) {
+        let shared = Arc::clone(&self.shared);
+        let run = permit.is_some();
+        self.attempts.spawn(async move {
+            process::process(&shared, delivered, ack_wait, run).await;
+            drop(permit);
+        });
+    }
+}
+
+/// Passes marks of cancellation on to the attempts that they mean. After a reconnection every running job is looked
+/// up, because marks are announced to those who are connected only.
+pub(super) async fn listen(shared: Arc<Shared>, queue: QueueName) {
+    let broker = shared.client.broker();
+    let mut status = broker.status();
+    loop {
+        status.mark_unchanged();
+        let mut marks = match Marks::listen(broker, &queue).await {
+            Ok(marks) => marks,
+            Err(error) => {
+                tracing::warn!(%queue, %error, "cancellations cannot be heard");
+                return;
+            }
+        };
+        for (job_id, token) in shared.running.of_queue(&queue) {
+            if let Ok(Some(mark)) = cancel::find(broker, &queue, job_id).await
+                && mark.token == token
+            {
+                shared.running.cancel(&queue, job_id, token, &mark.reason);
+            }
+        }
+        loop {
+            tokio::select! {
+                mark = marks.next() => match mark {
+                    Some(mark) => shared.running.cancel(&queue, mark.job_id, mark.token, &mark.reason),
+                    None => return,
+                },
+                changed = status.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    if status.borrow().connected {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+}

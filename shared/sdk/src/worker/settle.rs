@@ -1,0 +1,215 @@
+//! From the end of an attempt to the job's next record: the write on the token, its events, then the acknowledgement.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use prost::Message as _;
+use tokio::time::Instant;
+use windlass_broker::dead;
+use windlass_broker::jobs::{Change, Verdict, nonce};
+use windlass_core::attempt::push_bounded;
+use windlass_core::settle::{AfterFailure, DeadCause, after_failure};
+use windlass_core::{Attempt, JobError, JobState, Outcome, RecordKind, Transition};
+use windlass_proto::{Claim, Done, Job, attempts_to_wire, v1};
+
+use super::claim::{Held, WRITE_TIMEOUT, refused, write_claim};
+use super::{Shared, say};
+
+/// The largest result that the record of a job's end holds.
+pub(super) const RESULT_LIMIT_BYTES: usize = 64 * 1024;
+
+/// Ends a job. `attempt` is the one that just ended, if one ran.
+pub(super) async fn end(
+    shared: &Shared,
+    held: &Held,
+    attempt: Option<Attempt>,
+    state: JobState,
+    result: Bytes,
+    error: Option<JobError>,
+) {
+    let mut attempts = held.attempts.clone();
+    if let Some(attempt) = attempt {
+        push_bounded(&mut attempts, attempt);
+    }
+    let done = Done {
+        kind: held.job.task.kind.clone(),
+        state,
+        attempts,
+        result,
+        result_content_type: String::new(),
+        error,
+        accepted_at: held.job.accepted_at,
+        ended_at: Timestamp::now(),
+        nonce: nonce(),
+    };
+    let change = Change {
+        address: &held.address,
+        token: held.token,
+        record: RecordKind::Done,
+        body: done.encode(),
+        nonce: &done.nonce,
+        trace: held.trace,
+        ttl: Some(shared.options.horizon),
+        timer: None,
+        purge: None,
+    };
+    if !write(shared, held, change, "finish").await {
+        return;
+    }
+    // The letter first: an event that says "dead" can be acted upon.
+    if state == JobState::Dead && !bury(shared, held, &done).await {
+        return;
+    }
+    if shared.events.record(say::end(held, &done)).await.is_ok() {
+        release(shared, held).await;
+    }
+}
+
+/// After a failure: another attempt as the policy says, or the end.
+pub(super) async fn fail(shared: &Shared, held: &Held, attempt: Attempt, retry_after: Option<Duration>) {
+    let policy = held.job.task.retry.unwrap_or(shared.options.retry);
+    let mut attempts = held.attempts.clone();
+    push_bounded(&mut attempts, attempt.clone());
+    let terminal = attempt.error.as_ref().is_some_and(|e| e.terminal);
+    match after_failure(&policy, &attempts, terminal, retry_after, rand::random()) {
+        AfterFailure::Dead(_) => {
+            let error = attempt.error.clone();
+            end(shared, held, Some(attempt), JobState::Dead, Bytes::new(), error).await;
+        }
+        AfterFailure::Retry(delay) => {
+            let due_at = Timestamp::now().saturating_add(delay).unwrap_or(Timestamp::MAX);
+            let nonce = nonce();
+            let job = Job {
+                task: held.job.task.clone(),
+                accepted_at: held.job.accepted_at,
+                due_at,
+                attempts,
+                nonce: nonce.clone(),
+            };
+            let change = Change {
+                address: &held.address,
+                token: held.token,
+                record: RecordKind::Later,
+                body: job.encode(),
+                nonce: &nonce,
+                trace: held.trace,
+                ttl: None,
+                timer: Some((due_at, RecordKind::Ready)),
+                purge: None,
+            };
+            if !write(shared, held, change, "retry").await {
+                return;
+            }
+            let mut event = say::ended(held, Transition::Retried, &attempt);
+            event.due_at = Some(due_at);
+            if shared.events.record(event).await.is_ok() {
+                release(shared, held).await;
+            }
+        }
+    }
+}
+
+/// Gives the job back: a claim that says so, then a nak. Uses no attempt, and counts no crash.
+pub(super) async fn hand_back(shared: &Shared, held: &Held, attempt: Option<Attempt>, delay: Option<Duration>) {
+    let mut attempts = held.attempts.clone();
+    if let Some(attempt) = &attempt {
+        push_bounded(&mut attempts, attempt.clone());
+    }
+    let nonce = nonce();
+    let claim = Claim {
+        work_sequence: held.work,
+        worker: shared.options.id.clone(),
+        reason: v1::ClaimReason::HandBack,
+        claimed_at: Timestamp::now(),
+        attempts,
+        kind: held.job.task.kind.clone(),
+        accepted_at: held.job.accepted_at,
+        nonce: nonce.clone(),
+    };
+    match write_claim(shared, held, held.token, claim.encode(), &nonce).await {
+        Verdict::Won(_) => {}
+        // Without the mark its next holder would count a crash: the lease decides.
+        Verdict::Undecided => return,
+        Verdict::Lost => return refused(shared, held, "hand back").await,
+    }
+    if let Some(attempt) = attempt {
+        let _ = shared.events.record(say::ended(held, Transition::HandedBack, &attempt)).await;
+    }
+    let _ = held.handle.nak(delay).await;
+}
+
+/// Stores the letter of a dead job; true once it is stored.
+pub(super) async fn bury(shared: &Shared, held: &Held, done: &Done) -> bool {
+    let broker = shared.client.broker();
+    let code = done.error.as_ref().map_or(DeadCause::AttemptsExhausted.as_str(), |e| {
+        if e.terminal { DeadCause::TerminalError.as_str() } else { e.code.as_str() }
+    });
+    let letter = v1::DeadLetter {
+        reason: done.error.as_ref().map(|e| e.message.clone()).unwrap_or_default(),
+        code: code.to_owned(),
+        field: String::new(),
+        original_subject: broker.names().task_subject(&held.address.queue),
+        original_headers: Vec::new(),
+        original_body: v1::Task::from(&held.job.task).encode_to_vec().into(),
+        attempts: attempts_to_wire(&done.attempts),
+        dead_at: Some(windlass_proto::instant(done.ended_at)),
+    };
+    match dead::publish(broker, &held.address.queue, held.address.job_id, letter).await {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::error!(job_id = %held.address.job_id, %error, "a dead letter was not stored; it will be tried again");
+            false
+        }
+    }
+}
+
+/// Writes on our token; true if it is in force. A refusal is dealt with here.
+async fn write(shared: &Shared, held: &Held, change: Change<'_>, tried: &'static str) -> bool {
+    match shared.jobs.write(change, Instant::now() + WRITE_TIMEOUT).await {
+        Ok(Verdict::Won(_)) => true,
+        Ok(Verdict::Lost) => {
+            refused(shared, held, tried).await;
+            false
+        }
+        Ok(Verdict::Undecided) => {
+            tracing::warn!(job_id = %held.address.job_id, tried, "the outcome of a write is not known; leaving the job to its lease");
+            false
+        }
+        Err(error) => {
+            tracing::error!(job_id = %held.address.job_id, tried, %error, "a write failed; leaving the job to its lease");
+            false
+        }
+    }
+}
+
+/// The work message has no further use: acknowledged, and our claim removed with it.
+async fn release(shared: &Shared, held: &Held) {
+    if let Err(error) = held.handle.ack().await {
+        tracing::debug!(%error, "an acknowledgement was not sent; the redelivery will find the record");
+        return;
+    }
+    if held.token != held.work
+        && let Err(error) = shared.jobs.delete(held.token).await
+    {
+        tracing::debug!(%error, "a claim was not removed; it expires by itself");
+    }
+}
+
+/// What an attempt that failed is recorded as.
+pub(super) fn failed_attempt(
+    shared: &Shared,
+    held: &Held,
+    started_at: Timestamp,
+    outcome: Outcome,
+    error: Option<JobError>,
+) -> Attempt {
+    Attempt {
+        number: held.attempt_number(),
+        worker: shared.options.id.clone(),
+        started_at: Some(started_at),
+        ended_at: Timestamp::now(),
+        outcome,
+        error,
+    }
+}

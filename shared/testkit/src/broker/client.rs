@@ -1,0 +1,138 @@
+//! A bare connection: what an attacker, or a test that looks behind the product's back, uses.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use async_nats::{ConnectOptions, Event, HeaderMap, Message, Subscriber};
+use bytes::Bytes;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use windlass_broker::{Auth, Options};
+
+/// A connection that hears what the server complains of.
+pub struct Client {
+    client: async_nats::Client,
+    api_prefix: String,
+    complaints: mpsc::Receiver<String>,
+}
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+// === impl Client ===
+
+impl Client {
+    /// Connects as these options say.
+    pub async fn connect(options: Options) -> Result<Self> {
+        let (heard, complaints) = mpsc::channel(1024);
+        let mut connect = match &options.auth {
+            Auth::UserPassword { user, password } => {
+                ConnectOptions::with_user_and_password(user.clone(), password.reveal().to_owned())
+            }
+            Auth::None => ConnectOptions::new(),
+            Auth::Token(_) | Auth::CredentialsFile(_) => bail!("only users with passwords, or none"),
+        };
+        if let Some(prefix) = options.inbox_prefix {
+            connect = connect.custom_inbox_prefix(prefix);
+        }
+        let connect = connect.event_callback(move |event| {
+            if let Event::ServerError(error) = event {
+                // A test that lets a thousand pass unread has other troubles.
+                let _ = heard.try_send(error.to_string());
+            }
+            std::future::ready(())
+        });
+        let servers: Vec<&str> = options.url.split(',').collect();
+        let client = connect.connect(servers).await?;
+        let api_prefix = options.api_prefix.unwrap_or_else(|| "$JS.API".to_owned());
+        Ok(Self { client, api_prefix, complaints })
+    }
+
+    /// The connection itself.
+    pub fn nats(&self) -> &async_nats::Client {
+        &self.client
+    }
+
+    /// Publishes, with a reply subject of the caller's choice or none, and waits until the server has read it.
+    pub async fn publish(
+        &self,
+        subject: &str,
+        reply: Option<&str>,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Result<()> {
+        let (subject, body) = (subject.to_owned(), Bytes::copy_from_slice(body.as_bytes()));
+        let headers = header_map(headers);
+        match reply {
+            None => self.client.publish_with_headers(subject, headers, body).await?,
+            Some(reply) => {
+                self.client.publish_with_reply_and_headers(subject, reply.to_owned(), headers, body).await?;
+            }
+        }
+        tokio::time::timeout(TIMEOUT, self.client.flush()).await.context("the server does not read")??;
+        Ok(())
+    }
+
+    /// Publishes into a stream, and returns the stream's answer.
+    pub async fn store(&self, subject: &str, headers: &[(&str, &str)], body: &str) -> Result<Value> {
+        let request = async_nats::Request::new()
+            .headers(header_map(headers))
+            .payload(Bytes::copy_from_slice(body.as_bytes()))
+            .timeout(Some(TIMEOUT));
+        let answer = self.client.send_request(subject.to_owned(), request).await?;
+        Ok(serde_json::from_slice(&answer.payload)?)
+    }
+
+    /// Asks JetStream's API.
+    pub async fn api(&self, call: &str, request: &Value) -> Result<Value> {
+        let subject = self.api_subject(call);
+        let request = async_nats::Request::new().payload(request.to_string().into()).timeout(Some(TIMEOUT));
+        Ok(serde_json::from_slice(&self.client.send_request(subject, request).await?.payload)?)
+    }
+
+    /// Where this user sees a call of JetStream's API.
+    pub fn api_subject(&self, call: &str) -> String {
+        format!("{}.{call}", self.api_prefix)
+    }
+
+    /// The subjects of a stream with how many messages each has.
+    pub async fn subjects(&self, stream: &str) -> Result<Value> {
+        let info = self.api(&format!("STREAM.INFO.{stream}"), &json!({ "subjects_filter": ">" })).await?;
+        Ok(info["state"]["subjects"].clone())
+    }
+
+    /// Subscribes.
+    pub async fn subscribe(&self, subject: &str) -> Result<Subscriber> {
+        Ok(self.client.subscribe(subject.to_owned()).await?)
+    }
+
+    /// The next message of a subscription, within a bound.
+    pub async fn next(&self, subscriber: &mut Subscriber) -> Result<Message> {
+        use futures::StreamExt as _;
+        let next = tokio::time::timeout(TIMEOUT, subscriber.next()).await.context("no message in time")?;
+        next.context("the subscription has ended")
+    }
+
+    /// Waits for the server's complaint that this may not be done.
+    pub async fn permission_error(&mut self, subject: &str) -> Result<String> {
+        let heard = async {
+            while let Some(complaint) = self.complaints.recv().await {
+                let text = complaint.to_lowercase();
+                if text.contains("permissions violation") && text.contains(&subject.to_lowercase()) {
+                    return Ok(complaint);
+                }
+            }
+            bail!("the connection has ended")
+        };
+        tokio::time::timeout(TIMEOUT, heard).await.with_context(|| format!("no permission error about {subject}"))?
+    }
+}
+
+fn header_map(headers: &[(&str, &str)]) -> HeaderMap {
+    headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).fold(
+        HeaderMap::new(),
+        |mut map, (name, value)| {
+            map.insert(name, value);
+            map
+        },
+    )
+}

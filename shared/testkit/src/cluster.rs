@@ -1,0 +1,150 @@
+//! Several servers that are one broker.
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+use windlass_broker::local::{LocalServer, ServerOptions};
+use windlass_broker::provision::{Layout, desired};
+use windlass_broker::{Broker, Options, provision};
+
+use crate::broker::{Client, program};
+
+/// A cluster without users. It ends with the value, and its data with it.
+pub struct Cluster {
+    nodes: Vec<LocalServer>,
+    _folder: TempDir,
+}
+
+/// For an election, after a start or a death.
+const ELECTION: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(10);
+
+// === impl Cluster ===
+
+impl Cluster {
+    /// Starts this many nodes and waits until they have elected a leader.
+    pub async fn start(count: usize) -> Result<Self> {
+        // Another process may take a port between its choice and its use.
+        let mut failure = None;
+        for _ in 0..3 {
+            match Self::try_start(count).await {
+                Ok(cluster) => return Ok(cluster),
+                Err(error) => failure = Some(error),
+            }
+        }
+        Err(failure.context("no attempt was made")?)
+    }
+
+    async fn try_start(count: usize) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        // Each node must know the others' ports before any runs.
+        let listeners: Vec<_> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
+        let urls = listeners
+            .iter()
+            .map(|listener| Ok(format!("nats://127.0.0.1:{}", listener.local_addr()?.port())))
+            .collect::<Result<Vec<_>>>()?;
+        drop(listeners);
+        let program = program().await?;
+        let starts = (0..count).map(|i| {
+            let mut options = ServerOptions::new(&program, folder.path().join(format!("n{i}")));
+            let args =
+                ["--name", &format!("n{i}"), "--cluster_name", "test", "--cluster", &urls[i], "--routes", &urls.join(",")];
+            options.args = args.map(str::to_owned).to_vec();
+            LocalServer::start(options)
+        });
+        let nodes = futures::future::try_join_all(starts).await?;
+        let cluster = Self { nodes, _folder: folder };
+        cluster.formed(count).await?;
+        Ok(cluster)
+    }
+
+    /// Waits until JetStream answers and counts all nodes.
+    async fn formed(&self, count: usize) -> Result<()> {
+        let client = self.client().await?;
+        let deadline = Instant::now() + ELECTION;
+        let probe = json!({
+            "name": "probe", "subjects": ["probe"], "storage": "memory", "retention": "limits", "num_replicas": count,
+        });
+        while Instant::now() < deadline {
+            // A stream over all nodes can be made once they all take part.
+            let made = client.api("STREAM.CREATE.probe", &probe).await;
+            if made.is_ok_and(|answer| answer.get("error").is_none()) {
+                client.api("STREAM.DELETE.probe", &json!({})).await?;
+                return Ok(());
+            }
+            sleep(POLL).await;
+        }
+        bail!("the nodes did not become a cluster within {ELECTION:?}")
+    }
+
+    /// All nodes, with commas between them.
+    pub fn url(&self) -> String {
+        self.nodes.iter().map(LocalServer::client_url).collect::<Vec<_>>().join(",")
+    }
+
+    /// How to connect.
+    pub fn options(&self, client_name: &str) -> Options {
+        Options { client_name: client_name.to_owned(), ..Options::new(self.url()) }
+    }
+
+    /// A connection.
+    pub async fn connect(&self, client_name: &str) -> Result<Broker> {
+        Ok(Broker::connect(self.options(client_name)).await?)
+    }
+
+    /// A bare connection.
+    pub async fn client(&self) -> Result<Client> {
+        Client::connect(self.options("test")).await
+    }
+
+    /// Makes the streams of this layout, and returns the connection that did.
+    pub async fn provision(&self, layout: &Layout) -> Result<Broker> {
+        let broker = self.connect("provision").await?;
+        provision::apply(&broker, &desired(broker.names(), layout), false).await?;
+        Ok(broker)
+    }
+
+    /// One node.
+    pub fn node(&mut self, index: usize) -> &mut LocalServer {
+        &mut self.nodes[index]
+    }
+
+    /// How many nodes there are.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Never.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// SIGKILL to one node, and waits until it is gone.
+    pub async fn kill9(&mut self, index: usize) -> Result<()> {
+        Ok(self.nodes[index].kill9().await?)
+    }
+
+    /// Starts a node again on its store and ports, killing it first if it runs.
+    pub async fn restart(&mut self, index: usize) -> Result<()> {
+        Ok(self.nodes[index].restart().await?)
+    }
+
+    /// The node that leads a stream, waiting for an election to end.
+    pub async fn leader(&self, client: &Client, stream: &str) -> Result<usize> {
+        let deadline = Instant::now() + ELECTION;
+        while Instant::now() < deadline {
+            let info = client.api(&format!("STREAM.INFO.{stream}"), &json!({})).await.unwrap_or(Value::Null);
+            ensure!(info["error"]["err_code"] != 10_059, "there is no stream {stream}");
+            let leader = info["cluster"]["leader"].as_str().and_then(|name| name.strip_prefix('n'));
+            if let Some(index) = leader.and_then(|index| index.parse().ok()) {
+                return Ok(index);
+            }
+            sleep(POLL).await;
+        }
+        bail!("stream {stream} had no leader for {ELECTION:?}")
+    }
+}

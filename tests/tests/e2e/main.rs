@@ -1,0 +1,3 @@
+//! End to end, by guarantee: one program, so that it is linked once.
+
+mod credentials;
