@@ -26,7 +26,7 @@ fn main() -> ExitCode {
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return fail(&error),
+        Err(error) => return fail(&error, 1),
     };
     let exit = runtime.block_on(async { Box::pin(execute(cli)).await });
     // What still blocks a thread has had its time.
@@ -37,9 +37,9 @@ fn main() -> ExitCode {
 async fn execute(Cli { global, command }: Cli) -> ExitCode {
     let result = match command {
         Command::Run(args) => return run::run(args, &global).await,
-        Command::Dev(args) => return dev::run(args, &global).await.unwrap_or_else(|error| fail(&error)),
+        Command::Dev(args) => return dev::run(args, &global).await.unwrap_or_else(|error| fail(&error, error.exit_code())),
         Command::Provision(args) => {
-            return provision::run(args, &global).await.unwrap_or_else(|error| fail(&error));
+            return provision::run(args, &global).await.unwrap_or_else(|error| fail(&error, error.exit_code()));
         }
         Command::Submit(args) => commands::submit::run(args, &global).await,
         Command::Job(args) => commands::job::run(args, &global).await,
@@ -53,7 +53,7 @@ async fn execute(Cli { global, command }: Cli) -> ExitCode {
 }
 
 /// Says an error with its causes.
-fn fail(error: &dyn Error) -> ExitCode {
+fn fail(error: &dyn Error, exit_code: u8) -> ExitCode {
     let mut text = format!("windlass: {error}");
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -61,5 +61,5 @@ fn fail(error: &dyn Error) -> ExitCode {
         cause = error.source();
     }
     let _ = writeln!(std::io::stderr(), "{text}");
-    ExitCode::FAILURE
+    ExitCode::from(exit_code)
 }

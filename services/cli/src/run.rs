@@ -54,7 +54,7 @@ pub(crate) async fn run(args: Args, global: &Global) -> ExitCode {
     match args.program {
         Program::Scheduler => Box::pin(run_with_args::<windlass_scheduler::Scheduler>(arguments)).await.into(),
         Program::Dispatcher => Box::pin(run_with_args::<windlass_dispatcher::Dispatcher>(arguments)).await.into(),
-        Program::Worker => Box::pin(run_with_args::<windlass_worker::WorkerService>(arguments)).await.into(),
+        Program::Worker => Box::pin(run_with_args::<windlass_worker::Worker>(arguments)).await.into(),
         Program::Monitor => Box::pin(run_with_args::<windlass_monitor::Monitor>(arguments)).await.into(),
         Program::Broker => broker::run(arguments).await,
     }

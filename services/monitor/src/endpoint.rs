@@ -51,6 +51,10 @@ pub(crate) async fn announce(broker: &Broker, http_url: String, stop: &Cancellat
 
 #[cfg(test)]
 mod tests {
+    use futures::StreamExt as _;
+    use windlass_broker::provision::Layout;
+    use windlass_testkit::TestBroker;
+
     use super::*;
 
     #[test]
@@ -63,5 +67,24 @@ mod tests {
             address(Some("https://jobs.example.org/"), listens("0.0.0.0:80")),
             "https://jobs.example.org"
         );
+    }
+
+    #[tokio::test]
+    async fn the_address_stands_while_the_monitor_runs() {
+        let server = TestBroker::with_credentials().await.unwrap();
+        let reader = server.provision(&Layout::default()).await.unwrap();
+        let bucket = reader.bucket(reader.names().control_bucket());
+        let mut changes = bucket.watch().await.unwrap();
+        let stop = CancellationToken::new();
+        let monitor = server.connect("monitor").await.unwrap();
+        let stopped = stop.clone();
+        let announcing =
+            tokio::spawn(async move { announce(&monitor, "http://127.0.0.1:1".to_owned(), &stopped).await });
+        let written = changes.next().await.unwrap().unwrap();
+        let endpoint = v1::Endpoint::decode(written.value.unwrap()).unwrap();
+        assert_eq!((written.key.as_str(), endpoint.http_url.as_str()), (KEY, "http://127.0.0.1:1"));
+        stop.cancel();
+        announcing.await.unwrap();
+        assert_eq!(changes.next().await.unwrap().unwrap().value, None);
     }
 }

@@ -51,6 +51,7 @@ enum Error {
 impl Projection {
     /// Runs until stopped; what was read and not acknowledged by then is delivered again to the next monitor.
     pub(crate) async fn run(self, stop: &CancellationToken) {
+        self.health.not_ready(CONDITION, "not read yet");
         let heartbeat = self.health.heartbeat("projection", STALLED);
         let mut reader = None;
         let mut looked_at = None;
@@ -153,3 +154,6 @@ impl Projection {
 fn count(number: usize) -> u64 {
     u64::try_from(number).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,7 @@
 //! The HTTP API and the pages, over a socket.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
 #[allow(dead_code, reason = "shared with the tests of the projection")]
 mod fixture;
 

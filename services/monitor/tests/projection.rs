@@ -1,5 +1,7 @@
 //! Events into a real database.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
 #[allow(dead_code, reason = "shared with the tests of the API")]
 mod fixture;
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use windlass_broker::kv;
 use windlass_broker::leader::{Lease, Lost, Term};
 use windlass_broker::provision::{Layout, Part};
@@ -81,6 +82,11 @@ impl Running {
             let Some(acquired) = stop.run_until_cancelled(self.lease.acquire()).await else { break };
             match acquired {
                 Ok(Some(term)) => {
+                    // An answer that was long in coming leaves too little of the lease.
+                    if term.valid_until() < Instant::now() + self.lease_ttl / 2 {
+                        self.release(term).await;
+                        continue;
+                    }
                     self.lead(term).await;
                     // Others first, if it ended for a cause of our own.
                     stop.run_until_cancelled(tokio::time::sleep(STANDBY_PERIOD * 2)).await;
@@ -114,14 +120,18 @@ impl Running {
             TermEnd::Stopped => tracing::info!("not leading any more: stopping"),
             TermEnd::Unreadable(error) => self.unwell("the schedules cannot be read", &error),
         }
-        // Its end frees the role if this does not; a lost one is not touched, as the revision has changed.
+        self.release(term).await;
+    }
+
+    /// Gives the role back if it is still ours; if this does not come through, the lease's end does it.
+    async fn release(&self, term: Term) {
         if tokio::time::timeout(RELEASE_TIMEOUT, term.release()).await.is_err() {
             tracing::debug!("the lease was not given back in time");
         }
     }
 
     /// Renews the lease, until it is lost.
-    async fn keep(&self, term: &mut Term, leads_until: &watch::Sender<tokio::time::Instant>) -> Lost {
+    async fn keep(&self, term: &mut Term, leads_until: &watch::Sender<Instant>) -> Lost {
         loop {
             tokio::time::sleep(self.lease_ttl / 3).await;
             if let Err(lost) = term.renew().await {

@@ -1,1 +1,7 @@
-#![allow(missing_docs)] fn main() {}
+//! The program `windlass-worker`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    windlass_service::main::<windlass_worker::Worker>()
+}

@@ -383,3 +383,19 @@ fn on_event(event: &Event, status: &watch::Sender<Status>, denied: &watch::Sende
         other => tracing::warn!(event = %other, "the broker's connection reports"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::publish::Stored;
+
+    /// As a server answers a refused condition: with the members of a stored message beside the error.
+    #[test]
+    fn a_refusal_is_no_success() {
+        let refused = br#"{"error":{"code":400,"err_code":10071,"description":"wrong last sequence: 3"},"stream":"X","seq":0}"#;
+        assert!(matches!(read_answer::<Stored>(refused), Err(Answer::Refused { code: 10071, .. })));
+        let stored = br#"{"stream":"X","seq":7}"#;
+        assert!(matches!(read_answer::<Stored>(stored), Ok(Stored { sequence: 7, duplicate: false, .. })));
+        assert!(matches!(read_answer::<Stored>(b"{}"), Err(Answer::Malformed(_))));
+    }
+}

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use async_nats::HeaderMap;
+use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use bytes::Bytes;
 use prost::Message as _;
 use tokio::time::Instant;
@@ -51,6 +52,25 @@ pub async fn publish(
                 }
             }
             Err(error) => return Err(error),
+        }
+    }
+}
+
+/// The letter of a job, if there is one.
+pub async fn find(broker: &Broker, queue: &QueueName, job_id: JobId) -> Result<Option<v1::DeadLetter>, Error> {
+    let subject = broker.names().dead_subject(queue, job_id);
+    let malformed = |reason: String| Error::Malformed { subject: subject.clone(), reason };
+    let reading = async {
+        let stream = broker.jetstream.get_stream_no_info(broker.names().dead_stream()).await.ok()?;
+        Some(stream.get_last_raw_message_by_subject(&subject).await)
+    };
+    match tokio::time::timeout(WRITE_TIMEOUT, reading).await {
+        Err(_) => Err(Error::TimedOut { subject, timeout: WRITE_TIMEOUT }),
+        Ok(None) => Err(Error::Closed),
+        Ok(Some(Err(e))) if e.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
+        Ok(Some(Err(e))) => Err(malformed(e.to_string())),
+        Ok(Some(Ok(message))) => {
+            v1::DeadLetter::decode(message.payload).map(Some).map_err(|e| malformed(e.to_string()))
         }
     }
 }

@@ -41,12 +41,14 @@ struct StreamState {
 }
 
 /// The pools that have a stream of jobs. Who has no right to list streams is shown the default pool.
-pub async fn pools(broker: &Broker) -> Result<Vec<PoolName>, connect::Error> {
+pub async fn pools(broker: &Broker) -> Result<Vec<PoolName>, Error> {
     let found = broker.api::<StreamNames>("STREAM.NAMES", &serde_json::json!({}), CALL_TIMEOUT).await;
     let streams = match found {
         Ok(names) => names.streams.unwrap_or_default(),
         Err(connect::Error::PermissionDenied(_)) => return Ok(vec![PoolName::default()]),
-        Err(error) => return Err(error),
+        Err(source) => {
+            return Err(Error::Broker { stream: broker.names().jobs_stream(&PoolName::default()), source });
+        }
     };
     Ok(streams.iter().filter_map(|stream| pool_of(broker.names(), stream)).collect())
 }
@@ -66,13 +68,8 @@ pub async fn places(
     job_id: JobId,
 ) -> Result<BTreeSet<Place>, Error> {
     let names = broker.names();
-    let lost = |stream: &str| {
-        let stream = stream.to_owned();
-        move |source| Error::Broker { stream, source }
-    };
     let mut places = BTreeSet::new();
-    let default = names.jobs_stream(&PoolName::default());
-    for pool in pools(broker).await.map_err(lost(&default))? {
+    for pool in pools(broker).await? {
         let jobs = Jobs::new(broker, pool);
         let filter = match queue {
             Some(queue) => names.job_filter(jobs.pool(), queue, job_id),
@@ -82,7 +79,7 @@ pub async fn places(
         let request = serde_json::json!({ "subjects_filter": filter });
         let info = match broker.api::<StreamInfo>(&call, &request, CALL_TIMEOUT).await {
             Err(connect::Error::Refused { code: NO_STREAM, .. }) => continue,
-            other => other.map_err(lost(jobs.stream()))?,
+            other => other.map_err(|source| Error::Broker { stream: jobs.stream().to_owned(), source })?,
         };
         let subjects = info.state.subjects.unwrap_or_default();
         places.extend(

@@ -52,6 +52,15 @@ impl JobId {
         let name = format!("fire/{schedule}/{}", instant.as_nanosecond());
         Self(Uuid::new_v5(&DERIVED, name.as_bytes()))
     }
+
+    /// The id of a job that another one submits: the same in each of the parent's attempts, so that a second attempt
+    /// makes no duplicates. `name` tells the children of one parent apart.
+    ///
+    /// It is the UUID version 5 of `child/<parent>/<name>`, the parent's id hyphenated in lower case.
+    pub fn of_child(parent: Self, name: &str) -> Self {
+        let name = format!("child/{parent}/{name}");
+        Self(Uuid::new_v5(&DERIVED, name.as_bytes()))
+    }
 }
 
 impl FromStr for JobId {
@@ -114,5 +123,13 @@ mod tests {
         assert_eq!(JobId::of_message(a, 7), JobId::of_message(a, 7));
         assert_ne!(JobId::of_message(a, 7), JobId::of_message(b, 7));
         assert_ne!(JobId::of_message(a, 7), JobId::of_message(a, 8));
+        let (parent, other) = (JobId::of_message(a, 7), JobId::of_message(a, 8));
+        // Written down: a change would make the second attempt of a running parent repeat its children.
+        assert_eq!(
+            JobId::of_child(parent, "src/main.rs").to_string(),
+            "d227d9c1-bd31-5772-9295-a3031214d728"
+        );
+        assert_ne!(JobId::of_child(parent, "src/main.rs"), JobId::of_child(parent, "src/lib.rs"));
+        assert_ne!(JobId::of_child(parent, "src/main.rs"), JobId::of_child(other, "src/main.rs"));
     }
 }

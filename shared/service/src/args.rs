@@ -11,7 +11,7 @@ use crate::problem::Problems;
 
 /// What a service takes on its command line.
 #[derive(Debug, Parser)]
-#[command(no_binary_name = true, version)]
+#[command(no_binary_name = true, version, args_override_self = true)]
 pub(crate) struct Args {
     /// A TOML file; WINDLASS_CONFIG names one too
     #[arg(long, value_name = "FILE")]

@@ -25,6 +25,7 @@ pub mod secret;
 pub mod service;
 pub mod telemetry;
 
+pub use layers::Assignment;
 pub use nats::Nats;
 pub use problem::{Problem, Problems, Validate};
 pub use run::{main, run_with_args};

@@ -35,7 +35,7 @@ pub(crate) async fn connect(
                     health.ready(BROKER);
                     return Some(broker);
                 }
-                Err(error) => format!("{error:#}"),
+                Err(error) => plain(&error),
             },
         };
         if cause != last_cause {
@@ -78,7 +78,7 @@ pub(crate) async fn prepare(
                     return Some(());
                 }
                 Ok(differences) => differences.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
-                Err(error) => format!("{:#}", anyhow::Error::new(error)),
+                Err(error) => plain(&anyhow::Error::new(error)),
             },
         };
         if cause != last_cause {
@@ -108,4 +108,32 @@ pub(crate) async fn follow(broker: &Broker, health: &Health) {
         }
     }
     health.not_ready(BROKER, "the connection is closed, making a new one");
+}
+
+/// An error with its causes, less those that only repeat the one before.
+fn plain(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(cause.trim_start_matches("nats: ")) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_are_not_repeated() {
+        let error = anyhow::anyhow!("nats: authorization violation")
+            .context("authorization violation: nats: authorization violation")
+            .context("cannot connect");
+        assert_eq!(plain(&error), "cannot connect: authorization violation: nats: authorization violation");
+        let error = anyhow::anyhow!("no such host").context("cannot connect");
+        assert_eq!(plain(&error), "cannot connect: no such host");
+    }
 }

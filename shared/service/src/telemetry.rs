@@ -43,8 +43,8 @@ pub(crate) enum Export {
 /// A layer of the process's one subscriber.
 type BoxedLayer = Box<dyn Layer<Registry> + Send + Sync>;
 
-/// The broker client's own lines repeat ours.
-const DEFAULT_FILTER: &str = "info,async_nats=warn";
+/// What the broker's client has to say, our own lines say.
+const DEFAULT_FILTER: &str = "info,async_nats=off";
 /// What sends spans must not make spans, and the rest is noise.
 const SPANLESS: [&str; 10] = [
     "async_nats",

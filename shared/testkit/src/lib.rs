@@ -2,6 +2,14 @@
 
 pub mod broker;
 pub mod cluster;
+pub mod fleet;
+pub mod process;
+pub mod programs;
+pub mod tap;
 
 pub use broker::TestBroker;
 pub use cluster::Cluster;
+pub use fleet::Fleet;
+pub use process::{PATIENCE, Process, ProcessOptions};
+pub use programs::program;
+pub use tap::Tap;

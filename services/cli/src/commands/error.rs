@@ -1,5 +1,17 @@
 //! Why a command did not do what was asked.
 
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use windlass::JobId;
+use windlass_broker::jobs;
+use windlass_core::{InvalidTask, JobState, ScheduleId};
+use windlass_scheduler::{file, store};
+
+use super::api;
+use crate::connect;
+
 /// Why a command did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -11,15 +23,188 @@ pub(crate) enum Error {
         /// What it was, and what was expected.
         reason: String,
     },
+    /// The fleet.
+    #[error(transparent)]
+    Fleet(#[from] connect::Error),
+    /// The monitor's API.
+    #[error(transparent)]
+    Api(#[from] api::Error),
+    /// No monitor says where it is.
+    #[error("no monitor runs, or it has not said where")]
+    NoMonitor,
+    /// A task was not accepted.
+    #[error(transparent)]
+    NotAccepted(windlass::client::Error),
+    /// The streams of jobs.
+    #[error("the job {id} cannot be looked up on the broker")]
+    Jobs {
+        /// Which.
+        id: JobId,
+        /// Why.
+        source: jobs::Error,
+    },
+    /// A command to the dispatchers.
+    #[error("the command was not stored")]
+    Command(#[source] windlass_broker::connect::Error),
+    /// No such job.
+    #[error("no job {id} is known{place}")]
+    NotFound {
+        /// Which.
+        id: JobId,
+        /// Where it was looked for.
+        place: String,
+    },
+    /// An id is unique within its queue only.
+    #[error("several queues have a job {id}: {}", queues.join(", "))]
+    Ambiguous {
+        /// Which.
+        id: JobId,
+        /// Where.
+        queues: Vec<String>,
+    },
+    /// It goes on.
+    #[error("job {id} did not end within {} s{}", waited.as_secs_f64(),
+        state.map(|state| format!(": it is {state}")).unwrap_or_default())]
+    NotEnded {
+        /// Which.
+        id: JobId,
+        /// For how long.
+        waited: Duration,
+        /// Where it stands, if that is known.
+        state: Option<JobState>,
+    },
+    /// It ended in another way than asked for.
+    #[error("job {id} is {state}{}", reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default())]
+    Ended {
+        /// Which.
+        id: JobId,
+        /// How.
+        state: JobState,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// A file cannot be read.
+    #[error("cannot read {}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file of schedules is not what it must be.
+    #[error("{} is refused: nothing was changed", path.display())]
+    ScheduleFile {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: file::Error,
+    },
+    /// The schedules on the broker.
+    #[error("the schedules were not read or changed")]
+    Schedules(#[from] store::Error),
+    /// No such schedule.
+    #[error("no schedule {0} is known")]
+    NoSchedule(ScheduleId),
+    /// Our own output.
+    #[error("the output cannot be written")]
+    Output(#[from] io::Error),
 }
 
 // === impl Error ===
 
 impl Error {
+    /// An argument is not what it must be.
+    pub(crate) fn input(field: &str, reason: impl std::fmt::Display) -> Self {
+        Self::Input { field: field.to_owned(), reason: reason.to_string() }
+    }
+
     /// What the program exits with.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Input { .. } => 2,
+            Self::Output(_) if self.is_broken_pipe() => 0,
+            Self::Input { .. }
+            | Self::ScheduleFile { .. }
+            | Self::Fleet(connect::Error::Option { .. } | connect::Error::Unknown(_))
+            | Self::Api(api::Error::Refused(_)) => 2,
+            Self::NotFound { .. } | Self::NoSchedule(_) => 4,
+            Self::Ambiguous { .. } => 5,
+            _ => 1,
         }
+    }
+
+    /// Whether it only says that whoever read our output has gone.
+    pub(crate) fn is_broken_pipe(&self) -> bool {
+        matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+
+    /// Which argument is wrong.
+    pub(crate) fn field(&self) -> Option<&str> {
+        match self {
+            Self::Input { field, .. } | Self::Fleet(connect::Error::Option { field, .. }) => Some(field),
+            Self::Api(api::Error::Refused(problem)) => problem.field.as_deref(),
+            Self::ScheduleFile { source: file::Error::Field { field, .. }, .. } => Some(field),
+            _ => None,
+        }
+    }
+
+    /// What to do next.
+    pub(crate) fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Fleet(connect::Error::Broker { .. }) => {
+                "check that the broker runs, that the address is its, and the user and password (--nats-user, \
+                 --nats-password-file)"
+            }
+            Self::Api(api::Error::Unreachable { .. }) | Self::NoMonitor => {
+                "start windlass-monitor, or look at its log; `job get ID` works without it"
+            }
+            Self::NotAccepted(windlass::client::Error::NotAccepted { .. }) => {
+                "submit it again with --id and the same id: that makes no second job"
+            }
+            Self::NotFound { .. } => {
+                "a task that was just submitted is known once a dispatcher has admitted it; look whether one runs"
+            }
+            Self::Ambiguous { .. } => "name one of them with --queue",
+            Self::NotEnded { .. } => "it goes on: `windlass job watch ID` follows it",
+            Self::Schedules(store::Error::Conflict(_)) => "run the same command again",
+            Self::NoSchedule(_) => "`windlass schedule list` names those that exist",
+            _ => return None,
+        })
+    }
+}
+
+impl From<windlass::client::Error> for Error {
+    fn from(error: windlass::client::Error) -> Self {
+        match error {
+            windlass::client::Error::Invalid(InvalidTask { field, reason }) => Self::input(argument(field), reason),
+            other => Self::NotAccepted(other),
+        }
+    }
+}
+
+/// A field of a task as the command line names it.
+fn argument(field: &'static str) -> &'static str {
+    match field {
+        "run_at" => "at",
+        "attempt_timeout" => "timeout",
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_client_refuses_is_named_as_on_the_command_line() {
+        for (field, expected) in [("attempt_timeout", "timeout"), ("run_at", "at"), ("payload", "payload")] {
+            let error = Error::from(windlass::client::Error::Invalid(InvalidTask::new(field, "is wrong")));
+            assert_eq!((error.field(), error.exit_code()), (Some(expected), 2));
+        }
+    }
+
+    #[test]
+    fn a_reader_that_has_gone_is_no_failure() {
+        let output = |kind: io::ErrorKind| Error::Output(kind.into()).exit_code();
+        assert_eq!((output(io::ErrorKind::BrokenPipe), output(io::ErrorKind::StorageFull)), (0, 1));
     }
 }

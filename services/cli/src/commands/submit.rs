@@ -1,31 +1,57 @@
 //! `windlass submit`.
 
+use std::io::Read as _;
+use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use super::Error;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+use tokio::time::Instant;
+use windlass::client::Submitted;
+use windlass::{Client, JobState, Submission};
+use windlass_core::history::JobView;
+use windlass_core::{JobId, Kind, Limits, Priority, QueueName};
+use windlass_service::config::Log;
+use windlass_service::telemetry::Telemetry;
+
+use super::arguments::{duration, instant, number, optional, parse};
+use super::{Error, ending, lookup};
 use crate::args::Global;
+use crate::connect::Fleet;
+use crate::output::{self, Format};
 
-const EXAMPLES: &str = "\
+/// For the spans that wait to be sent.
+const TRACES_TIMEOUT: Duration = Duration::from_secs(2);
+/// For a look at a job that did not end in time.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
+const JSON: &str = "application/json";
+const BYTES: &str = "application/octet-stream";
+
+const AFTER_HELP: &str = "\
 Examples:
   windlass submit file.digest '{\"path\": \"/etc/hosts\"}' --wait
   windlass submit report.make @order.json --queue reports --priority high --delay 10m
-  echo '{\"argv\": [\"date\"]}' | windlass submit command.run - --wait=2m -o json";
+  echo '{\"argv\": [\"date\"]}' | windlass submit command.run - --wait=2m -o json
 
-/// Submit a task
-///
-/// Prints the job's id once the task is stored. With --wait, prints what became of it: the exit code is 0 if it
-/// succeeded, and 1 if it ended otherwise or did not end in time.
+The payload must be JSON, unless --content-type says otherwise. The bytes of a file are taken as they are; they must be
+JSON if the file's name ends with .json.
+
+Exit codes: 0 stored, or succeeded (--wait); 1 not stored, or (--wait) it ended otherwise or did not end in time;
+2 an argument is wrong, and nothing was sent.";
+
+/// What to submit
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = AFTER_HELP)]
 pub(crate) struct Args {
     /// What to do, as file.digest
-    #[arg(value_name = "KIND", allow_hyphen_values = true)]
+    #[arg(value_name = "KIND")]
     kind: String,
-    /// The payload: JSON text, @FILE for a file's bytes, or - for what comes on standard input [default: null]
+    /// The payload: JSON, @FILE for a file's bytes, or - for standard input [default: null]
     #[arg(value_name = "JSON|@FILE|-", allow_negative_numbers = true)]
     payload: Option<String>,
     /// The queue [default: default]
-    #[arg(long, short, value_name = "NAME", allow_hyphen_values = true)]
+    #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
     queue: Option<String>,
     /// critical, high, normal or low [default: normal]
     #[arg(long, value_name = "LEVEL", allow_hyphen_values = true)]
@@ -45,21 +71,309 @@ pub(crate) struct Args {
     /// Time allowed for one attempt, as 30s [default: the fleet's]
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     timeout: Option<String>,
-    /// Of the payload; with another than application/json it is not checked to be JSON
+    /// Of the payload
     #[arg(long, value_name = "TYPE", allow_hyphen_values = true)]
     content_type: Option<String>,
-    /// Wait for the job's end, for at most this long
-    #[arg(
-        long,
-        value_name = "DURATION",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "60s"
-    )]
+    /// Wait for the job's end, for at most this long [default: 60s]
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, default_missing_value = "60s")]
     wait: Option<String>,
 }
 
-/// Runs the command.
-pub(crate) async fn run(_args: Args, _global: &Global) -> Result<ExitCode, Error> {
-    Ok(ExitCode::SUCCESS)
+/// A payload and what it is.
+#[derive(Debug, PartialEq, Eq)]
+struct Payload {
+    bytes: Vec<u8>,
+    content_type: String,
+}
+
+/// What was asked for, checked.
+#[derive(Debug)]
+struct Request {
+    kind: Kind,
+    payload: Payload,
+    queue: QueueName,
+    priority: Option<Priority>,
+    delay: Option<Duration>,
+    at: Option<jiff::Timestamp>,
+    id: Option<JobId>,
+    max_attempts: Option<u32>,
+    timeout: Option<Duration>,
+    wait: Option<Duration>,
+}
+
+/// Submits the task, and waits for its job if asked to.
+pub(crate) async fn run(args: Args, global: &Global) -> Result<ExitCode, Error> {
+    let request = Request::read(&args)?;
+    let wait = request.wait;
+    let fleet = Fleet::find(global)?;
+    // Spans go where the standard variables say; what went wrong is told by us, not by a log.
+    let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| "off".to_owned());
+    let telemetry = Telemetry::start("cli", "", &Log { filter: Some(filter), ..Log::default() });
+    let client = Client::new(fleet.broker().await?.clone());
+    let submitted = request.submission(&client).submit().await;
+    let traces = telemetry.shutdown(TRACES_TIMEOUT);
+    let Some(wait) = wait else {
+        let told = submitted.map_err(Error::from).and_then(|submitted| tell(&submitted, global.output));
+        traces.await;
+        return told.map(|()| ExitCode::SUCCESS);
+    };
+    let ended = async { until_end(&fleet, submitted?, wait, global.output).await };
+    tokio::join!(ended, traces).0
+}
+
+fn tell(submitted: &Submitted, format: Format) -> Result<(), Error> {
+    match format {
+        Format::Json => output::json(&json!({
+            "id": submitted.id,
+            "queue": submitted.queue,
+            "kind": submitted.kind,
+            "duplicate": submitted.duplicate,
+            "trace_id": submitted.trace_id,
+        }))?,
+        Format::Table => {
+            let again = if submitted.duplicate { "  (submitted before: the same job)" } else { "" };
+            output::text(&format!("id     {}{again}\ntrace  {}\n", submitted.id, submitted.trace_id))?;
+        }
+    }
+    Ok(())
+}
+
+async fn until_end(
+    fleet: &Fleet,
+    submitted: Submitted,
+    wait: Duration,
+    format: Format,
+) -> Result<ExitCode, Error> {
+    let (id, queue) = (submitted.id, submitted.queue);
+    let progress = spinner(format!("job {id}"));
+    let ended = ending::wait(fleet, id, &queue, Instant::now() + wait).await;
+    progress.finish_and_clear();
+    let Some(view) = ended? else {
+        let look = tokio::time::timeout(LOOK_TIMEOUT, lookup::find(fleet, id, Some(&queue))).await;
+        let state = look.ok().and_then(Result::ok).map(|view| view.state);
+        return Err(Error::NotEnded { id, waited: wait, state });
+    };
+    conclude(&view, format)
+}
+
+/// Shows how a job ended.
+fn conclude(view: &JobView, format: Format) -> Result<ExitCode, Error> {
+    let succeeded = view.state == JobState::Succeeded;
+    match format {
+        Format::Json => output::json(view)?,
+        Format::Table if succeeded => {
+            let result = view.result.as_ref().unwrap_or(&serde_json::Value::Null);
+            output::text(&format!("{result:#}\n"))?;
+        }
+        Format::Table => {
+            let reason = view.error.as_ref().map(|error| error.message.clone());
+            return Err(Error::Ended { id: view.id, state: view.state, reason });
+        }
+    }
+    Ok(if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Turns while somebody at a terminal waits; nothing where there is none.
+fn spinner(message: String) -> ProgressBar {
+    let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}");
+    let progress = ProgressBar::new_spinner().with_message(message);
+    progress.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    progress.enable_steady_tick(Duration::from_millis(120));
+    progress
+}
+
+// === impl Request ===
+
+impl Request {
+    fn read(args: &Args) -> Result<Self, Error> {
+        if args.delay.is_some() && args.at.is_some() {
+            return Err(Error::input("at", "stands beside --delay: expected one of them"));
+        }
+        let content_type = args.content_type.as_deref();
+        let kind = parse("kind", &args.kind)?;
+        let queue = optional("queue", args.queue.as_deref())?.unwrap_or_default();
+        let priority = optional("priority", args.priority.as_deref())?;
+        let delay = args.delay.as_deref().map(|text| duration("delay", text)).transpose()?;
+        let at = args.at.as_deref().map(|text| instant("at", text)).transpose()?;
+        let id = optional("id", args.id.as_deref())?;
+        let max_attempts =
+            args.max_attempts.as_deref().map(|text| number("max_attempts", text, 1, 1000)).transpose()?;
+        let timeout = args.timeout.as_deref().map(|text| duration("timeout", text)).transpose()?;
+        let wait = args.wait.as_deref().map(|text| duration("wait", text)).transpose()?;
+        // Last, as it may read what is not there a second time.
+        let payload = match args.payload.as_deref() {
+            None if content_type.is_none_or(is_json) => Payload::json(b"null".to_vec(), content_type)?,
+            None => Payload { bytes: Vec::new(), content_type: content_type.unwrap_or(BYTES).to_owned() },
+            Some("-") => Payload::new(bounded(std::io::stdin().lock())?, content_type)?,
+            Some(text) => match text.strip_prefix('@') {
+                Some(path) => Payload::of_file(Path::new(path), content_type)?,
+                None => Payload::new(text.as_bytes().to_vec(), content_type)?,
+            },
+        };
+        Ok(Self { kind, payload, queue, priority, delay, at, id, max_attempts, timeout, wait })
+    }
+
+    fn submission(self, client: &Client) -> Submission {
+        let Payload { bytes, content_type } = self.payload;
+        let mut task =
+            client.raw(self.kind.as_str(), bytes.into(), &content_type).queue(self.queue.as_str());
+        if let Some(priority) = self.priority {
+            task = task.priority(priority);
+        }
+        if let Some(delay) = self.delay {
+            task = task.delay(delay);
+        }
+        if let Some(at) = self.at {
+            task = task.run_at(at);
+        }
+        if let Some(id) = self.id {
+            task = task.id(id);
+        }
+        if let Some(max_attempts) = self.max_attempts {
+            task = task.max_attempts(max_attempts);
+        }
+        if let Some(timeout) = self.timeout {
+            task = task.attempt_timeout(timeout);
+        }
+        task
+    }
+}
+
+// === impl Payload ===
+
+impl Payload {
+    /// Text or standard input: JSON, unless it is said to be something else.
+    fn new(bytes: Vec<u8>, content_type: Option<&str>) -> Result<Self, Error> {
+        match content_type {
+            Some(other) if !is_json(other) => Ok(Self { bytes, content_type: media_type(other)? }),
+            _ => Self::json(bytes, content_type),
+        }
+    }
+
+    fn json(bytes: Vec<u8>, content_type: Option<&str>) -> Result<Self, Error> {
+        if let Err(error) = serde_json::from_slice::<serde::de::IgnoredAny>(&bytes) {
+            let reason = format!("is not JSON ({error}): expected JSON, or --content-type for anything else");
+            return Err(Error::input("payload", reason));
+        }
+        Ok(Self { bytes, content_type: media_type(content_type.unwrap_or(JSON))? })
+    }
+
+    /// A file's bytes as they are.
+    fn of_file(path: &Path, content_type: Option<&str>) -> Result<Self, Error> {
+        let file = std::fs::File::open(path).map_err(|error| {
+            Error::input("payload", format!("cannot read {}: {error}", path.display()))
+        })?;
+        let bytes = bounded(file)?;
+        let named_json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
+        match content_type {
+            Some(other) => Self::new(bytes, Some(other)),
+            None if named_json => Self::json(bytes, None),
+            None => Ok(Self { bytes, content_type: BYTES.to_owned() }),
+        }
+    }
+}
+
+fn is_json(content_type: &str) -> bool {
+    content_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(JSON)
+}
+
+fn media_type(text: &str) -> Result<String, Error> {
+    let valid = text.len() <= 128 && text.contains('/') && text.bytes().all(|b| (b' '..=b'~').contains(&b));
+    if valid {
+        Ok(text.to_owned())
+    } else {
+        Err(Error::input("content_type", "is not a media type: expected as text/plain, at most 128 characters"))
+    }
+}
+
+/// Reads no more than a payload may have, and one byte to notice that there is more.
+fn bounded(from: impl std::io::Read) -> Result<Vec<u8>, Error> {
+    let limit = Limits::default().max_payload_bytes;
+    let mut bytes = Vec::new();
+    from.take(limit as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| Error::input("payload", format!("cannot be read: {error}")))?;
+    if bytes.len() > limit {
+        return Err(Error::input("payload", format!("is larger than {limit} bytes, the most that a task may have")));
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn read(arguments: &[&str]) -> Result<Request, Error> {
+        let cli = Cli::try_parse_from(["submit"].iter().chain(arguments)).unwrap();
+        Request::read(&cli.args)
+    }
+
+    fn payload(arguments: &[&str]) -> (Vec<u8>, String) {
+        let Payload { bytes, content_type } = read(arguments).unwrap().payload;
+        (bytes, content_type)
+    }
+
+    #[test]
+    fn payloads() {
+        let is = |bytes: &[u8], content_type: &str| (bytes.to_vec(), content_type.to_owned());
+        assert_eq!(payload(&["k"]), is(b"null", JSON));
+        assert_eq!(payload(&["k", "{\"a\": 1}"]), is(b"{\"a\": 1}", JSON));
+        assert_eq!(payload(&["k", "-1"]), is(b"-1", JSON));
+        assert_eq!(payload(&["k", "hello", "--content-type", "text/plain"]), is(b"hello", "text/plain"));
+        assert_eq!(payload(&["k", "--content-type", "text/plain"]), is(b"", "text/plain"));
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, bytes: &[u8]| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, bytes).unwrap();
+            format!("@{}", path.display())
+        };
+        assert_eq!(payload(&["k", &file("a.bin", b"\0\xff")]), is(b"\0\xff", BYTES));
+        assert_eq!(payload(&["k", &file("a.json", b"[1]")]), is(b"[1]", JSON));
+        assert_eq!(read(&["k", &file("b.json", b"[")]).unwrap_err().field(), Some("payload"));
+        let limit = Limits::default().max_payload_bytes;
+        assert_eq!(payload(&["k", &file("full", &vec![0; limit])]).0.len(), limit);
+        assert_eq!(read(&["k", &file("large", &vec![0; limit + 1])]).unwrap_err().field(), Some("payload"));
+    }
+
+    #[test]
+    fn options_are_read() {
+        let request = read(&["file.digest", "--wait", "--queue", "mail", "--delay", "1h 30m"]).unwrap();
+        assert_eq!(request.wait, Some(Duration::from_secs(60)));
+        assert_eq!((request.queue.as_str(), request.delay), ("mail", Some(Duration::from_secs(5400))));
+        assert_eq!(read(&["k", "--wait=2m"]).unwrap().wait, Some(Duration::from_secs(120)));
+        assert_eq!(read(&["k", "1"]).unwrap().wait, None);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_before_anything_is_sent() {
+        for (arguments, field) in [
+            (&["a b"][..], "kind"),
+            (&["k", "{"], "payload"),
+            (&["k", "hello"], "payload"),
+            (&["k", "@/no/such/file"], "payload"),
+            (&["k", "--queue", "a.b"], "queue"),
+            (&["k", "--queue", ""], "queue"),
+            (&["k", "--priority", "urgent"], "priority"),
+            (&["k", "--delay", "-1s"], "delay"),
+            (&["k", "--at", "tomorrow"], "at"),
+            (&["k", "--delay", "1s", "--at", "2026-01-31T09:00:00Z"], "at"),
+            (&["k", "--id", "7"], "id"),
+            (&["k", "--max-attempts", "0"], "max_attempts"),
+            (&["k", "--max-attempts", "1001"], "max_attempts"),
+            (&["k", "--timeout", "long"], "timeout"),
+            (&["k", "--content-type", "text\n"], "content_type"),
+            (&["k", "--wait=soon"], "wait"),
+        ] {
+            let error = read(arguments).unwrap_err();
+            assert_eq!((error.field(), error.exit_code()), (Some(field), 2), "{arguments:?}");
+        }
+    }
 }

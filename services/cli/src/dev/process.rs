@@ -25,10 +25,12 @@ use super::{Error, STOP_WORD};
 pub(super) struct Unit {
     /// As `worker-2`.
     pub(super) name: String,
-    /// What follows the program's name; gets the address of the process before, where it is to be the same.
-    pub(super) arguments: fn(&Unit, Option<&str>) -> Vec<OsString>,
-    /// More arguments, for `arguments` to use.
-    pub(super) extra: Vec<OsString>,
+    /// What follows the program's name.
+    pub(super) arguments: Vec<OsString>,
+    /// What follows that, at the first start.
+    pub(super) at_first: Vec<OsString>,
+    /// What stands there instead at later ones, given the first one's address: others may know it by now.
+    pub(super) again: fn(&str) -> Vec<OsString>,
     /// Environment that it does not inherit.
     pub(super) without: Vec<OsString>,
     /// Environment that it gets.
@@ -50,6 +52,7 @@ pub(super) struct Unit {
 pub(super) struct Process {
     stop: CancellationToken,
     kill: CancellationToken,
+    ready: oneshot::Receiver<Result<String, Error>>,
     /// Whether it stopped in time and by itself.
     task: AbortOnDropHandle<bool>,
 }
@@ -70,19 +73,20 @@ const LOG_TAIL_BYTES: u64 = 16 * 1024;
 // === impl Process ===
 
 impl Process {
-    /// Starts it, and waits until it is ready; returns its address.
-    pub(super) async fn start(unit: Unit, screen: Screen) -> Result<(Self, String), Error> {
+    /// Starts it, and again whenever it ends after it was ready.
+    pub(super) fn start(unit: Unit, screen: &Screen) -> Result<Self, Error> {
         let http = client().map_err(|error| Error::Start(error.into()))?;
         let (stop, kill) = (CancellationToken::new(), CancellationToken::new());
-        let (ready, first) = oneshot::channel();
-        let keeper = Keeper { unit, screen, http, stop: stop.clone(), kill: kill.clone() };
-        let task = AbortOnDropHandle::new(tokio::spawn(keeper.run(ready)));
-        let process = Self { stop, kill, task };
-        match first.await {
-            Ok(Ok(address)) => Ok((process, address)),
-            Ok(Err(error)) => Err(error),
-            Err(_) => Err(Error::Start("its supervisor panicked".into())),
-        }
+        let (sender, ready) = oneshot::channel();
+        let keeper = Keeper { unit, screen: screen.clone(), http, stop: stop.clone(), kill: kill.clone() };
+        let task = AbortOnDropHandle::new(tokio::spawn(keeper.run(sender)));
+        Ok(Self { stop, kill, ready, task })
+    }
+
+    /// Waits once until it is ready; returns its address.
+    pub(super) async fn ready(&mut self) -> Result<String, Error> {
+        let gone = || Error::Start("its supervisor ended".into());
+        (&mut self.ready).await.unwrap_or_else(|_| Err(gone()))
     }
 
     /// Asks it to drain.
@@ -90,10 +94,10 @@ impl Process {
         self.stop.cancel();
     }
 
-    /// No longer waits for its drain.
-    pub(super) fn kill(&self) {
-        self.stop.cancel();
-        self.kill.cancel();
+    /// What ends the wait for its drain when told.
+    pub(super) fn killer(&self) -> impl Fn() + use<> {
+        let kill = self.kill.clone();
+        move || kill.cancel()
     }
 
     /// Waits until it is gone. Returns whether it stopped in time and by itself.
@@ -128,8 +132,8 @@ impl Keeper {
         let address = match ready {
             Ok(address) => address,
             Err(error) => {
-                self.end(child).await;
                 let _ = first.send(Err(error));
+                self.end(child).await;
                 return false;
             }
         };
@@ -166,7 +170,8 @@ impl Keeper {
         let log = log.map_err(file_error("open", &unit.log))?;
         let output = log.try_clone().map_err(file_error("open", &unit.log))?;
         let mut command = Command::new(std::env::current_exe().map_err(spawn_error)?);
-        command.args((unit.arguments)(unit, address));
+        command.args(&unit.arguments);
+        command.args(address.map_or_else(|| unit.at_first.clone(), unit.again));
         for name in &unit.without {
             command.env_remove(name);
         }

@@ -111,6 +111,7 @@ fn instant(at: &Timestamp) -> String {
 }
 
 /// Seconds for people.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "templates pass references")]
 fn duration(seconds: &f64) -> String {
     match *seconds {
         short if short < 1.0 => format!("{:.0} ms", short * 1000.0),

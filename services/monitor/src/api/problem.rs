@@ -13,21 +13,24 @@ use crate::store;
 pub struct Problem {
     /// Always `about:blank`: the status says what sort of problem it is.
     #[serde(rename = "type")]
-    pub kind: String,
+    #[schema(value_type = String)]
+    pub kind: Box<str>,
     /// The status in words.
-    pub title: String,
+    #[schema(value_type = String)]
+    pub title: Box<str>,
     /// The HTTP status.
     pub status: u16,
     /// For people: what is wrong with this request.
-    pub detail: String,
+    #[schema(value_type = String)]
+    pub detail: Box<str>,
     /// Which parameter is wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(required = false, nullable = false)]
-    pub field: Option<String>,
+    #[schema(required = false, nullable = false, value_type = String)]
+    pub field: Option<Box<str>>,
     /// What that parameter must be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(required = false, nullable = false)]
-    pub expected: Option<String>,
+    #[schema(required = false, nullable = false, value_type = String)]
+    pub expected: Option<Box<str>>,
     /// The queues that have a job of this id, where one must be chosen.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
@@ -39,10 +42,10 @@ pub struct Problem {
 impl Problem {
     fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self {
-            kind: "about:blank".to_owned(),
-            title: status.canonical_reason().unwrap_or_default().to_owned(),
+            kind: "about:blank".into(),
+            title: status.canonical_reason().unwrap_or_default().into(),
             status: status.as_u16(),
-            detail: detail.into(),
+            detail: detail.into().into(),
             field: None,
             expected: None,
             queues: Vec::new(),
@@ -52,7 +55,7 @@ impl Problem {
     /// A parameter is not what it must be.
     pub(super) fn bad(field: &str, detail: impl Into<String>, expected: impl Into<String>) -> Self {
         let problem = Self::new(StatusCode::BAD_REQUEST, detail);
-        Self { field: Some(field.to_owned()), expected: Some(expected.into()), ..problem }
+        Self { field: Some(field.into()), expected: Some(expected.into().into()), ..problem }
     }
 
     pub(super) fn not_found(detail: impl Into<String>) -> Self {

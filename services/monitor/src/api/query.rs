@@ -50,6 +50,7 @@ impl ListQuery {
     }
 
     /// Whether only jobs in this state are asked for.
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "templates pass references")]
     pub(super) fn asks_for(&self, state: &JobState) -> bool {
         self.filter.state == Some(*state)
     }

@@ -85,10 +85,10 @@ async fn load(
     let mut histories = HashMap::<Key, History>::new();
     for event in messages.iter().flat_map(|message| &message.events) {
         let key = (event.queue.clone(), event.job_id);
-        if !histories.contains_key(&key) {
+        histories.entry(key).or_insert_with_key(|key| {
             order.push(key.clone());
-            histories.insert(key, History::default());
-        }
+            History::default()
+        });
     }
     let keys = serde_json::to_string(&order).unwrap_or_default();
     let rows = sqlx::query(SQL)

@@ -40,10 +40,7 @@ pub(super) fn error_of(row: &SqliteRow) -> Result<Option<JobError>, sqlx::Error>
     Ok(Some(JobError { code, message: message.unwrap_or_default(), terminal: terminal.unwrap_or_default() }))
 }
 
-pub(super) fn bind_event<'q>(
-    mut row: sqlx::query_builder::Separated<'_, Sqlite, &'static str>,
-    event: &'q Event,
-) {
+pub(super) fn bind_event(mut row: sqlx::query_builder::Separated<'_, Sqlite, &'static str>, event: &Event) {
     let (code, message, terminal) = error_columns(event.error.as_ref());
     row.push_bind(event.queue.as_str())
         .push_bind(event.job_id.to_string())

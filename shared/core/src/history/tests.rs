@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::{History, JobView};
-use crate::{Event, JobError, JobState, Outcome, Transition};
+use crate::{Event, JobError, JobState, Kind, Outcome, Transition};
 
 fn second(second: i64) -> Timestamp {
     Timestamp::from_second(1_700_000_000 + second).unwrap()
@@ -12,7 +12,7 @@ fn second(second: i64) -> Timestamp {
 
 fn event(transition: Transition, attempt: u32, at: i64) -> Event {
     let id = "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap();
-    let kind = "file.digest".parse().unwrap();
+    let kind: Kind = "file.digest".parse().unwrap();
     Event::new("mail".parse().unwrap(), id, kind, transition, attempt, second(at))
 }
 

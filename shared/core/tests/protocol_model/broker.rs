@@ -53,7 +53,7 @@ impl Protocol {
                 nonce: 0,
             });
             next.dispatchers.push(Dispatcher { overdue: false, phase });
-            moves.add(Step::new(Actor::Broker, "delivers the task", 0), next);
+            moves.add(Step::new(Actor::Broker, "delivers the task"), next);
         }
         // Duplicates are refused for the horizon, not for ever.
         let refusable = state.seen.ends == 0 || state.done().is_some();
@@ -62,7 +62,7 @@ impl Protocol {
             && let Some(mut next) = self.after(Fault::DuplicateSubmit, state)
         {
             next.tasks += 1;
-            moves.add(Step::new(Actor::Publisher, "submits the task again", 0), next);
+            moves.add(Step::new(Actor::Publisher, "submits the task again"), next);
         }
     }
 
@@ -118,7 +118,10 @@ impl Protocol {
             };
             self.open(&mut next, &mut holder);
             next.holders.push(holder);
-            moves.add(step(if count > 1 { "delivers again message" } else { "delivers message" }, message), next);
+            moves.add(
+                step(if count > 1 { "delivers again message" } else { "delivers message" }, message),
+                next,
+            );
         }
         for (fault, words) in [
             (Fault::Forgets, "is killed, and forgets that it delivered message"),
@@ -149,7 +152,7 @@ impl Protocol {
         };
         let room = state.commands.len() < AT_ONCE;
         let has = |kind| state.jobs.iter().any(|m| m.record.kind == kind);
-        let release = Step::new(Actor::Releaser, "is asked to release the job", 0);
+        let release = Step::new(Actor::Releaser, "is asked to release the job");
         if has(Kind::Held) && state.commands.iter().all(|c| !c.release) {
             moves.add(release, asks(state.clone(), true));
         }
@@ -165,7 +168,7 @@ impl Protocol {
             && state.commands.iter().all(|c| c.release)
             && let Some(next) = self.after(Fault::Cancel, state)
         {
-            moves.add(Step::new(Actor::Canceller, "is asked to cancel the job", 0), asks(next, false));
+            moves.add(Step::new(Actor::Canceller, "is asked to cancel the job"), asks(next, false));
         }
     }
 
@@ -183,13 +186,13 @@ impl Protocol {
             next.jobs.clear();
             // A client's buffer drops it too.
             next.floating = next.floating.filter(|f| f.write.token > 0 || !self.defences.drop_overdue_create);
-            moves.add(Step::new(Actor::Clock, "passes the horizon, and the done expires", 0), next);
+            moves.add(Step::new(Actor::Clock, "passes the horizon).of(and the done expires"), next);
         }
     }
 }
 
 fn step(does: &'static str, message: &Message) -> Step {
-    Step::new(Actor::Broker, does, message.record.sequence)
+    Step::new(Actor::Broker, does).of(message.record.sequence)
 }
 
 fn reconcile(moves: &mut Moves<'_>) {
@@ -198,6 +201,9 @@ fn reconcile(moves: &mut Moves<'_>) {
     for message in state.jobs.iter().filter(|m| protocol::is_left_over(&m.record, &view)) {
         let mut next = state.clone();
         next.remove(message.record.sequence);
-        moves.add(Step::new(Actor::Reconciler, "deletes the left-over message", message.record.sequence), next);
+        moves.add(
+            Step::new(Actor::Reconciler, "deletes the left-over message").of(message.record.sequence),
+            next,
+        );
     }
 }

@@ -176,8 +176,11 @@ impl Defences {
     /// Whether another attempt follows these.
     pub(crate) fn is_tried_again(&self, policy: &RetryPolicy, history: History) -> bool {
         let attempts = history.attempts();
-        let used =
-            if self.only_failures_count { attempt::failures(&attempts) } else { attempt::next_number(&attempts) - 1 };
+        let used = if self.only_failures_count {
+            attempt::failures(&attempts)
+        } else {
+            attempt::next_number(&attempts) - 1
+        };
         policy.delay(used, 0.0).is_some()
     }
 }

@@ -21,7 +21,7 @@ impl Protocol {
         };
         match dispatcher.phase {
             Phase::Write { .. } if dispatcher.overdue && self.defences.drop_overdue_create => {
-                moves.add(Step::new(actor, "drops the create", 0), rest.clone());
+                moves.add(Step::new(actor, "drops the create"), rest.clone());
             }
             Phase::Write { write, silent } => {
                 for Tried { state: next, write, words, answer } in self.publish(&rest, write) {
@@ -31,7 +31,7 @@ impl Protocol {
                         AfterWrite::Compare => Phase::Compare(write),
                         AfterWrite::Again => Phase::Write { write, silent },
                     };
-                    moves.add(Step::new(actor, "creates the job", 0).answered(words), with(next, phase));
+                    moves.add(Step::new(actor, "creates the job").answered(words), with(next, phase));
                 }
                 if silent {
                     let next = if self.defences.unacknowledged_at_deadline {
@@ -39,7 +39,7 @@ impl Protocol {
                     } else {
                         with(rest.clone(), Phase::Acknowledge)
                     };
-                    moves.add(Step::new(actor, "gives up at its deadline", 0), next);
+                    moves.add(Step::new(actor, "gives up at its deadline"), next);
                 }
             }
             Phase::Compare(write) => {
@@ -48,7 +48,7 @@ impl Protocol {
                     AfterWrite::Won(_) => "it is its own write",
                     _ => "it is not its own write",
                 };
-                let step = Step::new(actor, "compares the last message", 0).answered(words);
+                let step = Step::new(actor, "compares the last message").answered(words);
                 moves.add(step, with(rest.clone(), Phase::Acknowledge));
             }
             _ => {
@@ -57,7 +57,7 @@ impl Protocol {
                     // It acknowledges the copy that was delivered again, too.
                     next.tasks = next.tasks.saturating_sub(1);
                 }
-                moves.add(Step::new(actor, "acknowledges the task", 0), next);
+                moves.add(Step::new(actor, "acknowledges the task"), next);
             }
         }
         if !dispatcher.overdue
@@ -65,10 +65,10 @@ impl Protocol {
         {
             next.tasks += 1;
             next.dispatchers.push(Dispatcher { overdue: true, ..dispatcher });
-            moves.add(Step::new(Actor::Broker, "ends the dispatcher's lease of the task", 0), next);
+            moves.add(Step::new(Actor::Broker, "ends the dispatcher's lease of the task"), next);
         }
         if let Some(next) = self.after(Fault::DispatcherCrash, &rest) {
-            moves.add(Step::new(actor, "crashes", 0), again(next, &dispatcher));
+            moves.add(Step::new(actor, "crashes"), again(next, &dispatcher));
         }
     }
 }

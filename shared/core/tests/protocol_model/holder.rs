@@ -36,10 +36,12 @@ impl Protocol {
         let actor = Actor::holder(&holder);
         match holder.phase {
             Phase::Read { why: Why::Claim, .. } if holder.overdue && self.defences.drop_overdue_claim => {
-                moves.add(Step::new(actor, "drops its overdue claim", 0), rest.clone());
+                moves.add(Step::new(actor, "drops its overdue claim"), rest.clone());
             }
-            Phase::Write { write, .. } if holder.overdue && self.defences.drop_overdue_claim && claims(&write) => {
-                moves.add(Step::new(actor, "drops its overdue claim", 0), rest.clone());
+            Phase::Write { write, .. }
+                if holder.overdue && self.defences.drop_overdue_claim && claims(&write) =>
+            {
+                moves.add(Step::new(actor, "drops its overdue claim"), rest.clone());
             }
             Phase::Read { why, last, done } => {
                 for (words, reading) in self.read(&rest, why, last, done) {
@@ -47,7 +49,7 @@ impl Protocol {
                         Reading::Goes(phase) => with(rest.clone(), Holder { phase, ..holder }),
                         Reading::Ends(read) => self.decide(rest.clone(), holder, why, &read),
                     };
-                    moves.add(Step::new(actor, words, 0), next);
+                    moves.add(Step::new(actor, words), next);
                 }
             }
             Phase::Running => self.settle(moves, &rest, &holder),
@@ -60,17 +62,18 @@ impl Protocol {
                     } else {
                         next = with(next, Holder { phase: Phase::Acknowledge, ..holder });
                     }
-                    moves.add(Step::new(actor, "gives up at its deadline", 0), next);
+                    moves.add(Step::new(actor, "gives up at its deadline"), next);
                 }
             }
             Phase::Compare(write) => {
                 let after = compare(&rest, &write);
-                let words = if after == AfterWrite::Lost { "it is not its own write" } else { "it is its own write" };
-                let step = Step::new(actor, "compares the last message", 0).answered(words);
+                let words =
+                    if after == AfterWrite::Lost { "it is not its own write" } else { "it is its own write" };
+                let step = Step::new(actor, "compares the last message").answered(words);
                 moves.add(step, written(rest.clone(), holder, write, after, true));
             }
             Phase::Nak if holder.overdue && self.defences.drop_overdue_nak => {
-                moves.add(Step::new(actor, "leaves the message to its next delivery", 0), rest.clone());
+                moves.add(Step::new(actor, "leaves the message to its next delivery"), rest.clone());
             }
             Phase::Nak => {
                 let mut next = rest.clone();
@@ -79,13 +82,13 @@ impl Protocol {
                     other.leased = false;
                     next.seen.losses += 1;
                 }
-                moves.add(Step::new(actor, "asks for another delivery of message", holder.work), next);
+                moves.add(Step::new(actor, "asks for another delivery of message").of(holder.work), next);
             }
             Phase::Delete(sequence) => {
                 let mut next = rest.clone();
                 next.remove(sequence);
                 if !rest.is_proposing() {
-                    moves.add(Step::new(actor, "deletes the claim", sequence), next);
+                    moves.add(Step::new(actor, "deletes the claim").of(sequence), next);
                 }
             }
             Phase::Acknowledge | Phase::Waiting => {
@@ -94,7 +97,7 @@ impl Protocol {
                 if holder.claim > 0 {
                     next = with(next, Holder { phase: Phase::Delete(holder.claim), ..holder });
                 }
-                moves.add(Step::new(actor, "acknowledges message", holder.work), next);
+                moves.add(Step::new(actor, "acknowledges message").of(holder.work), next);
             }
         }
         self.holder_faults(moves, &rest, &holder);
@@ -106,14 +109,14 @@ impl Protocol {
         {
             next.seen.losses += 1;
             let next = with(next, Holder { leased: false, overdue: true, ..*holder });
-            moves.add(Step::new(Actor::Broker, "ends the lease of message", holder.work), next);
+            moves.add(Step::new(Actor::Broker, "ends the lease of message").of(holder.work), next);
         }
         let fault = if holder.due { Fault::DispatcherCrash } else { Fault::WorkerCrash };
         if let Some(mut next) = self.after(fault, rest) {
             next.seen.losses += 1;
             let valid = holder.token == rest.last_sequence() && rest.seen.ends == 0;
             next.seen.crashed |= holder.phase == Phase::Running && valid;
-            moves.add(Step::new(Actor::holder(holder), "crashes", 0), next);
+            moves.add(Step::new(Actor::holder(holder), "crashes"), next);
         }
     }
 
@@ -153,7 +156,7 @@ impl Protocol {
             Kind::Later => "sets the timer of its next attempt on token",
             _ => "lets the job through on token",
         };
-        let step = Step::new(Actor::holder(holder), does, write.token);
+        let step = Step::new(Actor::holder(holder), does).of(write.token);
         for Tried { state: next, write, words, answer } in self.publish(rest, write) {
             let silent = silent || matches!(answer, Answer::Silent | Answer::Undecided);
             let after = self.defences.after_write(answer, silent);
@@ -194,7 +197,9 @@ impl Protocol {
         let mut history = holder.history;
         if let Some(last) = read.last {
             history = last.history;
-            if let Some(lost) = self.defences.lost_attempt(holder.delivery(), last.record.kind, last.handed_back) {
+            if let Some(lost) =
+                self.defences.lost_attempt(holder.delivery(), last.record.kind, last.handed_back)
+            {
                 history = history.with(lost);
             }
         }

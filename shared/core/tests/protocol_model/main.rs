@@ -1,6 +1,7 @@
 //! wip
 #![allow(dead_code)]
 
+mod breaks;
 mod broker;
 mod defences;
 mod dispatcher;
@@ -8,7 +9,6 @@ mod histories;
 mod holder;
 mod holds;
 mod model;
-mod numbering;
 mod operator;
 mod progress;
 mod publish;

@@ -19,7 +19,7 @@ impl Protocol {
         match command.phase {
             Phase::Waiting => {
                 let next = with(rest.clone(), Command { phase: Phase::read(Why::Command), ..command });
-                moves.add(Step::new(actor, "is given the command", 0), next);
+                moves.add(Step::new(actor, "is given the command"), next);
             }
             Phase::Read { why, last, done } => {
                 for (words, reading) in self.read(&rest, why, last, done) {
@@ -27,12 +27,13 @@ impl Protocol {
                         Reading::Goes(phase) => Command { phase, ..command },
                         Reading::Ends(read) => self.removal(command, &read),
                     };
-                    moves.add(Step::new(actor, words, 0), with(rest.clone(), next));
+                    moves.add(Step::new(actor, words), with(rest.clone(), next));
                 }
             }
             Phase::Write { write, silent } => {
-                let does = if command.release { "releases the job on token" } else { "cancels the job on token" };
-                let step = Step::new(actor, does, write.token);
+                let does =
+                    if command.release { "releases the job on token" } else { "cancels the job on token" };
+                let step = Step::new(actor, does).of(write.token);
                 for Tried { state: next, write, words, answer } in self.publish(&rest, write) {
                     let silent = silent || matches!(answer, Answer::Silent | Answer::Undecided);
                     let after = self.defences.after_write(answer, silent);
@@ -40,38 +41,42 @@ impl Protocol {
                 }
                 if silent {
                     let next = with(rest.clone(), waiting(command));
-                    moves.add(Step::new(actor, "gives up at its deadline", 0), next);
+                    moves.add(Step::new(actor, "gives up at its deadline"), next);
                 }
             }
             Phase::Compare(write) => {
                 let after = compare(&rest, &write);
-                let words = if after == AfterWrite::Lost { "it is not its own write" } else { "it is its own write" };
-                let step = Step::new(actor, "compares the last message", 0).answered(words);
+                let words =
+                    if after == AfterWrite::Lost { "it is not its own write" } else { "it is its own write" };
+                let step = Step::new(actor, "compares the last message").answered(words);
                 moves.add(step, with(rest.clone(), written(command, write, after, true)));
             }
             Phase::Delete(sequence) => {
                 let mut next = with(rest.clone(), Command { phase: Phase::Acknowledge, ..command });
                 next.remove(sequence);
                 if !state.is_proposing() {
-                    moves.add(Step::new(actor, "deletes message", sequence), next);
+                    moves.add(Step::new(actor, "deletes message").of(sequence), next);
                 }
             }
             Phase::Acknowledge | Phase::Running | Phase::Nak => {
                 let mut next = rest.clone();
                 next.seen.cancelled |= !command.release && next.seen.ends > 0;
-                moves.add(Step::new(actor, "acknowledges its command", 0), next);
+                moves.add(Step::new(actor, "acknowledges its command"), next);
             }
         }
         if command.phase != Phase::Waiting
             && let Some(next) = self.after(Fault::OperatorCrash, &rest)
         {
-            moves.add(Step::new(actor, "crashes", 0), with(next, waiting(command)));
+            moves.add(Step::new(actor, "crashes"), with(next, waiting(command)));
         }
     }
 
     fn removal(&self, command: Command, read: &Read) -> Command {
-        let removal =
-            if command.release { self.defences.release(&read.view) } else { self.defences.cancel(&read.view) };
+        let removal = if command.release {
+            self.defences.release(&read.view)
+        } else {
+            self.defences.cancel(&read.view)
+        };
         match removal {
             Removal::Nothing | Removal::Ended => Command { phase: Phase::Acknowledge, ..command },
             Removal::Write { token, purge_timer, then_delete } => {
@@ -82,7 +87,8 @@ impl Protocol {
                     false => (Kind::Done, Some(End::Cancelled)),
                 };
                 let history = read.last.map(|l| l.history).unwrap_or_default();
-                let write = Write { token, kind, history, handed_back: false, end, purge: purge_timer, nonce: 0 };
+                let write =
+                    Write { token, kind, history, handed_back: false, end, purge: purge_timer, nonce: 0 };
                 Command { then_delete: then_delete.unwrap_or(0), phase: Phase::write(write), ..command }
             }
         }

@@ -17,17 +17,18 @@ use crate::step::Move;
 pub(crate) struct Progress {
     pub(crate) states: usize,
     pub(crate) good_ends: usize,
-    /// The shortest history into a state from which no good end can be reached.
+    /// The shortest history into a state from which no good end can be reached, and that shows it.
     pub(crate) stuck: Option<(State, Vec<Move>)>,
 }
 
-/// Explores everything, breadth first.
-pub(crate) fn check(model: &Protocol) -> Progress {
+/// Explores everything, breadth first. Of the states that are stuck, `shows` tells which are worth a history.
+pub(crate) fn check(model: &Protocol, shows: fn(&State) -> bool) -> Progress {
     let mut ids = HashMap::new();
     // For each state: the one it was found from, and the place of the move there.
     let mut parents: Vec<(usize, usize)> = Vec::new();
     let mut backwards: Vec<(u32, u32)> = Vec::new();
     let mut good = Vec::new();
+    let mut shown = Vec::new();
     let mut queue = VecDeque::new();
     for (index, state) in model.init_states().into_iter().enumerate() {
         ids.insert(fingerprint(&state), parents.len());
@@ -40,6 +41,7 @@ pub(crate) fn check(model: &Protocol) -> Progress {
         if state.is_good_end() {
             good.push(id);
         }
+        shown.push(shows(&state));
         model.actions(&state, &mut moves);
         for (index, Move { next, .. }) in moves.drain(..).enumerate() {
             let ordinary = next.faults == state.faults;
@@ -58,7 +60,11 @@ pub(crate) fn check(model: &Protocol) -> Progress {
         id += 1;
     }
     let reaches = reaching(&mut backwards, &good, parents.len());
-    let stuck = reaches.iter().position(|r| !r).map(|id| history(model, &parents, id));
+    let stuck = reaches
+        .iter()
+        .zip(shown)
+        .position(|(reaches, shown)| !reaches && shown)
+        .map(|id| history(model, &parents, id));
     Progress { states: parents.len(), good_ends: good.len(), stuck }
 }
 

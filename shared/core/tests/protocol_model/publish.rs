@@ -34,12 +34,21 @@ impl Protocol {
             if races && let Some(mut survived) = self.after(Fault::TimerSurvives, state) {
                 survived.seen.excused = true;
                 let sequence = apply(&mut survived, &write, false);
-                all.push(tried(survived, "stored, but the timer outlives its purge", Answer::Stored(sequence)));
+                all.push(tried(
+                    survived,
+                    "stored, but the timer outlives its purge",
+                    Answer::Stored(sequence),
+                ));
             }
             if let Some(mut lost) = self.after(Fault::AnswerLost, state) {
                 let write = named(&lost, write);
                 apply(&mut lost, &write, true);
-                all.push(Tried { state: lost, write, words: "stored, and the answer is lost", answer: Answer::Silent });
+                all.push(Tried {
+                    state: lost,
+                    write,
+                    words: "stored, and the answer is lost",
+                    answer: Answer::Silent,
+                });
             }
         } else {
             all.push(tried(state.clone(), "refused", Answer::Refused));
@@ -70,8 +79,9 @@ impl Protocol {
         gone.floating = None;
         let mut stored = gone.clone();
         let holds = write.token == state.last_sequence() || !self.defences.condition;
-        let does = if proposed { "decides the write on token" } else { "receives the delayed write on token" };
-        let step = Step::new(Actor::Broker, does, write.token);
+        let does =
+            if proposed { "decides the write on token" } else { "receives the delayed write on token" };
+        let step = Step::new(Actor::Broker, does).of(write.token);
         if proposed || holds {
             apply(&mut stored, &write, true);
             moves.add(step.answered("stored"), stored);

@@ -64,8 +64,9 @@ pub(crate) struct Scenario {
 }
 
 use Fault::{
-    AnswerLost, Cancel, ClaimExpires, Delayed, DispatcherCrash, DuplicateSubmit, FiresTwice, Forgets, ForgetsUnnoticed,
-    HandBack, InFlight, LeaseEnds, OperatorCrash, ReleaseAgain, TaskLeaseEnds, TimerSurvives, WorkerCrash,
+    AnswerLost, Cancel, ClaimExpires, Delayed, DispatcherCrash, DuplicateSubmit, FiresTwice, Forgets,
+    ForgetsUnnoticed, HandBack, InFlight, LeaseEnds, OperatorCrash, ReleaseAgain, TaskLeaseEnds,
+    TimerSurvives, WorkerCrash,
 };
 
 const BASE: Scenario = Scenario {
@@ -80,39 +81,74 @@ const BASE: Scenario = Scenario {
     floor: 1,
 };
 
-/// Everything at once, under few faults.
+/// Everything that may go wrong with a running job.
 pub(crate) const EVERYTHING: Scenario = Scenario {
     name: "everything",
-    created: false,
-    creates: &[Kind::Ready, Kind::Later, Kind::Held],
     faults: &[
-        DuplicateSubmit, DispatcherCrash, TaskLeaseEnds, WorkerCrash, LeaseEnds, FiresTwice, TimerSurvives,
-        ClaimExpires, Cancel, OperatorCrash, ReleaseAgain, HandBack, AnswerLost, Delayed, InFlight, Forgets,
+        DuplicateSubmit,
+        DispatcherCrash,
+        TaskLeaseEnds,
+        WorkerCrash,
+        LeaseEnds,
+        FiresTwice,
+        TimerSurvives,
+        ClaimExpires,
+        Cancel,
+        OperatorCrash,
+        ReleaseAgain,
+        HandBack,
+        AnswerLost,
+        Delayed,
+        InFlight,
+        Forgets,
         ForgetsUnnoticed,
     ],
+    creates: &[Kind::Ready, Kind::Held],
     bound: 2,
+    floor: 700_000,
     ..BASE
 };
 
-/// The same where timers fire as `due` and the dispatcher lets them through.
-pub(crate) const FLOW_CONTROL: Scenario =
-    Scenario { name: "flow control", creates: &[Kind::Due, Kind::Held], flow_control: true, ..EVERYTHING };
+/// The same from the task on, under one fault.
+pub(crate) const FROM_TASK: Scenario = Scenario {
+    name: "from the task",
+    creates: &[Kind::Ready, Kind::Later, Kind::Held],
+    created: false,
+    bound: 1,
+    floor: 30_000,
+    ..EVERYTHING
+};
+
+/// The same from the task on, where timers fire as `due` and the dispatcher lets them through.
+pub(crate) const FLOW_CONTROL: Scenario = Scenario {
+    name: "flow control",
+    creates: &[Kind::Due, Kind::Held],
+    flow_control: true,
+    floor: 60_000,
+    ..FROM_TASK
+};
 
 /// Who may run: crashes, leases, claims, and a broker that forgets.
 pub(crate) const LEASES: Scenario = Scenario {
     name: "leases",
     faults: &[WorkerCrash, LeaseEnds, ClaimExpires, HandBack, Forgets],
+    floor: 220_000,
     ..BASE
 };
 
 /// As above, where nobody sees that the broker was away.
-pub(crate) const FORGETFUL: Scenario =
-    Scenario { name: "forgetful broker", faults: &[WorkerCrash, LeaseEnds, ForgetsUnnoticed], ..BASE };
+pub(crate) const FORGETFUL: Scenario = Scenario {
+    name: "forgetful broker",
+    faults: &[WorkerCrash, LeaseEnds, ForgetsUnnoticed],
+    floor: 80_000,
+    ..BASE
+};
 
 /// Timers that fire too often, and cancels.
 pub(crate) const TIMERS: Scenario = Scenario {
     name: "timers",
-    faults: &[WorkerCrash, FiresTwice, TimerSurvives, Cancel, LeaseEnds],
+    faults: &[WorkerCrash, LeaseEnds, FiresTwice, TimerSurvives, Cancel],
+    floor: 450_000,
     ..BASE
 };
 
@@ -122,6 +158,7 @@ pub(crate) const DUE_TIMERS: Scenario = Scenario {
     creates: &[Kind::Due],
     flow_control: true,
     faults: &[DispatcherCrash, FiresTwice, TimerSurvives, LeaseEnds],
+    floor: 340_000,
     ..BASE
 };
 
@@ -131,45 +168,68 @@ pub(crate) const CREATES: Scenario = Scenario {
     created: false,
     horizon: true,
     faults: &[DuplicateSubmit, DispatcherCrash, TaskLeaseEnds, AnswerLost, Delayed, InFlight],
+    floor: 50_000,
     ..BASE
 };
 
 /// Settling and claiming without an answer.
 pub(crate) const SILENCE: Scenario = Scenario {
     name: "silence",
-    faults: &[WorkerCrash, LeaseEnds, AnswerLost, Delayed, InFlight, HandBack],
+    faults: &[WorkerCrash, AnswerLost, Delayed, InFlight],
+    floor: 300_000,
     ..BASE
 };
 
-/// Nothing is lost but answers: no crash may be invented.
+/// No holder crashes, so no crash may be invented.
 pub(crate) const HAND_BACK: Scenario =
-    Scenario { name: "hand-back", faults: &[HandBack, LeaseEnds, AnswerLost], bound: 2, ..BASE };
+    Scenario { name: "hand-back", faults: &[HandBack, LeaseEnds, AnswerLost], floor: 70_000, ..BASE };
 
 /// Operators against timers, holds and running workers.
 pub(crate) const OPERATORS: Scenario = Scenario {
     name: "operators",
     creates: &[Kind::Ready, Kind::Later, Kind::Held],
     faults: &[Cancel, OperatorCrash, ReleaseAgain, TimerSurvives, AnswerLost],
+    bound: 2,
+    floor: 180_000,
     ..BASE
 };
 
-/// A cancelled hold that nobody purges is left to the reconciler.
+/// What a cancel leaves is removed.
 pub(crate) const RECONCILED: Scenario = Scenario {
     name: "reconciled",
     creates: &[Kind::Later, Kind::Held],
     reconciler: true,
     faults: &[Cancel, OperatorCrash, TimerSurvives],
+    bound: 2,
+    floor: 100_000,
     ..BASE
 };
 
 /// A cancel whose carrier does not die.
-pub(crate) const CANCEL: Scenario =
-    Scenario { name: "cancel", creates: &[Kind::Ready, Kind::Later], faults: &[Cancel], bound: 1, ..BASE };
+pub(crate) const CANCEL: Scenario = Scenario {
+    name: "cancel",
+    creates: &[Kind::Ready, Kind::Later],
+    faults: &[Cancel],
+    bound: 1,
+    floor: 800,
+    ..BASE
+};
 
 /// All of them.
 pub(crate) const ALL: &[Scenario] = &[
-    EVERYTHING, FLOW_CONTROL, LEASES, FORGETFUL, TIMERS, DUE_TIMERS, CREATES, SILENCE, HAND_BACK, OPERATORS,
-    RECONCILED, CANCEL,
+    EVERYTHING,
+    FROM_TASK,
+    FLOW_CONTROL,
+    LEASES,
+    FORGETFUL,
+    TIMERS,
+    DUE_TIMERS,
+    CREATES,
+    SILENCE,
+    HAND_BACK,
+    OPERATORS,
+    RECONCILED,
+    CANCEL,
 ];
 
 // === impl Scenario ===

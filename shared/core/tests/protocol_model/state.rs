@@ -7,7 +7,7 @@ use windlass_core::protocol::{Delivery, Kind, Record};
 use windlass_core::{Attempt, Outcome};
 
 /// One job's world. Every list is kept sorted, so that who came first makes no other state.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct State {
     /// What the dispatcher makes of the task.
     pub(crate) creates: Kind,
@@ -223,6 +223,24 @@ impl State {
         self.jobs.iter().find(|m| m.record.kind == Kind::Done)
     }
 
+    /// A nonce that no live write has.
+    pub(crate) fn fresh_nonce(&self) -> u8 {
+        let phases = (self.holders.iter().map(|h| &h.phase))
+            .chain(self.commands.iter().map(|c| &c.phase))
+            .chain(self.dispatchers.iter().map(|d| &d.phase));
+        let used = phases.filter_map(|phase| match phase {
+            Phase::Write { write, .. } | Phase::Compare(write) => Some(write.nonce),
+            _ => None,
+        });
+        let stored = self.jobs.iter().map(|m| m.nonce).chain(self.floating.map(|f| f.write.nonce));
+        used.chain(stored).max().unwrap_or(0) + 1
+    }
+
+    /// Who runs under the token that is valid now.
+    pub(crate) fn valid_holders(&self) -> usize {
+        self.holders.iter().filter(|h| h.runs() && h.token == self.last_sequence()).count()
+    }
+
     pub(crate) fn is_proposing(&self) -> bool {
         self.floating.is_some_and(|f| f.proposed)
     }
@@ -296,19 +314,23 @@ impl Holder {
 impl History {
     /// The same as the attempts that the real records carry.
     pub(crate) fn attempts(self) -> Vec<Attempt> {
-        [(self.failed, Outcome::Failed), (self.crashed, Outcome::Crashed), (self.handed_back, Outcome::HandedBack)]
-            .into_iter()
-            .flat_map(|(n, outcome)| (0..n).map(move |_| outcome))
-            .zip(1..)
-            .map(|(outcome, number)| Attempt {
-                number,
-                worker: String::new(),
-                started_at: None,
-                ended_at: Timestamp::UNIX_EPOCH,
-                outcome,
-                error: None,
-            })
-            .collect()
+        [
+            (self.failed, Outcome::Failed),
+            (self.crashed, Outcome::Crashed),
+            (self.handed_back, Outcome::HandedBack),
+        ]
+        .into_iter()
+        .flat_map(|(n, outcome)| (0..n).map(move |_| outcome))
+        .zip(1..)
+        .map(|(outcome, number)| Attempt {
+            number,
+            worker: String::new(),
+            started_at: None,
+            ended_at: Timestamp::UNIX_EPOCH,
+            outcome,
+            error: None,
+        })
+        .collect()
     }
 
     pub(crate) fn with(mut self, outcome: Outcome) -> Self {

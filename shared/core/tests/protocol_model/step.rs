@@ -9,8 +9,8 @@ use crate::state::{Holder, State};
 pub(crate) struct Step {
     pub(crate) actor: Actor,
     pub(crate) does: &'static str,
-    /// The message or token that it names; 0 for none.
-    pub(crate) sequence: u64,
+    /// The message or token that it names.
+    pub(crate) sequence: Option<u64>,
     /// Empty where nothing is asked.
     pub(crate) answer: &'static str,
 }
@@ -57,8 +57,12 @@ impl Moves<'_> {
 // === impl Step ===
 
 impl Step {
-    pub(crate) const fn new(actor: Actor, does: &'static str, sequence: u64) -> Self {
-        Self { actor, does, sequence, answer: "" }
+    pub(crate) const fn new(actor: Actor, does: &'static str) -> Self {
+        Self { actor, does, sequence: None, answer: "" }
+    }
+
+    pub(crate) const fn of(self, sequence: u64) -> Self {
+        Self { sequence: Some(sequence), ..self }
     }
 
     pub(crate) const fn answered(self, answer: &'static str) -> Self {
@@ -69,8 +73,8 @@ impl Step {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.actor, self.does)?;
-        if self.sequence > 0 {
-            write!(f, " {}", self.sequence)?;
+        if let Some(sequence) = self.sequence {
+            write!(f, " {sequence}")?;
         }
         if self.answer.is_empty() { Ok(()) } else { write!(f, ": {}", self.answer) }
     }
@@ -95,7 +99,9 @@ impl fmt::Display for Actor {
             Self::Dispatcher { overdue: false } => f.write_str("the dispatcher"),
             Self::Dispatcher { overdue: true } => f.write_str("the overdue dispatcher"),
             Self::Worker { work, count } => write!(f, "the worker with message {work}, delivery {count},"),
-            Self::DueDispatcher { work, count } => write!(f, "the dispatcher with message {work}, delivery {count},"),
+            Self::DueDispatcher { work, count } => {
+                write!(f, "the dispatcher with message {work}, delivery {count},")
+            }
             Self::Canceller => f.write_str("the canceller"),
             Self::Releaser => f.write_str("the releaser"),
         }

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use windlass_core::{JobId, Kind, QueueName};
+use windlass_core::{JobId, Kind, Priority, QueueName};
 
 use crate::client::Client;
 
@@ -19,6 +19,7 @@ struct Inner {
     job_id: JobId,
     kind: Kind,
     queue: QueueName,
+    priority: Priority,
     attempt: u32,
     timeout: Duration,
     cancelled: CancellationToken,
@@ -46,6 +47,7 @@ impl Context {
         job_id: JobId,
         kind: Kind,
         queue: QueueName,
+        priority: Priority,
         attempt: u32,
         timeout: Duration,
         client: Client,
@@ -54,6 +56,7 @@ impl Context {
             job_id,
             kind,
             queue,
+            priority,
             attempt,
             timeout,
             cancelled: CancellationToken::new(),
@@ -76,6 +79,11 @@ impl Context {
     /// Its queue.
     pub fn queue(&self) -> &QueueName {
         &self.inner.queue
+    }
+
+    /// Its priority, for tasks that it leads to.
+    pub fn priority(&self) -> Priority {
+        self.inner.priority
     }
 
     /// Which attempt, from 1.

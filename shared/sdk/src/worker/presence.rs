@@ -21,8 +21,6 @@ pub(super) async fn announce(shared: Arc<Shared>, stop: CancellationToken) {
     let bucket = broker.bucket(broker.names().workers_bucket());
     let options = &shared.options;
     let key = broker.names().worker_key(&options.pool, &options.id);
-    // The pool first: rights name it.
-    let key = format!("{}.{}", options.pool, options.id);
     let started_at = windlass_proto::instant(Timestamp::now());
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned();
     loop {

@@ -88,6 +88,7 @@ async fn attempt(shared: &Shared, held: &Held) {
         held.address.job_id,
         task.kind.clone(),
         held.address.queue.clone(),
+        held.address.priority,
         number,
         held.attempt_timeout(shared),
         shared.client.clone(),

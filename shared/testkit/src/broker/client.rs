@@ -58,9 +58,9 @@ impl Client {
         subject: &str,
         reply: Option<&str>,
         headers: &[(&str, &str)],
-        body: &str,
+        body: impl AsRef<[u8]>,
     ) -> Result<()> {
-        let (subject, body) = (subject.to_owned(), Bytes::copy_from_slice(body.as_bytes()));
+        let (subject, body) = (subject.to_owned(), Bytes::copy_from_slice(body.as_ref()));
         let headers = header_map(headers);
         match reply {
             None => self.client.publish_with_headers(subject, headers, body).await?,
@@ -73,10 +73,10 @@ impl Client {
     }
 
     /// Publishes into a stream, and returns the stream's answer.
-    pub async fn store(&self, subject: &str, headers: &[(&str, &str)], body: &str) -> Result<Value> {
+    pub async fn store(&self, subject: &str, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Result<Value> {
         let request = async_nats::Request::new()
             .headers(header_map(headers))
-            .payload(Bytes::copy_from_slice(body.as_bytes()))
+            .payload(Bytes::copy_from_slice(body.as_ref()))
             .timeout(Some(TIMEOUT));
         let answer = self.client.send_request(subject.to_owned(), request).await?;
         Ok(serde_json::from_slice(&answer.payload)?)

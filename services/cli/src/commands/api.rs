@@ -1,0 +1,130 @@
+//! The monitor's HTTP API.
+
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use windlass::JobId;
+use windlass_core::QueueName;
+use windlass_core::history::JobView;
+use windlass_monitor::api::Problem;
+use windlass_monitor::api::schema::{JobList, QueueList};
+
+/// For a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// For one answer.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A monitor.
+#[derive(Debug)]
+pub(crate) struct Monitor {
+    url: String,
+    http: reqwest::Client,
+}
+
+/// The API did not answer as asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// Nobody answers.
+    #[error("the monitor at {url} cannot be reached")]
+    Unreachable {
+        /// Where.
+        url: String,
+        /// Why.
+        source: reqwest::Error,
+    },
+    /// What answers is not a monitor of this version.
+    #[error("the answer of the monitor at {url} cannot be read")]
+    Malformed {
+        /// Where.
+        url: String,
+        /// Why.
+        source: reqwest::Error,
+    },
+    /// A parameter is not what it must be.
+    #[error("{}", .0.detail)]
+    Refused(Box<Problem>),
+    /// It has trouble of its own.
+    #[error("the monitor says: {}", .0.detail)]
+    Failed(Box<Problem>),
+}
+
+/// What the monitor knows of a job.
+#[derive(Debug)]
+pub(crate) enum Known {
+    /// This.
+    Job(Box<JobView>),
+    /// Nothing, or nothing yet.
+    Nothing,
+    /// Several queues have the id.
+    Several(Vec<String>),
+}
+
+// === impl Monitor ===
+
+impl Monitor {
+    /// The monitor at this address.
+    pub(crate) fn new(url: &str) -> Result<Self, reqwest::Error> {
+        let mut client = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).timeout(TIMEOUT);
+        // A proxy of the environment leads out of this machine.
+        if is_loopback(url) {
+            client = client.no_proxy();
+        }
+        Ok(Self { url: url.trim_end_matches('/').to_owned(), http: client.build()? })
+    }
+
+    /// A job.
+    pub(crate) async fn job(&self, id: JobId, queue: Option<&QueueName>) -> Result<Known, Error> {
+        let query = queue.map(|queue| format!("?queue={queue}")).unwrap_or_default();
+        match self.get(&format!("/api/v1/jobs/{id}{query}")).await {
+            Ok(view) => Ok(Known::Job(Box::new(view))),
+            Err(Error::Refused(problem)) if problem.status == 404 => Ok(Known::Nothing),
+            Err(Error::Refused(problem)) if problem.status == 409 => Ok(Known::Several(problem.queues)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Jobs. The parts of the query hold nothing that needs encoding.
+    pub(crate) async fn jobs(&self, query: &[(&str, String)]) -> Result<JobList, Error> {
+        let query: Vec<_> = query.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        self.get(&format!("/api/v1/jobs?{}", query.join("&"))).await
+    }
+
+    /// Queues.
+    pub(crate) async fn queues(&self) -> Result<QueueList, Error> {
+        self.get("/api/v1/queues").await
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
+        let unreachable = |source| Error::Unreachable { url: self.url.clone(), source };
+        let malformed = |source| Error::Malformed { url: self.url.clone(), source };
+        let answer = self.http.get(format!("{}{path}", self.url)).send().await.map_err(unreachable)?;
+        let status = answer.status();
+        if status.is_success() {
+            return answer.json().await.map_err(malformed);
+        }
+        let problem: Box<Problem> = answer.json().await.map_err(malformed)?;
+        Err(if status.is_client_error() { Error::Refused(problem) } else { Error::Failed(problem) })
+    }
+}
+
+/// Whether an address is this machine's own.
+fn is_loopback(url: &str) -> bool {
+    let authority = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let host = authority.split('/').next().unwrap_or_default();
+    ["127.", "localhost", "[::1]"].iter().any(|own| host.starts_with(own))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_needs_no_proxy() {
+        for url in ["http://127.0.0.1:8304", "http://localhost:1/x", "http://[::1]:1"] {
+            assert!(is_loopback(url), "{url}");
+        }
+        for url in ["https://jobs.example.org", "http://10.0.0.1/127.0.0.1"] {
+            assert!(!is_loopback(url), "{url}");
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! The processes of `windlass dev`: which there are, in which order they start and stop.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::ValueEnum as _;
+use futures::future::{join_all, try_join_all};
+use windlass_broker::local::Credentials;
+
+use super::data::DataDir;
+use super::process::{Process, Unit};
+use super::screen::Screen;
+use super::Error;
+use crate::run::Program;
+
+/// All that runs. Dropping it closes their standard inputs, which ends them.
+#[derive(Debug, Default)]
+pub(super) struct Fleet {
+    broker: Option<Process>,
+    services: Vec<Process>,
+}
+
+/// How many of each service.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Counts {
+    pub(super) schedulers: u8,
+    pub(super) dispatchers: u8,
+    pub(super) workers: u8,
+}
+
+/// Who the services are to the broker.
+#[derive(Debug, Clone)]
+pub(super) enum Identity {
+    /// Each is its own user of our own broker.
+    Each(Credentials),
+    /// All are who we are: they get our own settings.
+    Ours(Vec<(&'static str, OsString)>),
+}
+
+/// What all services get.
+#[derive(Debug)]
+pub(super) struct Plan<'a> {
+    pub(super) data: &'a DataDir,
+    pub(super) screen: &'a Screen,
+    pub(super) nats_url: &'a str,
+    pub(super) identity: &'a Identity,
+    pub(super) http_port: u16,
+    pub(super) counts: Counts,
+}
+
+/// Of a service of ours; a job that runs longer is handed back.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// Beyond that, to close the connection and send the last spans.
+const DRAIN_SLACK: Duration = Duration::from_secs(10);
+/// The broker's own supervisor kills it before.
+const BROKER_STOP_TIMEOUT: Duration = Duration::from_secs(30);
+/// What starts so is ours to say: another user, or another address, would not fit the rest.
+const OURS: [&str; 3] = ["WINDLASS__NATS__", "WINDLASS__HTTP__", "WINDLASS__PROVISION"];
+/// Where a Jaeger on this machine shows a trace, unless configured.
+const JAEGER_TRACE_URL: &str = "http://localhost:16686/trace/{trace_id}";
+
+// === impl Fleet ===
+
+impl Fleet {
+    /// Starts the broker; returns its address.
+    pub(super) async fn start_broker(
+        &mut self,
+        data: &DataDir,
+        screen: &Screen,
+        program: PathBuf,
+        port: u16,
+    ) -> Result<String, Error> {
+        let address_file = data.new_address_file("broker")?;
+        let arguments: [(&str, OsString); 4] = [
+            ("--program", program.into()),
+            ("--data-dir", data.broker().into()),
+            ("--passwords", data.passwords().into()),
+            ("--address-file", address_file.clone().into()),
+        ];
+        let arguments = arguments.into_iter().flat_map(|(flag, value)| [flag.into(), value]);
+        let unit = Unit {
+            name: "broker".to_owned(),
+            arguments: ["run".into(), "broker".into()].into_iter().chain(arguments).collect(),
+            at_first: vec!["--port".into(), port.to_string().into()],
+            again: |url| vec!["--port".into(), url.rsplit(':').next().unwrap_or_default().into()],
+            without: Vec::new(),
+            environment: Vec::new(),
+            address_file,
+            log: data.new_log("broker")?,
+            has_readyz: false,
+            stop_timeout: BROKER_STOP_TIMEOUT,
+            // Its death would leave the server behind.
+            may_be_killed: false,
+        };
+        screen.busy("starting the broker");
+        self.broker.insert(Process::start(unit, screen)?).ready().await
+    }
+
+    /// Starts all services at once and waits until all are ready; returns the monitor's address.
+    pub(super) async fn start_services(&mut self, plan: &Plan<'_>) -> Result<String, Error> {
+        plan.screen.busy("starting the services");
+        for unit in plan.units()? {
+            self.services.push(Process::start(unit, plan.screen)?);
+        }
+        let addresses = try_join_all(self.services.iter_mut().map(Process::ready)).await?;
+        // The monitor is the first unit.
+        Ok(format!("http://{}", addresses.first().map_or("", String::as_str)))
+    }
+
+    /// Drains the services, then stops the broker. Returns whether all ended in time and by themselves.
+    pub(super) async fn stop(&mut self) -> bool {
+        for service in &self.services {
+            service.ask_to_stop();
+        }
+        let mut all_well = join_all(self.services.iter_mut().map(Process::stopped)).await.into_iter().all(|well| well);
+        self.services.clear();
+        if let Some(mut broker) = self.broker.take() {
+            broker.ask_to_stop();
+            all_well &= broker.stopped().await;
+        }
+        all_well
+    }
+
+    /// What kills the services when told; [`Fleet::stop`] then returns soon.
+    pub(super) fn killer(&self) -> impl Fn() + use<> {
+        let kills: Vec<_> = self.services.iter().map(Process::killer).collect();
+        move || kills.iter().for_each(|kill| kill())
+    }
+}
+
+// === impl Plan ===
+
+impl Plan<'_> {
+    fn units(&self) -> Result<Vec<Unit>, Error> {
+        let Counts { schedulers, dispatchers, workers } = self.counts;
+        let mut units = Vec::new();
+        for (program, count) in [
+            (Program::Monitor, 1),
+            (Program::Scheduler, schedulers),
+            (Program::Dispatcher, dispatchers),
+            (Program::Worker, workers),
+        ] {
+            for number in 1..=count {
+                units.push(self.unit(program, if count == 1 { None } else { Some(number) })?);
+            }
+        }
+        Ok(units)
+    }
+
+    fn unit(&self, program: Program, number: Option<u8>) -> Result<Unit, Error> {
+        let service = program.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+        let name = number.map_or_else(|| service.clone(), |number| format!("{service}-{number}"));
+        let address_file = self.data.new_address_file(&name)?;
+        let is_monitor = program == Program::Monitor;
+        let port = if is_monitor { self.http_port } else { 0 };
+        let drain_seconds = DRAIN_TIMEOUT.as_secs();
+        let mut environment: Vec<(OsString, OsString)> = vec![
+            // Made once, by us; a service has no right to.
+            ("WINDLASS__PROVISION".into(), "verify".into()),
+            ("WINDLASS__HTTP__ADDRESS_FILE".into(), address_file.clone().into()),
+            ("WINDLASS__DRAIN__TIMEOUT".into(), format!("{drain_seconds}s").into()),
+        ];
+        environment.extend(self.credentials(&service)?);
+        if is_monitor {
+            environment.push(("WINDLASS__MONITOR__DATABASE".into(), self.data.path().join("monitor.db").into()));
+            environment.extend(trace_url());
+        }
+        let given = std::env::vars_os().map(|(name, _)| name);
+        let is_ours = |name: &OsString| name.to_str().is_some_and(|name| OURS.iter().any(|o| name.starts_with(o)));
+        let keep_nats = matches!(self.identity, Identity::Ours(_));
+        let without = given.filter(is_ours).filter(|name| {
+            !(keep_nats && name.to_str().is_some_and(|name| name.starts_with("WINDLASS__NATS__")))
+        });
+        Ok(Unit {
+            arguments: ["run".into(), service.into(), "--exit-with-stdin".into()].into(),
+            at_first: listen(&format!("127.0.0.1:{port}")),
+            again: if is_monitor { listen } else { |_| listen("127.0.0.1:0") },
+            without: without.collect(),
+            environment,
+            address_file,
+            log: self.data.new_log(&name)?,
+            has_readyz: true,
+            stop_timeout: DRAIN_TIMEOUT + DRAIN_SLACK,
+            may_be_killed: true,
+            name,
+        })
+    }
+
+    fn credentials(&self, user: &str) -> Result<Vec<(OsString, OsString)>, Error> {
+        let credentials = match self.identity {
+            Identity::Ours(ours) => {
+                return Ok(ours.iter().map(|(name, value)| ((*name).into(), value.clone())).collect());
+            }
+            Identity::Each(credentials) => credentials,
+        };
+        let mut environment: Vec<(OsString, OsString)> = vec![
+            ("WINDLASS__NATS__URL".into(), self.nats_url.into()),
+            ("WINDLASS__NATS__USER".into(), user.into()),
+            ("WINDLASS__NATS__INBOX_PREFIX".into(), Credentials::inbox_prefix(user).into()),
+        ];
+        if let Some(password) = credentials.password(user) {
+            let file = self.data.write_password(user, password.reveal())?;
+            environment.push(("WINDLASS__NATS__PASSWORD_FILE".into(), file.into()));
+        }
+        if let Some(prefix) = Credentials::api_prefix(user) {
+            environment.push(("WINDLASS__NATS__API_PREFIX".into(), prefix.into()));
+        }
+        Ok(environment)
+    }
+}
+
+fn listen(address: &str) -> Vec<OsString> {
+    vec!["--http-listen".into(), address.into()]
+}
+
+/// Traces go somewhere, and nobody said where they can be seen: a Jaeger with its own port is what most have.
+fn trace_url() -> Option<(OsString, OsString)> {
+    const NAME: &str = "WINDLASS__MONITOR__TRACE_URL";
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let exports = is_set("OTEL_EXPORTER_OTLP_ENDPOINT") || is_set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT");
+    (exports && !is_set(NAME)).then(|| (NAME.into(), JAEGER_TRACE_URL.into()))
+}

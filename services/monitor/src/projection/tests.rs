@@ -1,0 +1,112 @@
+//! The projection on a real broker, with the rights that the monitor has.
+
+use std::path::Path;
+
+use tokio::task::JoinHandle;
+use windlass_broker::events::EventWriter;
+use windlass_broker::provision::Layout;
+use windlass_core::{Event, JobId, JobState, Kind, PoolName, Transition};
+use windlass_testkit::TestBroker;
+
+use super::*;
+
+struct Running {
+    store: Store,
+    progress: watch::Receiver<Progress>,
+    health: Health,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    async fn start(server: &TestBroker, database: &Path) -> Self {
+        let store = Store::open(&database.display().to_string()).await.unwrap();
+        let (progress, progress_seen) = watch::channel(Progress::default());
+        let (health, stop) = (Health::new(), CancellationToken::new());
+        let projection = Projection {
+            broker: server.connect("monitor").await.unwrap(),
+            store: store.clone(),
+            batch_size: 2,
+            progress,
+            health: health.clone(),
+        };
+        let stopped = stop.clone();
+        let task = tokio::spawn(async move { projection.run(&stopped).await });
+        Self { store, progress: progress_seen, health, stop, task }
+    }
+
+    /// Waits until all that is in the stream is in the database.
+    async fn catch_up(&mut self, last_sequence: u64) -> Progress {
+        let caught_up = self
+            .progress
+            .wait_for(|progress| progress.last_sequence >= Some(last_sequence) && progress.lag == Some(0));
+        tokio::time::timeout(Duration::from_secs(30), caught_up).await.unwrap().unwrap().clone()
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        self.task.await.unwrap();
+        self.store.close().await;
+    }
+
+    async fn state(&self, job: u64) -> JobState {
+        self.store.find(job_id(job), None).await.unwrap().pop().unwrap().state
+    }
+}
+
+fn job_id(number: u64) -> JobId {
+    format!("01890a5d-ac96-774b-bcce-{number:012x}").parse().unwrap()
+}
+
+/// Stores one message with one event.
+async fn say(writer: &EventWriter, job: u64, transition: Transition) {
+    let kind: Kind = "file.digest".parse().unwrap();
+    let event = Event::new("default".parse().unwrap(), job_id(job), kind, transition, 1, Timestamp::now());
+    writer.record(event).await.unwrap();
+}
+
+async fn broker() -> (TestBroker, EventWriter) {
+    let server = TestBroker::with_credentials().await.unwrap();
+    server.provision(&Layout::default()).await.unwrap();
+    let dispatcher = server.connect("dispatcher").await.unwrap();
+    (server, EventWriter::new(dispatcher, "dispatcher", PoolName::default()))
+}
+
+#[tokio::test]
+async fn events_are_projected_and_a_restart_resumes() {
+    let (server, writer) = broker().await;
+    let database = server.folder().join("monitor.db");
+    say(&writer, 1, Transition::Accepted).await;
+    say(&writer, 1, Transition::Started).await;
+    let mut running = Running::start(&server, &database).await;
+    running.catch_up(2).await;
+    assert_eq!(running.state(1).await, JobState::Running);
+    assert!(running.health.readiness().ready);
+    running.stop().await;
+
+    say(&writer, 1, Transition::Succeeded).await;
+    say(&writer, 2, Transition::Accepted).await;
+    let mut running = Running::start(&server, &database).await;
+    assert_eq!(running.catch_up(4).await.processed_sequence, 4);
+    assert_eq!((running.state(1).await, running.state(2).await), (JobState::Succeeded, JobState::Queued));
+    assert_eq!(running.store.gaps(10).await.unwrap(), []);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn what_another_database_got_is_a_gap() {
+    let (server, writer) = broker().await;
+    say(&writer, 1, Transition::Accepted).await;
+    say(&writer, 2, Transition::Accepted).await;
+    let mut first = Running::start(&server, &server.folder().join("first.db")).await;
+    first.catch_up(2).await;
+    first.stop().await;
+
+    say(&writer, 3, Transition::Accepted).await;
+    let mut second = Running::start(&server, &server.folder().join("second.db")).await;
+    second.catch_up(3).await;
+    assert_eq!(second.state(3).await, JobState::Queued);
+    let gaps = second.store.gaps(10).await.unwrap();
+    assert_eq!(gaps.iter().map(|gap| (gap.first_sequence, gap.last_sequence)).collect::<Vec<_>>(), [(1, 2)]);
+    second.stop().await;
+}

@@ -1,0 +1,136 @@
+//! A broker and services on it, each a process of its own.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use tempfile::TempDir;
+use windlass::Client;
+use windlass_broker::provision::Layout;
+use windlass_core::{JobId, JobState, QueueName};
+
+use crate::broker::TestBroker;
+use crate::process::{PATIENCE, Process, ProcessOptions};
+use crate::tap::Tap;
+
+/// A fleet of one test. Ends with the value.
+pub struct Fleet {
+    /// Its broker, with users and rights.
+    pub broker: TestBroker,
+    /// Its layout.
+    pub layout: Layout,
+    /// Publishes, reads and commands, as the operator.
+    pub client: Client,
+    /// Hears every event from now on.
+    pub tap: Tap,
+    /// For files of the test.
+    pub folder: TempDir,
+    processes: BTreeMap<String, Process>,
+    env: Vec<(String, OsString)>,
+}
+
+// === impl Fleet ===
+
+impl Fleet {
+    /// A broker with streams, and no service yet. Leases are short, so that faults heal within the test.
+    pub async fn start() -> Result<Self> {
+        Self::start_with(Layout { ack_wait: Duration::from_secs(2), ..Layout::default() }).await
+    }
+
+    /// With a layout of the test's own.
+    pub async fn start_with(layout: Layout) -> Result<Self> {
+        let broker = TestBroker::with_credentials().await?;
+        broker.provision(&layout).await?;
+        let client = Client::new(broker.connect("operator").await?);
+        let tap = Tap::open(&broker).await?;
+        let folder = tempfile::tempdir()?;
+        let env = Vec::new();
+        Ok(Self { broker, layout, client, tap, folder, processes: BTreeMap::new(), env })
+    }
+
+    /// One of each of dispatcher and worker, ready.
+    pub async fn running() -> Result<Self> {
+        let mut fleet = Self::start().await?;
+        fleet.service("dispatcher").await?;
+        fleet.service("worker").await?;
+        Ok(fleet)
+    }
+
+    /// Adds to the environment of services that start from now on.
+    pub fn set_env(&mut self, name: &str, value: impl Into<OsString>) {
+        self.env.retain(|(n, _)| n != name);
+        self.env.push((name.to_owned(), value.into()));
+    }
+
+    /// Starts a service by its name and waits until it is ready. A label is its name, or its name and a number, as
+    /// `worker-2`.
+    pub async fn service(&mut self, label: &str) -> Result<()> {
+        self.spawn(label).await?;
+        self.process(label)?.ready().await
+    }
+
+    /// Starts a service and does not wait.
+    pub async fn spawn(&mut self, label: &str) -> Result<()> {
+        let name = label.split('-').next().unwrap_or(label);
+        let options = self.broker.options(name);
+        let mut env: Vec<(String, OsString)> = vec![
+            ("WINDLASS__PROVISION".into(), "verify".into()),
+            ("WINDLASS__NATS__URL".into(), self.broker.url().into()),
+            ("WINDLASS__LAYOUT__ACK_WAIT".into(), humantime(self.layout.ack_wait).into()),
+            ("WINDLASS__LAYOUT__HORIZON".into(), humantime(self.layout.horizon).into()),
+        ];
+        if let windlass::Auth::UserPassword { user, password } = &options.auth {
+            env.push(("WINDLASS__NATS__USER".into(), user.into()));
+            env.push(("WINDLASS__NATS__PASSWORD".into(), password.reveal().into()));
+        }
+        if let Some(prefix) = &options.inbox_prefix {
+            env.push(("WINDLASS__NATS__INBOX_PREFIX".into(), prefix.into()));
+        }
+        if let Some(prefix) = &options.api_prefix {
+            env.push(("WINDLASS__NATS__API_PREFIX".into(), prefix.into()));
+        }
+        env.extend(self.env.iter().cloned());
+        let options = ProcessOptions {
+            program: format!("windlass-{name}"),
+            args: Vec::new(),
+            env,
+            folder: self.folder.path().to_owned(),
+            label: label.to_owned(),
+        };
+        let process = Process::start(options).await?;
+        self.processes.insert(label.to_owned(), process);
+        Ok(())
+    }
+
+    /// A running service.
+    pub fn process(&mut self, label: &str) -> Result<&mut Process> {
+        self.processes.get_mut(label).with_context(|| format!("{label} does not run"))
+    }
+
+    /// Takes a running service out, to kill or stop it.
+    pub fn take(&mut self, label: &str) -> Result<Process> {
+        self.processes.remove(label).with_context(|| format!("{label} does not run"))
+    }
+
+    /// SIGKILL.
+    pub async fn kill9(&mut self, label: &str) -> Result<()> {
+        self.take(label)?.kill9().await
+    }
+
+    /// Waits for a job of the default queue to end.
+    pub async fn ended(&self, id: JobId) -> Result<windlass::client::Ended> {
+        Ok(self.client.wait(&QueueName::default(), id, PATIENCE).await?)
+    }
+
+    /// Waits for a job of the default queue to end well, and reads its result.
+    pub async fn result(&self, id: JobId) -> Result<serde_json::Value> {
+        let ended = self.ended(id).await?;
+        anyhow::ensure!(ended.state == JobState::Succeeded, "{id} ended as {}: {:?}", ended.state, ended.error);
+        Ok(serde_json::from_slice(&ended.result)?)
+    }
+}
+
+fn humantime(duration: Duration) -> String {
+    format!("{}ms", duration.as_millis())
+}

@@ -1,0 +1,37 @@
+//! The product's programs, built as the tests were.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use anyhow::{Context as _, Result, ensure};
+use tokio::process::Command;
+use tokio::sync::OnceCell;
+
+/// Where a program is. They are built once a process, so that no test runs an old one; cargo does nothing if they are
+/// as the sources say.
+pub async fn program(name: &str) -> Result<PathBuf> {
+    static BUILT: OnceCell<PathBuf> = OnceCell::const_new();
+    let folder = BUILT.get_or_try_init(build).await?;
+    let path = folder.join(name);
+    ensure!(path.is_file(), "there is no program {}", path.display());
+    Ok(path)
+}
+
+async fn build() -> Result<PathBuf> {
+    // <target>/<profile>/deps/<test>-<hash>
+    let test = std::env::current_exe()?;
+    let folder = test.parent().and_then(|deps| deps.parent()).context("the test's own program has no folder")?;
+    let target = folder.parent().context("the folder of programs has no parent")?;
+    let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    build
+        .args(["build", "--quiet", "--locked", "--workspace", "--bins", "--examples"])
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+        .env("CARGO_TARGET_DIR", target)
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    if folder.ends_with("release") {
+        build.arg("--release");
+    }
+    ensure!(build.status().await.context("cargo cannot be started")?.success(), "the programs cannot be built");
+    Ok(folder.to_owned())
+}

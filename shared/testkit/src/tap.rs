@@ -1,0 +1,75 @@
+//! Hearing events as they are said.
+
+use anyhow::{Result, bail};
+use futures::StreamExt as _;
+use prost::Message as _;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use windlass_core::{Event, JobId, QueueName, Transition};
+use windlass_proto::v1;
+
+use crate::broker::TestBroker;
+use crate::process::PATIENCE;
+
+/// Collects every event from its opening on, in the order of their arrival.
+pub struct Tap {
+    events: watch::Receiver<Vec<Event>>,
+    listening: tokio::task::JoinHandle<()>,
+}
+
+// === impl Tap ===
+
+impl Tap {
+    /// Listens with the rights of an administrator, who may hear everything.
+    pub async fn open(broker: &TestBroker) -> Result<Self> {
+        let client = broker.client("admin").await?;
+        let mut arriving = client.nats().subscribe("windlass.event.>").await?;
+        let (heard, events) = watch::channel(Vec::new());
+        let listening = tokio::spawn(async move {
+            let _client = client;
+            while let Some(message) = arriving.next().await {
+                let queue: QueueName =
+                    message.subject.split('.').nth(2).and_then(|q| q.parse().ok()).unwrap_or_default();
+                let Ok(batch) = v1::EventBatch::decode(message.payload) else { continue };
+                heard.send_modify(|all| {
+                    all.extend(batch.events.into_iter().filter_map(|e| e.into_domain(&queue).ok()));
+                });
+            }
+        });
+        Ok(Self { events, listening })
+    }
+
+    /// Waits until what was heard satisfies this.
+    pub async fn until(&self, what: &str, holds: impl Fn(&[Event]) -> bool) -> Result<Vec<Event>> {
+        let mut events = self.events.clone();
+        let Ok(waited) = timeout(PATIENCE, events.wait_for(|all| holds(all))).await else {
+            bail!("not heard: {what}; heard: {:#?}", *self.events.borrow());
+        };
+        Ok(waited?.clone())
+    }
+
+    /// Waits for a transition of a job.
+    pub async fn heard(&self, id: JobId, transition: Transition) -> Result<Event> {
+        let of = |e: &&Event| e.job_id == id && e.transition == transition;
+        let all = self.until(&format!("{transition} of {id}"), |all| all.iter().any(|e| of(&e))).await?;
+        all.into_iter().find(|e| of(&e)).ok_or_else(|| anyhow::anyhow!("an event went away"))
+    }
+
+    /// What was heard of a job so far, each transition of an attempt once.
+    pub fn of(&self, id: JobId) -> Vec<(Transition, u32)> {
+        let mut seen = Vec::new();
+        for event in self.events.borrow().iter().filter(|e| e.job_id == id) {
+            let transition = (event.transition, event.attempt);
+            if !seen.contains(&transition) {
+                seen.push(transition);
+            }
+        }
+        seen
+    }
+}
+
+impl Drop for Tap {
+    fn drop(&mut self) {
+        self.listening.abort();
+    }
+}

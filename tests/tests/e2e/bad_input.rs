@@ -1,0 +1,92 @@
+//! What arrives malformed is kept with its reason and its bytes, and harms nothing.
+
+use anyhow::Result;
+use prost::Message as _;
+use windlass_core::Transition;
+use windlass_proto::v1;
+use windlass_testkit::Fleet;
+
+use crate::support::{command, dead_letter, submit};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_task_becomes_a_dead_letter_with_its_reason_and_its_bytes() -> Result<()> {
+    let fleet = Fleet::running().await?;
+    let client = fleet.broker.client("operator").await?;
+    let kind = ("Windlass-Kind", "command.run");
+    let long = "q".repeat(65);
+    let unknown_enum = v1::Task { kind: "a.b".into(), priority: 99, ..Default::default() }.encode_to_vec();
+    let bad_id = v1::Task { kind: "a.b".into(), id: "7".into(), ..Default::default() }.encode_to_vec();
+    let large = vec![b'x'; 600_000];
+    let cases: Vec<(String, Vec<(&str, &str)>, &[u8], &str, &str)> = vec![
+        ("windlass.task.default".into(), vec![], b"\xff\xfe garbage", "body", "default"),
+        ("windlass.task.default".into(), vec![("Windlass-Kind", "no kind")], b"1", "Windlass-Kind", "default"),
+        ("windlass.task.default".into(), vec![kind, ("Windlass-Id", "x")], b"2", "Windlass-Id", "default"),
+        ("windlass.task.default".into(), vec![kind, ("Windlass-Delay", "soon")], b"3", "Windlass-Delay", "default"),
+        ("windlass.task.default".into(), vec![kind, ("Windlass-Nonsense", "1")], b"4", "Windlass-Nonsense", "default"),
+        (
+            "windlass.task.default".into(),
+            vec![kind, ("Nats-Schedule-Target", "windlass.job.default.ready.normal.x")],
+            b"5",
+            "Nats-Schedule-Target",
+            "default",
+        ),
+        ("windlass.task.default".into(), vec![], &unknown_enum, "priority", "default"),
+        ("windlass.task.default".into(), vec![], &bad_id, "id", "default"),
+        ("windlass.task.default".into(), vec![kind], &large, "payload", "default"),
+        (format!("windlass.task.{long}"), vec![kind], b"6", "queue", "invalid"),
+        ("windlass.task.-bad".into(), vec![kind], b"7", "queue", "invalid"),
+    ];
+    for (subject, headers, body, field, queue) in &cases {
+        let before = fleet.tap.until("so far", |_| true).await?.len();
+        client.publish(subject, None, headers, body).await?;
+        let all = fleet
+            .tap
+            .until(field, |all| all.len() > before && all[before..].iter().any(|e| e.transition == Transition::Rejected))
+            .await?;
+        let event = all[before..].iter().find(|e| e.transition == Transition::Rejected).expect("just heard");
+        assert_eq!(event.queue.as_str(), *queue, "{subject}");
+        let letter = dead_letter(&fleet, queue, event.job_id).await?;
+        assert_eq!(letter.field, *field, "{letter:?}");
+        assert_eq!(letter.original_body, *body, "{field}");
+        assert_eq!(letter.original_subject, *subject);
+        assert!(!letter.reason.is_empty());
+        for (name, value) in headers {
+            let kept = letter.original_headers.iter().any(|h| h.name.eq_ignore_ascii_case(name) && h.value == *value);
+            assert!(kept, "{name} is not kept");
+        }
+    }
+    // Nothing loops, nothing crashed: the next task goes through.
+    let id = submit(&fleet, command(&["true"])).await?;
+    fleet.result(id).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_client_refuses_before_it_sends() -> Result<()> {
+    let fleet = Fleet::start().await?;
+    let raw = |kind: &str| fleet.client.raw(kind, "{}".into(), "application/json");
+    let field_of = |error: windlass::client::Error| match error {
+        windlass::client::Error::Invalid(invalid) => invalid.field,
+        other => panic!("not refused for its form: {other:?}"),
+    };
+    assert_eq!(field_of(raw("no kind").submit().await.unwrap_err()), "kind");
+    assert_eq!(field_of(raw("a").queue("").submit().await.unwrap_err()), "queue");
+    assert_eq!(field_of(raw("a").queue(&"q".repeat(65)).submit().await.unwrap_err()), "queue");
+    assert_eq!(field_of(raw("a").queue("a.b").submit().await.unwrap_err()), "queue");
+    assert_eq!(field_of(raw("a").max_attempts(0).submit().await.unwrap_err()), "max_attempts");
+    let large = fleet.client.raw("a", vec![0; 512 * 1024 + 1].into(), "");
+    assert_eq!(field_of(large.submit().await.unwrap_err()), "payload");
+    Ok(())
+}
+
+/// A job whose payload its handler cannot read is dead at once, and says which field.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payload_that_the_handler_cannot_read_is_a_terminal_error() -> Result<()> {
+    let fleet = Fleet::running().await?;
+    let id = fleet.client.raw("command.run", r#"{"arg": []}"#.into(), "application/json").submit().await?.id;
+    let dead = fleet.tap.heard(id, Transition::Dead).await?;
+    assert_eq!(dead.attempt, 1);
+    let error = dead.error.expect("a dead job has a cause");
+    assert!(error.message.contains("arg") && error.terminal, "{error:?}");
+    Ok(())
+}

@@ -1,0 +1,51 @@
+//! Each service on its own: started, stopped and replaced in any order while jobs run.
+
+use anyhow::Result;
+use windlass_core::Transition;
+use windlass_testkit::Fleet;
+
+use crate::support::{command, gated, open, submit};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn services_come_and_go_in_any_order() -> Result<()> {
+    let mut fleet = Fleet::start().await?;
+    // The worker first, the dispatcher last: nothing waits for another.
+    fleet.service("worker").await?;
+    fleet.service("monitor").await?;
+    let early = submit(&fleet, command(&["echo", "early"])).await?;
+    fleet.service("dispatcher").await?;
+    fleet.service("scheduler").await?;
+    assert_eq!(fleet.result(early).await?["stdout"], "early\n");
+
+    let (gate, long) = gated(&fleet, "gate")?;
+    let long = submit(&fleet, long).await?;
+    fleet.tap.heard(long, Transition::Started).await?;
+    for label in ["dispatcher", "monitor", "scheduler"] {
+        let status = fleet.take(label)?.stop().await?;
+        assert_eq!(status.code(), Some(0), "{label}");
+        let meanwhile = submit(&fleet, command(&["echo", label])).await?;
+        let replaced = format!("{label}-2");
+        fleet.service(&replaced).await?;
+        assert_eq!(fleet.result(meanwhile).await?["stdout"], format!("{label}\n"));
+    }
+    fleet.service("worker-2").await?;
+    let old = fleet.take("worker")?;
+    let stopping = tokio::spawn(old.stop());
+    open(&gate, "done\n").await?;
+    assert_eq!(fleet.result(long).await?["stdout"], "done\n");
+    assert_eq!(stopping.await??.code(), Some(0));
+
+    // The monitor was away for a while, and knows all the same.
+    let monitor = fleet.process("monitor-2")?.http().await?;
+    let client = reqwest::Client::new();
+    for id in [early, long] {
+        let mut job: serde_json::Value = serde_json::Value::Null;
+        while job["state"] != "succeeded" {
+            job = client.get(format!("{monitor}/api/v1/jobs/{id}")).send().await?.json().await?;
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(job["attempts"][0]["number"], 1);
+        assert_eq!(job["attempts"][0]["outcome"], "succeeded");
+    }
+    Ok(())
+}

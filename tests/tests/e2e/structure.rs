@@ -1,0 +1,132 @@
+//! The shape of the workspace, held by tests so that it stays true.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use cargo_metadata::{DependencyKind, MetadataCommand};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// core ← proto ← broker ← sdk ← services; services never depend on each other, and only the command line on them.
+#[test]
+fn dependencies_point_one_way() -> Result<()> {
+    let metadata = MetadataCommand::new().manifest_path(root().join("Cargo.toml")).no_deps().exec()?;
+    let allowed: BTreeMap<&str, &[&str]> = BTreeMap::from([
+        ("windlass-core", &[] as &[&str]),
+        ("windlass-proto", &["windlass-core"]),
+        ("windlass-broker", &["windlass-core", "windlass-proto"]),
+        ("windlass", &["windlass-core", "windlass-proto", "windlass-broker"]),
+        ("windlass-service", &["windlass-core", "windlass-broker"]),
+        ("windlass-testkit", &["windlass-core", "windlass-proto", "windlass-broker", "windlass"]),
+        ("windlass-scheduler", SERVICE),
+        ("windlass-dispatcher", SERVICE),
+        // Built on the public SDK only, so that a user's own worker is its equal.
+        ("windlass-worker", &["windlass", "windlass-service"]),
+        ("windlass-monitor", SERVICE),
+        (
+            "windlass-cli",
+            &[
+                "windlass-core",
+                "windlass-proto",
+                "windlass-broker",
+                "windlass",
+                "windlass-service",
+                "windlass-scheduler",
+                "windlass-dispatcher",
+                "windlass-worker",
+                "windlass-monitor",
+            ],
+        ),
+        ("windlass-tests", &[]),
+    ]);
+    const SERVICE: &[&str] = &["windlass-core", "windlass-proto", "windlass-broker", "windlass", "windlass-service"];
+    assert_eq!(metadata.packages.len(), allowed.len(), "a package is missing from this test");
+    for package in &metadata.packages {
+        let allowed = allowed[package.name.as_str()];
+        for dependency in package.dependencies.iter().filter(|d| d.kind != DependencyKind::Development) {
+            let ours = dependency.name.starts_with("windlass");
+            assert!(
+                !ours || allowed.contains(&dependency.name.as_str()),
+                "{} must not depend on {}",
+                package.name,
+                dependency.name
+            );
+            let talks_to_nats = ["windlass-broker", "windlass-testkit"].contains(&package.name.as_str());
+            assert!(dependency.name != "async-nats" || talks_to_nats, "{} uses async-nats", package.name);
+        }
+        let core_is_pure = package.name != "windlass-core"
+            || package.dependencies.iter().all(|d| {
+                d.kind == DependencyKind::Development
+                    || ["croner", "chrono", "jiff", "serde", "serde_json", "thiserror", "uuid"].contains(&d.name.as_str())
+            });
+        assert!(core_is_pure, "windlass-core has a dependency that may do I/O");
+    }
+    Ok(())
+}
+
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            sources(&path, found)?;
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn all_sources() -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for part in ["services", "shared", "tests"] {
+        sources(&root().join(part), &mut found)?;
+    }
+    assert!(found.len() > 100, "only {} sources were found", found.len());
+    Ok(found)
+}
+
+/// A file has one subject, and so is short.
+#[test]
+fn files_are_short() -> Result<()> {
+    const LIMIT: usize = 450;
+    for path in all_sources()? {
+        let lines = std::fs::read_to_string(&path)?.lines().count();
+        assert!(lines <= LIMIT, "{} has {lines} lines: at most {LIMIT}", path.display());
+        let name = path.file_stem().and_then(|n| n.to_str()).unwrap_or_default();
+        assert!(
+            !["utils", "util", "helpers", "common", "misc"].contains(&name),
+            "{} is not named after its subject",
+            path.display()
+        );
+    }
+    Ok(())
+}
+
+/// Names of streams, subjects and buckets are made in one file. Others may speak of them in comments, documentation
+/// and tests.
+#[test]
+fn names_on_the_broker_are_defined_once() -> Result<()> {
+    let names = ["windlass.task", "windlass.job", "windlass.event", "windlass.command", "windlass.dead"];
+    let streams = ["\"TASKS\"", "\"JOBS\"", "\"EVENTS\"", "\"COMMANDS\"", "\"DEAD\""];
+    for path in all_sources()? {
+        let text = std::fs::read_to_string(&path)?;
+        let shown = path.display().to_string();
+        if shown.ends_with("shared/broker/src/names.rs") || shown.contains("/tests/") || shown.ends_with("tests.rs") || shown.contains("testkit") {
+            continue;
+        }
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for (number, line) in code.lines().enumerate() {
+            let line = line.split("//").next().unwrap_or_default();
+            // An attribute of a span is no subject.
+            let line = line.replace("windlass.job.id", "").replace("windlass.job.kind", "");
+            let line = line.replace("windlass.job.queue", "").replace("windlass.job.attempt", "");
+            let line = line.replace("windlass.job.outcome", "").replace("windlass.task.duplicate", "");
+            let written = names.iter().chain(&streams).find(|name| line.contains(*name));
+            assert!(written.is_none(), "{shown}:{} writes {written:?} out", number + 1);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,1 @@
+//! One trace from the publisher to the monitor, across processes.
