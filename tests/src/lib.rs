@@ -1,2 +1,1 @@
 //! End-to-end tests over real processes, by guarantee: see `tests/e2e`.
-

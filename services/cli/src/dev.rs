@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, sleep};
 use windlass_broker::local::{self, Credentials, Search};
 use windlass_broker::provision::{apply, desired};
 use windlass_broker::{Auth, Broker, Options};
@@ -89,6 +90,9 @@ Exit codes: 0 stopped as asked, and with --once every job succeeded; 1 failed; 2
 /// To a broker's supervisor: it need not wait for services to drain.
 const STOP_WORD: &[u8] = b"stop";
 const NATS_PORT: u16 = 4222;
+/// What was killed a moment ago may still hold its port.
+const PORT_WAIT: Duration = Duration::from_secs(5);
+const PORT_POLL: Duration = Duration::from_millis(100);
 
 /// A broker that runs, and who we are to it.
 struct Reached {
@@ -148,7 +152,7 @@ async fn work(
 ) -> Result<(), Error> {
     let configuration = Configuration::load(None, &[], global.variables())?;
     let root = if args.demo { Some(demo::root(args.path.as_deref(), data.path())?) } else { None };
-    let http_port = port("--http-port", args.http_port, windlass_monitor::Monitor::HTTP_PORT, screen)?;
+    let http_port = port("--http-port", args.http_port, windlass_monitor::Monitor::HTTP_PORT, screen).await?;
     let reached = match &global.nats_url {
         Some(_) => external(&configuration, global, data)?,
         None => own_broker(args, &configuration, data, screen, fleet).await?,
@@ -206,7 +210,7 @@ async fn own_broker(
             names.namespace()
         )));
     }
-    let port = port("--nats-port", args.nats_port, NATS_PORT, screen)?;
+    let port = port("--nats-port", args.nats_port, NATS_PORT, screen).await?;
     screen.busy("looking for nats-server");
     let progress = |what: &str| screen.busy(what);
     let program = local::find(&Search::from_env(), &progress).await?;
@@ -246,14 +250,21 @@ fn write_password(data: &DataDir, options: &Options) -> Result<Option<Operator>,
 }
 
 /// The port that is asked for, or the usual one; any (0) if that is taken.
-fn port(option: &'static str, asked: Option<u16>, usual: u16, screen: &Screen) -> Result<u16, Error> {
+async fn port(option: &'static str, asked: Option<u16>, usual: u16, screen: &Screen) -> Result<u16, Error> {
+    let deadline = Instant::now() + PORT_WAIT;
     let port = asked.unwrap_or(usual);
-    match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
-        Ok(_) => Ok(port),
-        Err(source) if asked.is_some() => Err(Error::PortTaken { option, port, source }),
-        Err(_) => {
-            screen.notice(&format!("port {port} is taken, using any other: {option} fixes one"));
-            Ok(0)
+    loop {
+        match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            Ok(_) => return Ok(port),
+            Err(_) if asked.is_none() => {
+                screen.notice(&format!("port {port} is taken, using any other: {option} fixes one"));
+                return Ok(0);
+            }
+            Err(source) if Instant::now() >= deadline => return Err(Error::PortTaken { option, port, source }),
+            Err(_) => {
+                screen.busy(&format!("waiting for port {port}"));
+                sleep(PORT_POLL).await;
+            }
         }
     }
 }
@@ -287,17 +298,17 @@ mod tests {
     use super::*;
     use crate::output::Format;
 
-    #[test]
-    fn a_port_that_was_asked_for_is_not_replaced() {
+    #[tokio::test(start_paused = true)]
+    async fn a_port_that_was_asked_for_is_not_replaced() {
         let screen = Screen::new(Format::Json);
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let number = taken.local_addr().unwrap().port();
-        let error = port("--http-port", Some(number), 1, &screen).unwrap_err();
+        let error = port("--http-port", Some(number), 1, &screen).await.unwrap_err();
         assert_eq!(error.exit_code(), 2);
         assert!(error.to_string().contains("--http-port, or 0"), "{error}");
-        assert_eq!(port("--http-port", None, number, &screen).unwrap(), 0);
+        assert_eq!(port("--http-port", None, number, &screen).await.unwrap(), 0);
         drop(taken);
-        assert_eq!(port("--http-port", None, number, &screen).unwrap(), number);
-        assert_eq!(port("--http-port", Some(0), number, &screen).unwrap(), 0);
+        assert_eq!(port("--http-port", None, number, &screen).await.unwrap(), number);
+        assert_eq!(port("--http-port", Some(0), number, &screen).await.unwrap(), 0);
     }
 }

@@ -202,8 +202,7 @@ async fn pages_show_lists_and_jobs() {
     }
     let list = server.html("/?queue=mail&state=succeeded").await;
     assert!(list.contains(&job_id(60).to_string()) && !list.contains(&job_id(10).to_string()));
-    let older =
-        list.split("href=\"/?").filter_map(|part| part.split_once("\" rel=\"next\"")).next().unwrap().0;
+    let older = list.split("href=\"/?").find_map(|part| part.split_once("\" rel=\"next\"")).unwrap().0;
     let next = server.html(&format!("/?{}", older.replace("&amp;", "&").replace("&#38;", "&"))).await;
     assert!(next.contains(&job_id(10).to_string()) && !next.contains(&job_id(60).to_string()));
     let job = server.html(&format!("/jobs/{}", job_id(1))).await;
@@ -270,7 +269,9 @@ fn conform(document: &Value, schema: &Value, value: &Value, place: &str) {
     assert!(types.contains(&json!(found)), "{place}: {found} is none of {types:?}");
     if let Value::Array(members) = value {
         assert!(schema["items"].is_object(), "{place}");
-        members.iter().for_each(|member| conform(document, &schema["items"], member, place));
+        for member in members {
+            conform(document, &schema["items"], member, place);
+        }
     }
     if let Value::Object(members) = value {
         for (key, member) in members {

@@ -112,7 +112,7 @@ async fn a_job_that_ended_is_told_once() {
         database.store.apply(&[message(sequence, vec![event.clone()])]).await.unwrap().ended
     };
     assert_eq!(apply(1, &accepted("mail", 1, 1)).await, []);
-    assert_eq!(apply(2, &succeeded).await, [succeeded.clone()]);
+    assert_eq!(apply(2, &succeeded).await, std::slice::from_ref(&succeeded));
     assert_eq!(apply(3, &started("mail", 1, 1, 2)).await, []);
     assert_eq!(apply(4, &succeeded).await, []);
 }

@@ -21,7 +21,8 @@ impl Fixture {
     async fn start() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let program = find(&Search::from_env(), &|_| ()).await.expect("a nats-server");
-        let server = LocalServer::start(ServerOptions::new(program, folder.path())).await.expect("a running server");
+        let server =
+            LocalServer::start(ServerOptions::new(program, folder.path())).await.expect("a running server");
         let broker = Broker::connect(Options::new(server.client_url())).await.expect("a connection");
         let client = async_nats::connect(server.client_url()).await.expect("a bare connection");
         Self { server, broker, jetstream: jetstream::new(client), _folder: folder }
@@ -77,11 +78,14 @@ async fn every_difference_is_told_and_mended_and_what_is_foreign_stays() {
     let stream = fixture.jetstream.get_stream("JOBS").await.unwrap();
     stream.delete_consumer("worker-default").await.unwrap();
 
-    assert_eq!(fixture.differences(&layout).await, [
-        "stream TASKS: allow_rollup_hdrs is true, expected false",
-        "stream TASKS: max_bytes is 1000000000, expected 4294967296",
-        "consumer worker-default of stream JOBS is missing",
-    ]);
+    assert_eq!(
+        fixture.differences(&layout).await,
+        [
+            "stream TASKS: allow_rollup_hdrs is true, expected false",
+            "stream TASKS: max_bytes is 1000000000, expected 4294967296",
+            "consumer worker-default of stream JOBS is missing",
+        ]
+    );
     apply(&fixture.broker, &fixture.desired(&layout), false).await.unwrap();
     assert_eq!(fixture.differences(&layout).await, Vec::<String>::new());
     let tasks = fixture.stream("TASKS").await;
@@ -99,10 +103,13 @@ async fn nothing_is_made_weaker_unless_that_is_allowed() {
     let refused = apply(&fixture.broker, &fixture.desired(&layout), false).await.unwrap_err();
     let Error::Weaker(differences) = refused else { panic!("{refused}") };
     let told: Vec<_> = differences.iter().map(ToString::to_string).collect();
-    assert_eq!(told, [
-        "stream EVENTS: max_age is 604800s, expected 3600s",
-        "stream EVENTS: max_bytes is 17179869184, expected 1073741824",
-    ]);
+    assert_eq!(
+        told,
+        [
+            "stream EVENTS: max_age is 604800s, expected 3600s",
+            "stream EVENTS: max_bytes is 17179869184, expected 1073741824",
+        ]
+    );
     assert_eq!(fixture.stream("EVENTS").await.max_age, Duration::from_secs(604_800));
 
     apply(&fixture.broker, &fixture.desired(&layout), true).await.unwrap();
@@ -203,7 +210,8 @@ async fn tasks_refuse_what_would_lose_them() {
 
     let stream = fixture.jetstream.get_stream("TASKS").await.unwrap();
     let consumer = stream.get_consumer::<jetstream::consumer::pull::Config>("dispatcher").await.unwrap();
-    let mut batch = consumer.batch().max_messages(2).expires(Duration::from_secs(5)).messages().await.unwrap();
+    let mut batch =
+        consumer.batch().max_messages(2).expires(Duration::from_secs(5)).messages().await.unwrap();
     while let Some(message) = futures::StreamExt::next(&mut batch).await {
         message.unwrap().double_ack().await.unwrap();
     }

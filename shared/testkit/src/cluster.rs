@@ -42,7 +42,8 @@ impl Cluster {
     async fn try_start(count: usize) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         // Each node must know the others' ports before any runs.
-        let listeners: Vec<_> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
+        let listeners: Vec<_> =
+            (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
         let urls = listeners
             .iter()
             .map(|listener| Ok(format!("nats://127.0.0.1:{}", listener.local_addr()?.port())))
@@ -51,8 +52,16 @@ impl Cluster {
         let program = program().await?;
         let starts = (0..count).map(|i| {
             let mut options = ServerOptions::new(&program, folder.path().join(format!("n{i}")));
-            let args =
-                ["--name", &format!("n{i}"), "--cluster_name", "test", "--cluster", &urls[i], "--routes", &urls.join(",")];
+            let args = [
+                "--name",
+                &format!("n{i}"),
+                "--cluster_name",
+                "test",
+                "--cluster",
+                &urls[i],
+                "--routes",
+                &urls.join(","),
+            ];
             options.args = args.map(str::to_owned).to_vec();
             LocalServer::start(options)
         });

@@ -126,7 +126,12 @@ impl Fleet {
     /// Waits for a job of the default queue to end well, and reads its result.
     pub async fn result(&self, id: JobId) -> Result<serde_json::Value> {
         let ended = self.ended(id).await?;
-        anyhow::ensure!(ended.state == JobState::Succeeded, "{id} ended as {}: {:?}", ended.state, ended.error);
+        anyhow::ensure!(
+            ended.state == JobState::Succeeded,
+            "{id} ended as {}: {:?}",
+            ended.state,
+            ended.error
+        );
         Ok(serde_json::from_slice(&ended.result)?)
     }
 }

@@ -95,7 +95,8 @@ impl Process {
     /// Waits until it says that it is ready.
     pub async fn ready(&mut self) -> Result<()> {
         let url = format!("{}/readyz?wait=60s", self.http().await?);
-        let answer = reqwest::Client::new().get(url).timeout(PATIENCE + Duration::from_secs(5)).send().await?;
+        let answer =
+            reqwest::Client::new().get(url).timeout(PATIENCE + Duration::from_secs(5)).send().await?;
         let ready = answer.status().is_success();
         ensure!(ready, "{} is not ready: {}\n{}", self.options.label, answer.text().await?, self.log());
         Ok(())

@@ -20,7 +20,8 @@ pub async fn program(name: &str) -> Result<PathBuf> {
 async fn build() -> Result<PathBuf> {
     // <target>/<profile>/deps/<test>-<hash>
     let test = std::env::current_exe()?;
-    let folder = test.parent().and_then(|deps| deps.parent()).context("the test's own program has no folder")?;
+    let folder =
+        test.parent().and_then(|deps| deps.parent()).context("the test's own program has no folder")?;
     let target = folder.parent().context("the folder of programs has no parent")?;
     let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     build
@@ -32,6 +33,9 @@ async fn build() -> Result<PathBuf> {
     if folder.ends_with("release") {
         build.arg("--release");
     }
-    ensure!(build.status().await.context("cargo cannot be started")?.success(), "the programs cannot be built");
+    ensure!(
+        build.status().await.context("cargo cannot be started")?.success(),
+        "the programs cannot be built"
+    );
     Ok(folder.to_owned())
 }

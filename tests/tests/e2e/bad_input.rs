@@ -19,10 +19,28 @@ async fn what_is_no_task_becomes_a_dead_letter_with_its_reason_and_its_bytes() -
     let large = vec![b'x'; 600_000];
     let cases: Vec<(String, Vec<(&str, &str)>, &[u8], &str, &str)> = vec![
         ("windlass.task.default".into(), vec![], b"\xff\xfe garbage", "body", "default"),
-        ("windlass.task.default".into(), vec![("Windlass-Kind", "no kind")], b"1", "Windlass-Kind", "default"),
+        (
+            "windlass.task.default".into(),
+            vec![("Windlass-Kind", "no kind")],
+            b"1",
+            "Windlass-Kind",
+            "default",
+        ),
         ("windlass.task.default".into(), vec![kind, ("Windlass-Id", "x")], b"2", "Windlass-Id", "default"),
-        ("windlass.task.default".into(), vec![kind, ("Windlass-Delay", "soon")], b"3", "Windlass-Delay", "default"),
-        ("windlass.task.default".into(), vec![kind, ("Windlass-Nonsense", "1")], b"4", "Windlass-Nonsense", "default"),
+        (
+            "windlass.task.default".into(),
+            vec![kind, ("Windlass-Delay", "soon")],
+            b"3",
+            "Windlass-Delay",
+            "default",
+        ),
+        (
+            "windlass.task.default".into(),
+            vec![kind, ("Windlass-Nonsense", "1")],
+            b"4",
+            "Windlass-Nonsense",
+            "default",
+        ),
         (
             "windlass.task.default".into(),
             vec![kind, ("Nats-Schedule-Target", "windlass.job.default.ready.normal.x")],
@@ -41,7 +59,9 @@ async fn what_is_no_task_becomes_a_dead_letter_with_its_reason_and_its_bytes() -
         client.publish(subject, None, headers, body).await?;
         let all = fleet
             .tap
-            .until(field, |all| all.len() > before && all[before..].iter().any(|e| e.transition == Transition::Rejected))
+            .until(field, |all| {
+                all.len() > before && all[before..].iter().any(|e| e.transition == Transition::Rejected)
+            })
             .await?;
         let event = all[before..].iter().find(|e| e.transition == Transition::Rejected).expect("just heard");
         assert_eq!(event.queue.as_str(), *queue, "{subject}");
@@ -51,7 +71,10 @@ async fn what_is_no_task_becomes_a_dead_letter_with_its_reason_and_its_bytes() -
         assert_eq!(letter.original_subject, *subject);
         assert!(!letter.reason.is_empty());
         for (name, value) in headers {
-            let kept = letter.original_headers.iter().any(|h| h.name.eq_ignore_ascii_case(name) && h.value == *value);
+            let kept = letter
+                .original_headers
+                .iter()
+                .any(|h| h.name.eq_ignore_ascii_case(name) && h.value == *value);
             assert!(kept, "{name} is not kept");
         }
     }

@@ -194,7 +194,8 @@ async fn reply_attack(publisher: &Client, worker: &Client, observer: &Client) ->
     worker.publish(&next, Some(INJECTED), &[], "1").await?;
     // Requests are served in turn: once this one is, the other was.
     pull(worker, "JOBS_billing", "worker-invoices").await?;
-    until("the task is stored", async || Ok(observer.subjects("TASKS").await?["windlass.task.mail"] == 1)).await?;
+    until("the task is stored", async || Ok(observer.subjects("TASKS").await?["windlass.task.mail"] == 1))
+        .await?;
     state(observer).await
 }
 
@@ -211,14 +212,18 @@ async fn each_user_can_do_its_work() -> Result<()> {
     stored(&operator, "windlass.command.invoices.cancel", &[], "").await?;
 
     // The dispatcher takes both, makes a job and a queue.
-    for (stream, subject) in [("TASKS", "windlass.task.invoices"), ("COMMANDS", "windlass.command.invoices.cancel")] {
+    for (stream, subject) in
+        [("TASKS", "windlass.task.invoices"), ("COMMANDS", "windlass.command.invoices.cancel")]
+    {
         let message = pull(&dispatcher, stream, "dispatcher").await?;
         assert_eq!(message.0, subject);
         confirmed(&dispatcher, &message.1).await?;
     }
     let filter = OWN_WORK.replace(".ready.normal.", ".*.*.");
-    let conditions =
-        [("Nats-Expected-Last-Subject-Sequence", "0"), ("Nats-Expected-Last-Subject-Sequence-Subject", filter.as_str())];
+    let conditions = [
+        ("Nats-Expected-Last-Subject-Sequence", "0"),
+        ("Nats-Expected-Last-Subject-Sequence-Subject", filter.as_str()),
+    ];
     let token = stored(&dispatcher, OWN_WORK, &conditions, "job").await?.to_string();
     ensure_queue(&broker.connect("dispatcher").await?, &layout(), &"new".parse()?).await?;
 
@@ -230,7 +235,8 @@ async fn each_user_can_do_its_work() -> Result<()> {
     let seen = worker.api("STREAM.MSG.GET.JOBS_billing", &json!({ "last_by_subj": filter })).await?;
     assert_eq!(seen["message"]["subject"], OWN_WORK);
     let done = OWN_WORK.replace("ready", "done");
-    let conditions = [("Nats-Expected-Last-Subject-Sequence", token.as_str()), (conditions[1].0, conditions[1].1)];
+    let conditions =
+        [("Nats-Expected-Last-Subject-Sequence", token.as_str()), (conditions[1].0, conditions[1].1)];
     stored(&worker, &done, &[&conditions[..], &[("Nats-TTL", "900")]].concat(), "done").await?;
     assert_eq!(operator.next(&mut ends).await?.subject.as_str(), done);
     stored(&worker, "windlass.event.invoices.worker.billing", &[], "").await?;
@@ -272,7 +278,10 @@ async fn each_user_can_do_its_work() -> Result<()> {
     // And what is not allowed says so.
     let refused = workers.put("default.w2", "forged".into(), None).await.unwrap_err();
     let chain = format!("{:#}", anyhow::Error::new(refused));
-    assert!(chain.contains("permission denied") && chain.contains("$KV.windlass_workers.default.w2"), "{chain}");
+    assert!(
+        chain.contains("permission denied") && chain.contains("$KV.windlass_workers.default.w2"),
+        "{chain}"
+    );
     Ok(())
 }
 

@@ -96,9 +96,8 @@ async fn nothing_is_lost_through_kills_of_dispatcher_and_broker() -> Result<()> 
     let mut ids = Vec::new();
     for round in 0..6 {
         let scripts: Vec<_> = (0..20).map(|n| format!("echo {round}-{n} >> {}", marks.display())).collect();
-        let submissions = scripts
-            .iter()
-            .map(|script| command(&["sh", "-c", script]).into_submission(&fleet).submit());
+        let submissions =
+            scripts.iter().map(|script| command(&["sh", "-c", script]).into_submission(&fleet).submit());
         ids.extend(try_join_all(submissions).await?.into_iter().map(|s| s.id));
         match round {
             1 => fleet.kill9("dispatcher").await?,

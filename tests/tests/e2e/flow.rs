@@ -36,11 +36,18 @@ async fn plain_headers_are_a_complete_client() -> Result<()> {
     let client = fleet.broker.client("publisher").await?;
     let body = json!({ "path": path }).to_string();
     let id = "01890a5d-ac96-774b-bcce-b302099a8057";
-    let headers =
-        [("Windlass-Kind", "file.digest"), ("Windlass-Id", id), ("Windlass-Priority", "high"), ("Content-Type", "application/json")];
+    let headers = [
+        ("Windlass-Kind", "file.digest"),
+        ("Windlass-Id", id),
+        ("Windlass-Priority", "high"),
+        ("Content-Type", "application/json"),
+    ];
     client.publish("windlass.task.default", None, &headers, body.as_bytes()).await?;
     let result = fleet.result(id.parse()?).await?;
-    assert_eq!(result, json!({ "sha256": "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03", "bytes": 6 }));
+    assert_eq!(
+        result,
+        json!({ "sha256": "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03", "bytes": 6 })
+    );
     // Without an id the message's place in the stream names the job.
     client.publish("windlass.task.default", None, &headers[..1], body.as_bytes()).await?;
     let all = fleet.tap.until("a second job", |all| {
@@ -104,7 +111,8 @@ async fn a_job_is_cancelled_in_every_state() -> Result<()> {
     let (gate, running) = crate::support::gated(&fleet, "gate")?;
     let running = submit(&fleet, running).await?;
     fleet.tap.heard(running, Transition::Started).await?;
-    let scheduled = command(&["true"]).into_submission(&fleet).delay(Duration::from_secs(3600)).submit().await?.id;
+    let scheduled =
+        command(&["true"]).into_submission(&fleet).delay(Duration::from_secs(3600)).submit().await?.id;
     fleet.tap.heard(scheduled, Transition::Accepted).await?;
     // Nobody serves this queue.
     let queued = command(&["true"]).into_submission(&fleet).queue("unserved").submit().await?.id;

@@ -42,7 +42,8 @@ fn dependencies_point_one_way() -> Result<()> {
         ),
         ("windlass-tests", &[]),
     ]);
-    const SERVICE: &[&str] = &["windlass-core", "windlass-proto", "windlass-broker", "windlass", "windlass-service"];
+    const SERVICE: &[&str] =
+        &["windlass-core", "windlass-proto", "windlass-broker", "windlass", "windlass-service"];
     assert_eq!(metadata.packages.len(), allowed.len(), "a package is missing from this test");
     for package in &metadata.packages {
         let allowed = allowed[package.name.as_str()];
@@ -60,7 +61,8 @@ fn dependencies_point_one_way() -> Result<()> {
         let core_is_pure = package.name != "windlass-core"
             || package.dependencies.iter().all(|d| {
                 d.kind == DependencyKind::Development
-                    || ["croner", "chrono", "jiff", "serde", "serde_json", "thiserror", "uuid"].contains(&d.name.as_str())
+                    || ["croner", "chrono", "jiff", "serde", "serde_json", "thiserror", "uuid"]
+                        .contains(&d.name.as_str())
             });
         assert!(core_is_pure, "windlass-core has a dependency that may do I/O");
     }
@@ -114,7 +116,11 @@ fn names_on_the_broker_are_defined_once() -> Result<()> {
     for path in all_sources()? {
         let text = std::fs::read_to_string(&path)?;
         let shown = path.display().to_string();
-        if shown.ends_with("shared/broker/src/names.rs") || shown.contains("/tests/") || shown.ends_with("tests.rs") || shown.contains("testkit") {
+        if shown.ends_with("shared/broker/src/names.rs")
+            || shown.contains("/tests/")
+            || shown.ends_with("tests.rs")
+            || shown.contains("testkit")
+        {
             continue;
         }
         let code = text.split("#[cfg(test)]").next().unwrap_or_default();

@@ -1,11 +1,17 @@
 //! `windlass job`.
 
+mod cancel;
+mod get;
+mod list;
+mod show;
+mod watch;
+
 use std::process::ExitCode;
 
 use super::Error;
 use crate::args::Global;
 
-/// Look at jobs, follow and cancel them
+/// What to do with jobs.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -14,26 +20,22 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    Get(GetArgs),
-    List(ListArgs),
-    Watch(WatchArgs),
-    Cancel(CancelArgs),
+    /// Shows a job with its attempts and all that happened to it
+    Get(get::Args),
+    /// Lists jobs, newest first
+    List(list::Args),
+    /// Follows a job until it ends
+    Watch(watch::Args),
+    /// Ends a job, whatever it does now
+    Cancel(cancel::Args),
 }
 
-/// Show one job with its attempts and transitions
-#[derive(Debug, clap::Args)]
-pub(crate) struct GetArgs {}
-/// List jobs
-#[derive(Debug, clap::Args)]
-pub(crate) struct ListArgs {}
-/// Follow a job until it ends
-#[derive(Debug, clap::Args)]
-pub(crate) struct WatchArgs {}
-/// Cancel a job
-#[derive(Debug, clap::Args)]
-pub(crate) struct CancelArgs {}
-
 /// Runs the command.
-pub(crate) async fn run(_args: Args, _global: &Global) -> Result<ExitCode, Error> {
-    Ok(ExitCode::SUCCESS)
+pub(crate) async fn run(args: Args, global: &Global) -> Result<ExitCode, Error> {
+    match args.command {
+        Command::Get(args) => get::run(args, global).await,
+        Command::List(args) => list::run(args, global).await,
+        Command::Watch(args) => watch::run(args, global).await,
+        Command::Cancel(args) => cancel::run(args, global).await,
+    }
 }

@@ -40,7 +40,7 @@ JSON if the file's name ends with .json.
 Exit codes: 0 stored, or succeeded (--wait); 1 not stored, or (--wait) it ended otherwise or did not end in time;
 2 an argument is wrong, and nothing was sent.";
 
-/// What to submit
+/// What to submit, and when.
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct Args {
@@ -104,7 +104,7 @@ struct Request {
 /// Submits the task, and waits for its job if asked to.
 pub(crate) async fn run(args: Args, global: &Global) -> Result<ExitCode, Error> {
     let request = Request::read(&args)?;
-    let wait = request.wait;
+    let (wait, kind) = (request.wait, request.kind.clone());
     let fleet = Fleet::find(global)?;
     // Spans go where the standard variables say; what went wrong is told by us, not by a log.
     let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| "off".to_owned());
@@ -113,7 +113,7 @@ pub(crate) async fn run(args: Args, global: &Global) -> Result<ExitCode, Error> 
     let submitted = request.submission(&client).submit().await;
     let traces = telemetry.shutdown(TRACES_TIMEOUT);
     let Some(wait) = wait else {
-        let told = submitted.map_err(Error::from).and_then(|submitted| tell(&submitted, global.output));
+        let told = submitted.map_err(Error::from).and_then(|submitted| tell(&submitted, &kind, global.output));
         traces.await;
         return told.map(|()| ExitCode::SUCCESS);
     };
@@ -121,12 +121,12 @@ pub(crate) async fn run(args: Args, global: &Global) -> Result<ExitCode, Error> 
     tokio::join!(ended, traces).0
 }
 
-fn tell(submitted: &Submitted, format: Format) -> Result<(), Error> {
+fn tell(submitted: &Submitted, kind: &Kind, format: Format) -> Result<(), Error> {
     match format {
         Format::Json => output::json(&json!({
             "id": submitted.id,
             "queue": submitted.queue,
-            "kind": submitted.kind,
+            "kind": kind,
             "duplicate": submitted.duplicate,
             "trace_id": submitted.trace_id,
         }))?,

@@ -6,12 +6,14 @@
 use std::ffi::OsString;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
 use clap::Parser;
+use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
+use tokio::time::{sleep, timeout};
 use windlass_broker::local::{CONFIG_FILE, Credentials, LocalServer, ServerOptions};
 
 use super::data::file_error;
@@ -39,6 +41,8 @@ struct Args {
 
 /// Who started us died without a word: its services drain now, and need the server for that.
 const GRACE: Duration = Duration::from_secs(3);
+const PREDECESSOR_TIMEOUT: Duration = Duration::from_secs(20);
+const POLL: Duration = Duration::from_millis(20);
 
 /// Runs until standard input ends, a signal, or the server's end.
 pub(crate) async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -61,9 +65,8 @@ async fn supervise(args: Args) -> Result<ExitCode, Error> {
     let mut terminate = signal(SignalKind::terminate()).map_err(start_error)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(start_error)?;
     let mut stdin = watch_stdin().map_err(start_error)?;
-    let options = options(&args)?;
     let mut server = tokio::select! {
-        server = LocalServer::start(options) => server?,
+        server = start(&args) => server?,
         // It is killed while it starts.
         _ = &mut stdin => return Ok(ExitCode::SUCCESS),
         _ = terminate.recv() => return Ok(ExitCode::SUCCESS),
@@ -80,10 +83,49 @@ async fn supervise(args: Args) -> Result<ExitCode, Error> {
         _ = interrupt.recv() => STOP_WORD.to_vec(),
     };
     if word != STOP_WORD {
-        tokio::time::sleep(GRACE).await;
+        sleep(GRACE).await;
     }
     server.stop().await?;
     Ok(ExitCode::SUCCESS)
+}
+
+async fn start(args: &Args) -> Result<LocalServer, Error> {
+    end_predecessor(args).await?;
+    Ok(LocalServer::start(options(args)?).await?)
+}
+
+/// Two servers on one store would ruin it. One is left where its supervisor was killed.
+async fn end_predecessor(args: &Args) -> Result<(), Error> {
+    let Some(pid) = std::fs::read_to_string(pid_file(args)).ok().and_then(|text| text.trim().parse::<u32>().ok())
+    else {
+        return Ok(());
+    };
+    let is_alive = || {
+        // Ids are used again: it is ours only if it was started on our folder.
+        let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let store = args.data_dir.as_os_str().as_encoded_bytes();
+        arguments.split(|byte| *byte == 0).any(|argument| argument == store)
+    };
+    if !is_alive() {
+        return Ok(());
+    }
+    let _ = writeln!(std::io::stderr(), "stopping the server of the run before, process {pid}");
+    let mut signal = Command::new(&args.program);
+    signal.args(["--signal", &format!("term={pid}")]).stdin(Stdio::null()).kill_on_drop(true);
+    let stopped = timeout(PREDECESSOR_TIMEOUT, async {
+        signal.status().await.map_err(|error| Error::Start(error.into()))?;
+        while is_alive() {
+            sleep(POLL).await;
+        }
+        Ok(())
+    });
+    let seconds = PREDECESSOR_TIMEOUT.as_secs();
+    let late = || format!("the server of the run before, process {pid}, does not stop within {seconds} s");
+    stopped.await.unwrap_or_else(|_| Err(Error::Start(late().into())))
+}
+
+fn pid_file(args: &Args) -> PathBuf {
+    args.data_dir.join("nats-server.pid")
 }
 
 fn options(args: &Args) -> Result<ServerOptions, Error> {
@@ -94,6 +136,7 @@ fn options(args: &Args) -> Result<ServerOptions, Error> {
         port: (args.port != 0).then_some(args.port),
         config: Some(config),
         env: Credentials::load_or_create(&args.passwords)?.env(),
+        args: vec!["--pid".to_owned(), pid_file(args).to_string_lossy().into_owned()],
         ..ServerOptions::new(&args.program, &args.data_dir)
     })
 }

@@ -10,7 +10,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -70,6 +70,12 @@ const SETTLED: Duration = Duration::from_secs(60);
 const LOG_TAIL_LINES: usize = 12;
 const LOG_TAIL_BYTES: u64 = 16 * 1024;
 
+/// A child, and what keeps it alive. They are apart because waiting for a child closes its standard input.
+struct Started {
+    child: Child,
+    stdin: Option<ChildStdin>,
+}
+
 // === impl Process ===
 
 impl Process {
@@ -119,21 +125,21 @@ struct Keeper {
 
 impl Keeper {
     async fn run(self, first: oneshot::Sender<Result<String, Error>>) -> bool {
-        let mut child = match self.spawn(None) {
-            Ok(child) => child,
+        let mut started = match self.spawn(None) {
+            Ok(started) => started,
             Err(error) => {
                 let _ = first.send(Err(error));
                 return false;
             }
         };
-        let Some(ready) = self.stop.run_until_cancelled(self.ready(&mut child)).await else {
-            return self.end(child).await;
+        let Some(ready) = self.stop.run_until_cancelled(self.ready(&mut started.child)).await else {
+            return self.end(started).await;
         };
         let address = match ready {
             Ok(address) => address,
             Err(error) => {
                 let _ = first.send(Err(error));
-                self.end(child).await;
+                self.end(started).await;
                 return false;
             }
         };
@@ -141,13 +147,13 @@ impl Keeper {
         let mut delay = FIRST_DELAY;
         loop {
             let since = Instant::now();
-            let Some(status) = self.stop.run_until_cancelled(child.wait()).await else {
-                return self.end(child).await;
+            let Some(status) = self.stop.run_until_cancelled(started.child.wait()).await else {
+                return self.end(started).await;
             };
             if since.elapsed() > SETTLED {
                 delay = FIRST_DELAY;
             }
-            child = loop {
+            started = loop {
                 let name = &self.unit.name;
                 let (how, seconds) = (describe(status.as_ref().ok()), delay.as_secs_f64());
                 self.screen.notice(&format!("{name} ended with {how}: it starts again in {seconds} s"));
@@ -156,14 +162,14 @@ impl Keeper {
                 }
                 delay = (delay * 2).min(LONGEST_DELAY);
                 match self.spawn(Some(&address)) {
-                    Ok(child) => break child,
+                    Ok(started) => break started,
                     Err(error) => self.screen.notice(&format!("{:#}", anyhow::Error::new(error))),
                 }
             };
         }
     }
 
-    fn spawn(&self, address: Option<&str>) -> Result<Child, Error> {
+    fn spawn(&self, address: Option<&str>) -> Result<Started, Error> {
         let unit = &self.unit;
         let spawn_error = |source| Error::Spawn { name: unit.name.clone(), source };
         let log = File::options().create(true).append(true).open(&unit.log);
@@ -175,7 +181,7 @@ impl Keeper {
         for name in &unit.without {
             command.env_remove(name);
         }
-        command
+        let mut child = command
             .envs(unit.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
             .stdout(output)
@@ -184,7 +190,8 @@ impl Keeper {
             .process_group(0)
             .kill_on_drop(unit.may_be_killed)
             .spawn()
-            .map_err(spawn_error)
+            .map_err(spawn_error)?;
+        Ok(Started { stdin: child.stdin.take(), child })
     }
 
     /// Waits until it is ready, or gone, or late.
@@ -240,8 +247,8 @@ impl Keeper {
     }
 
     /// Asks it to drain, and kills it if it takes too long. Returns whether it ended in time and by itself.
-    async fn end(&self, mut child: Child) -> bool {
-        if let Some(mut stdin) = child.stdin.take() {
+    async fn end(&self, Started { mut child, stdin }: Started) -> bool {
+        if let Some(mut stdin) = stdin {
             // It may be gone already.
             let _ = stdin.write_all(STOP_WORD).await;
         }

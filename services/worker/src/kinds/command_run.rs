@@ -10,7 +10,8 @@
 //!
 //! The program reads nothing, sees only the allowed environment, and leads a process group of its own. When it ends,
 //! what is left of the group may finish writing for `kill_grace` and is then killed; on a time-out or a cancellation
-//! the group gets SIGTERM, and SIGKILL after `kill_grace`. A process that makes a session of its own escapes this.
+//! the group gets SIGTERM, and SIGKILL after `kill_grace`. A process that makes a session of its own escapes this; and a
+//! worker that is itself killed outright leaves its programs to whoever supervises it, as systemd's control group.
 //!
 //! Unless `allow` names the programs, whoever may publish to the queue runs anything with the worker's rights. Serve
 //! the kind where publishers are trusted, and run the worker as a user that can do little.
@@ -165,7 +166,12 @@ impl Commands {
             return Err(Error::NotAllowed { program: program.clone() });
         }
         let mut command = Command::new(program);
-        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).env_clear();
+        command
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .env_clear();
         for name in &self.settings.environment {
             command.envs(std::env::var_os(name).map(|value| (name, value)));
         }

@@ -214,7 +214,8 @@ mod tests {
         if std::fs::write(folder.path().join(name), "").is_err() {
             return; // This file system has no such names.
         }
-        let totals = index(folder.path().to_owned(), |found| ready(Ok(found.bytes)), pending()).await.unwrap();
+        let totals =
+            index(folder.path().to_owned(), |found| ready(Ok(found.bytes)), pending()).await.unwrap();
         assert_eq!((totals.files, totals.left_out.not_utf8), (0, 1));
     }
 

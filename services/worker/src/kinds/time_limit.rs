@@ -15,7 +15,8 @@ pub(crate) fn time_limit(
         Ok(limit) if !limit.is_zero() && limit <= attempt => Ok(limit),
         _ => {
             let most = attempt.as_secs_f64();
-            let reason = format!("is {seconds}: expected more than 0 and at most {most}, the attempt's time limit");
+            let reason =
+                format!("is {seconds}: expected more than 0 and at most {most}, the attempt's time limit");
             Err(Invalid::new("timeout_seconds", reason))
         }
     }
@@ -28,7 +29,8 @@ mod tests {
     #[test]
     fn within_the_attempt() {
         let (default, attempt) = (Duration::from_secs(30), Duration::from_secs(300));
-        let check = |asked, expected| assert_eq!(time_limit(asked, default, attempt).ok(), expected, "{asked:?}");
+        let check =
+            |asked, expected| assert_eq!(time_limit(asked, default, attempt).ok(), expected, "{asked:?}");
         check(None, Some(default));
         check(Some(0.5), Some(Duration::from_millis(500)));
         check(Some(300.0), Some(attempt));

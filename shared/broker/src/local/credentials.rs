@@ -14,8 +14,17 @@ use crate::connect::{Auth, Options, Secret};
 pub const CONFIG_FILE: &str = include_str!("../../../../deploy/nats/windlass.conf");
 
 /// The users in it.
-pub const USERS: &[&str] =
-    &["admin", "provision", "scheduler", "dispatcher", "worker", "worker_billing", "monitor", "operator", "publisher"];
+pub const USERS: &[&str] = &[
+    "admin",
+    "provision",
+    "scheduler",
+    "dispatcher",
+    "worker",
+    "worker_billing",
+    "monitor",
+    "operator",
+    "publisher",
+];
 
 /// Where the accounts of workers see JetStream's API.
 const WORKER_API_PREFIX: &str = "JS.windlass.API";

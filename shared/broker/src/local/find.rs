@@ -51,7 +51,9 @@ pub async fn find(search: &Search, progress: &(dyn Fn(&str) + Sync)) -> Result<P
         if candidate.is_file() {
             match check(&candidate).await {
                 Ok(()) => return Ok(candidate),
-                Err(reason) => tracing::debug!(path = %candidate.display(), reason, "passing over a nats-server"),
+                Err(reason) => {
+                    tracing::debug!(path = %candidate.display(), reason, "passing over a nats-server")
+                }
             }
         }
     }

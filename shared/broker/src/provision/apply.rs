@@ -82,11 +82,7 @@ pub async fn verify(broker: &Broker, wanted: &Desired) -> Result<Vec<Difference>
 
 /// Makes the consumer of a queue unless it exists, as far as the pool has room for one more. What exists is left as
 /// it is: its settings are provisioning's.
-pub async fn ensure_queue(
-    broker: &Broker,
-    layout: &Layout,
-    queue: &QueueName,
-) -> Result<(), Error> {
+pub async fn ensure_queue(broker: &Broker, layout: &Layout, queue: &QueueName) -> Result<(), Error> {
     let (api, names) = (Api::new(broker), broker.names());
     let pool = layout.pool_of(queue);
     let stream = names.jobs_stream(&pool);
@@ -159,7 +155,12 @@ async fn apply_consumer(
     Err(unchanged(&object, &consumer.settings, api.consumer(&reference).await?))
 }
 
-fn next(object: &str, wanted: &Settings, found: Map<String, Value>, allow_weaker: bool) -> Result<Next, Error> {
+fn next(
+    object: &str,
+    wanted: &Settings,
+    found: Map<String, Value>,
+    allow_weaker: bool,
+) -> Result<Next, Error> {
     let found = Value::Object(found);
     let differences = compare(object, wanted, &found);
     if differences.is_empty() {

@@ -87,7 +87,12 @@ pub fn desired(names: &Names, layout: &Layout) -> Desired {
 }
 
 /// The workers' consumer of a queue.
-pub(super) fn queue_consumer(names: &Names, layout: &Layout, pool: &PoolName, queue: &QueueName) -> ConsumerSpec {
+pub(super) fn queue_consumer(
+    names: &Names,
+    layout: &Layout,
+    pool: &PoolName,
+    queue: &QueueName,
+) -> ConsumerSpec {
     consumer(
         Part::Queue(queue.clone()),
         names.worker_consumer(queue),
@@ -97,83 +102,102 @@ pub(super) fn queue_consumer(names: &Names, layout: &Layout, pool: &PoolName, qu
 }
 
 fn tasks(names: &Names, layout: &Layout) -> StreamSpec {
-    let settings = with(base(names.task_wildcard(), "workqueue", layout), [
-        // A publisher gets an error when the stream is full; discarding the oldest would lose accepted tasks.
-        ("discard", json!("new")),
-        ("max_bytes", json!(layout.tasks_max_bytes)),
-        ("max_msg_size", json!(layout.max_message_bytes)),
-        // A task leaves by being admitted or dead-lettered, and in no other way.
-        ("deny_delete", json!(true)),
-        ("duplicate_window", nanos(DUPLICATE_WINDOW)),
-    ]);
+    let settings = with(
+        base(names.task_wildcard(), "workqueue", layout),
+        [
+            // A publisher gets an error when the stream is full; discarding the oldest would lose accepted tasks.
+            ("discard", json!("new")),
+            ("max_bytes", json!(layout.tasks_max_bytes)),
+            ("max_msg_size", json!(layout.max_message_bytes)),
+            // A task leaves by being admitted or dead-lettered, and in no other way.
+            ("deny_delete", json!(true)),
+            ("duplicate_window", nanos(DUPLICATE_WINDOW)),
+        ],
+    );
     let name = names.dispatcher_consumer().to_owned();
     let consumers = vec![consumer(Part::Tasks, name, names.task_wildcard(), layout)];
     StreamSpec { part: Part::Tasks, name: names.tasks_stream(), settings, consumers }
 }
 
 fn jobs(names: &Names, layout: &Layout, pool: &PoolName) -> StreamSpec {
-    let settings = with(base(names.jobs_wildcard(pool), "workqueue", layout), [
-        // Schedules exclude `discard: new`; without any limit nothing is discarded.
-        ("discard", json!("old")),
-        ("allow_msg_schedules", json!(true)),
-        // The server turns it on with schedules: their `purge` is a roll-up. It also forbids `deny_purge`.
-        ("allow_rollup_hdrs", json!(true)),
-        ("allow_msg_ttl", json!(true)),
-        ("allow_atomic", json!(true)),
-        // Holds the bound on queues even when several dispatchers meet it at once.
-        ("max_consumers", json!(layout.max_queues + SPARE_CONSUMERS)),
-    ]);
-    let consumers = layout.queues_of(pool).iter().map(|queue| queue_consumer(names, layout, pool, queue)).collect();
+    let settings = with(
+        base(names.jobs_wildcard(pool), "workqueue", layout),
+        [
+            // Schedules exclude `discard: new`; without any limit nothing is discarded.
+            ("discard", json!("old")),
+            ("allow_msg_schedules", json!(true)),
+            // The server turns it on with schedules: their `purge` is a roll-up. It also forbids `deny_purge`.
+            ("allow_rollup_hdrs", json!(true)),
+            ("allow_msg_ttl", json!(true)),
+            ("allow_atomic", json!(true)),
+            // Holds the bound on queues even when several dispatchers meet it at once.
+            ("max_consumers", json!(layout.max_queues + SPARE_CONSUMERS)),
+        ],
+    );
+    let consumers =
+        layout.queues_of(pool).iter().map(|queue| queue_consumer(names, layout, pool, queue)).collect();
     StreamSpec { part: Part::Jobs(pool.clone()), name: names.jobs_stream(pool), settings, consumers }
 }
 
 fn events(names: &Names, layout: &Layout) -> StreamSpec {
-    let settings = with(base(names.event_wildcard(), "limits", layout), [
-        ("discard", json!("old")),
-        ("max_age", nanos(layout.events.max_age)),
-        ("max_bytes", json!(layout.events.max_bytes)),
-        // History is not rewritten.
-        ("deny_delete", json!(true)),
-        ("deny_purge", json!(true)),
-    ]);
+    let settings = with(
+        base(names.event_wildcard(), "limits", layout),
+        [
+            ("discard", json!("old")),
+            ("max_age", nanos(layout.events.max_age)),
+            ("max_bytes", json!(layout.events.max_bytes)),
+            // History is not rewritten.
+            ("deny_delete", json!(true)),
+            ("deny_purge", json!(true)),
+        ],
+    );
     let name = names.monitor_consumer().to_owned();
     let consumers = vec![consumer(Part::EventReader, name, names.event_wildcard(), layout)];
     StreamSpec { part: Part::Events, name: names.events_stream(), settings, consumers }
 }
 
 fn commands(names: &Names, layout: &Layout) -> StreamSpec {
-    let settings = with(base(names.command_wildcard(), "workqueue", layout), [
-        ("discard", json!("new")),
-        ("max_bytes", json!(layout.tasks_max_bytes)),
-        ("deny_delete", json!(true)),
-        ("duplicate_window", nanos(DUPLICATE_WINDOW)),
-    ]);
+    let settings = with(
+        base(names.command_wildcard(), "workqueue", layout),
+        [
+            ("discard", json!("new")),
+            ("max_bytes", json!(layout.tasks_max_bytes)),
+            ("deny_delete", json!(true)),
+            ("duplicate_window", nanos(DUPLICATE_WINDOW)),
+        ],
+    );
     let name = names.dispatcher_consumer().to_owned();
     let consumers = vec![consumer(Part::Commands, name, names.command_wildcard(), layout)];
     StreamSpec { part: Part::Commands, name: names.commands_stream(), settings, consumers }
 }
 
 fn dead(names: &Names, layout: &Layout) -> StreamSpec {
-    let settings = with(base(names.dead_wildcard(), "limits", layout), [
-        ("discard", json!("old")),
-        ("max_age", nanos(layout.dead.max_age)),
-        ("max_bytes", json!(layout.dead.max_bytes)),
-        // One letter a job, however often it is written.
-        ("max_msgs_per_subject", json!(1)),
-    ]);
+    let settings = with(
+        base(names.dead_wildcard(), "limits", layout),
+        [
+            ("discard", json!("old")),
+            ("max_age", nanos(layout.dead.max_age)),
+            ("max_bytes", json!(layout.dead.max_bytes)),
+            // One letter a job, however often it is written.
+            ("max_msgs_per_subject", json!(1)),
+        ],
+    );
     StreamSpec { part: Part::Dead, name: names.dead_stream(), settings, consumers: Vec::new() }
 }
 
 /// The stream behind a key-value bucket, as every NATS client expects it.
 fn bucket_stream(part: Part, bucket: &str, layout: &Layout, history: i64) -> StreamSpec {
-    let mut settings = with(base(Names::key_subject(bucket, ">"), "limits", layout), [
-        ("discard", json!("new")),
-        ("max_msgs_per_subject", json!(history)),
-        ("deny_delete", json!(true)),
-        ("allow_direct", json!(true)),
-        ("allow_rollup_hdrs", json!(part != Part::Workers)),
-        ("allow_msg_ttl", json!(matches!(part, Part::Workers | Part::Control))),
-    ]);
+    let mut settings = with(
+        base(Names::key_subject(bucket, ">"), "limits", layout),
+        [
+            ("discard", json!("new")),
+            ("max_msgs_per_subject", json!(history)),
+            ("deny_delete", json!(true)),
+            ("allow_direct", json!(true)),
+            ("allow_rollup_hdrs", json!(part != Part::Workers)),
+            ("allow_msg_ttl", json!(matches!(part, Part::Workers | Part::Control))),
+        ],
+    );
     // The server allows markers only with roll-ups, by which each pool's workers could remove those of another. So
     // the expiry of a worker is seen by listing, not by watching.
     if part == Part::Control {

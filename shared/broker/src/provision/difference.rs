@@ -70,8 +70,7 @@ pub(super) fn compare(object: &str, wanted: &Settings, found: &Value) -> Vec<(Di
             if same(wanted, found) {
                 return None;
             }
-            let difference =
-                Difference::new(object, setting, &text(setting, wanted), &text(setting, found));
+            let difference = Difference::new(object, setting, &text(setting, wanted), &text(setting, found));
             Some((difference, is_weaker(setting, wanted, found)))
         })
         .collect()
@@ -110,11 +109,22 @@ fn is_weaker(setting: &str, wanted: &Value, found: &Value) -> bool {
 
 fn direction(setting: &str) -> Weaker {
     match setting {
-        "num_replicas" | "max_age" | "max_bytes" | "max_msgs" | "max_msgs_per_subject" | "max_msg_size"
-        | "max_consumers" | "duplicate_window" | "max_deliver" | "subject_delete_marker_ttl" => Weaker::Lower,
-        "deny_delete" | "deny_purge" | "allow_direct" | "allow_msg_schedules" | "allow_msg_ttl" | "allow_atomic" => {
-            Weaker::Off
-        }
+        "num_replicas"
+        | "max_age"
+        | "max_bytes"
+        | "max_msgs"
+        | "max_msgs_per_subject"
+        | "max_msg_size"
+        | "max_consumers"
+        | "duplicate_window"
+        | "max_deliver"
+        | "subject_delete_marker_ttl" => Weaker::Lower,
+        "deny_delete"
+        | "deny_purge"
+        | "allow_direct"
+        | "allow_msg_schedules"
+        | "allow_msg_ttl"
+        | "allow_atomic" => Weaker::Off,
         "no_ack" | "sealed" => Weaker::On,
         "subjects" => Weaker::Removed,
         "discard" => Weaker::Old,
@@ -153,18 +163,48 @@ mod tests {
 
     #[test]
     fn differences_say_both_sides_and_whether_the_change_weakens() {
-        check("allow_msg_ttl", json!(true), json!(false), Some(("allow_msg_ttl is false, expected true", false)));
-        check("allow_msg_ttl", json!(true), Value::Null, Some(("allow_msg_ttl is not set, expected true", false)));
+        check(
+            "allow_msg_ttl",
+            json!(true),
+            json!(false),
+            Some(("allow_msg_ttl is false, expected true", false)),
+        );
+        check(
+            "allow_msg_ttl",
+            json!(true),
+            Value::Null,
+            Some(("allow_msg_ttl is not set, expected true", false)),
+        );
         check("allow_msg_ttl", json!(false), Value::Null, None);
-        check("allow_msg_ttl", json!(false), json!(true), Some(("allow_msg_ttl is true, expected false", true)));
-        check("allow_rollup_hdrs", json!(false), json!(true), Some(("allow_rollup_hdrs is true, expected false", false)));
+        check(
+            "allow_msg_ttl",
+            json!(false),
+            json!(true),
+            Some(("allow_msg_ttl is true, expected false", true)),
+        );
+        check(
+            "allow_rollup_hdrs",
+            json!(false),
+            json!(true),
+            Some(("allow_rollup_hdrs is true, expected false", false)),
+        );
         check("num_replicas", json!(1), json!(3), Some(("num_replicas is 3, expected 1", true)));
         check("num_replicas", json!(3), json!(1), Some(("num_replicas is 1, expected 3", false)));
         check("max_age", json!(60_000_000_000_u64), json!(0), Some(("max_age is 0ns, expected 60s", true)));
         check("max_bytes", json!(-1), json!(9), Some(("max_bytes is 9, expected -1", false)));
         check("discard", json!("old"), json!("new"), Some(("discard is `new`, expected `old`", true)));
         check("subjects", json!(["a", "b"]), json!(["b", "a"]), None);
-        check("subjects", json!(["a"]), json!(["a", "b"]), Some((r#"subjects is ["a","b"], expected ["a"]"#, true)));
-        check("retention", json!("workqueue"), json!("limits"), Some(("retention is `limits`, expected `workqueue`", true)));
+        check(
+            "subjects",
+            json!(["a"]),
+            json!(["a", "b"]),
+            Some((r#"subjects is ["a","b"], expected ["a"]"#, true)),
+        );
+        check(
+            "retention",
+            json!("workqueue"),
+            json!("limits"),
+            Some(("retention is `limits`, expected `workqueue`", true)),
+        );
     }
 }

@@ -98,7 +98,11 @@ impl Layout {
 
     /// The queues of a pool whose consumers are made at provisioning.
     pub fn queues_of(&self, pool: &PoolName) -> &[QueueName] {
-        if *pool == PoolName::default() { &self.queues } else { self.pools.get(pool).map_or(&[], Vec::as_slice) }
+        if *pool == PoolName::default() {
+            &self.queues
+        } else {
+            self.pools.get(pool).map_or(&[], Vec::as_slice)
+        }
     }
 
     /// Checks what the types do not.
@@ -126,7 +130,11 @@ impl Layout {
         )?;
         let mut seen = BTreeSet::new();
         for queue in self.queues.iter().chain(self.pools.values().flatten()) {
-            check(seen.insert(queue), "pools", format!("has the queue `{queue}` twice: expected one pool for it"))?;
+            check(
+                seen.insert(queue),
+                "pools",
+                format!("has the queue `{queue}` twice: expected one pool for it"),
+            )?;
         }
         for pool in self.all_pools() {
             let count = self.queues_of(&pool).len();

@@ -137,8 +137,8 @@ fn tidiness_is_no_defence() {
 fn histories_are_complete() {
     if std::env::var_os("WINDLASS_BLESS").is_some() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/protocol_model/histories.md");
-        let sections: String = BREAKS.iter().map(|b| format!("{}\n", section(b))).collect();
-        std::fs::write(path, format!("{HEADER}\n{sections}").trim_end().to_owned() + "\n").unwrap();
+        let sections: Vec<_> = BREAKS.iter().map(section).collect();
+        std::fs::write(path, format!("{HEADER}\n{}", sections.join("\n"))).unwrap();
         return;
     }
     let known: Vec<_> = FILE.lines().filter_map(|line| line.strip_prefix("## ")).collect();
@@ -163,9 +163,8 @@ fn check(name: &str) {
     if std::env::var_os("WINDLASS_BLESS").is_some() {
         return;
     }
-    let this = BREAKS.iter().find(|b| b.name == name).unwrap();
+    let this = BREAKS.iter().find(|b| b.name == name).expect("in the table");
     let found = section(this);
-    println!("{found}");
     let heading = format!("## {name}\n");
     let start = FILE.find(&heading).unwrap_or_else(|| panic!("histories.md has no section {name}"));
     let rest = &FILE[start + heading.len()..];

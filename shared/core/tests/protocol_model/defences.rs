@@ -158,6 +158,10 @@ impl Defences {
         }
     }
 
+    pub(crate) fn is_left_over(&self, record: &Record, view: &View) -> bool {
+        self.delete_in_cancel && protocol::is_left_over(record, view)
+    }
+
     pub(crate) fn release(&self, view: &View) -> Removal {
         match protocol::release(view) {
             Removal::Write { token, purge_timer, then_delete } => {

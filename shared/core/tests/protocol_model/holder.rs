@@ -91,7 +91,7 @@ impl Protocol {
                     moves.add(Step::new(actor, "deletes the claim").of(sequence), next);
                 }
             }
-            Phase::Acknowledge | Phase::Waiting => {
+            Phase::Acknowledge | Phase::Waiting | Phase::Tidy => {
                 let mut next = rest.clone();
                 next.remove(holder.work);
                 if holder.claim > 0 {

@@ -95,7 +95,7 @@ pub(crate) const GUARANTEES: &[Claim] =
 
 impl Protocol {
     pub(crate) fn new(scenario: Scenario, defences: Defences, properties: &'static [Claim]) -> Self {
-        let policy = RetryPolicy::default().with_max_attempts(MAX_ATTEMPTS.into()).unwrap();
+        let policy = RetryPolicy::default().with_max_attempts(MAX_ATTEMPTS.into()).expect("in range");
         Self { scenario, defences, policy, properties }
     }
 

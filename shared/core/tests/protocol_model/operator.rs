@@ -1,6 +1,6 @@
 //! An operator's command: durable, delivered until it is acknowledged.
 
-use windlass_core::protocol::{AfterWrite, Answer, Kind, Removal};
+use windlass_core::protocol::{AfterWrite, Answer, Kind, Removal, View};
 
 use crate::model::Protocol;
 use crate::publish::{Tried, compare};
@@ -52,11 +52,22 @@ impl Protocol {
                 moves.add(step, with(rest.clone(), written(command, write, after, true)));
             }
             Phase::Delete(sequence) => {
-                let mut next = with(rest.clone(), Command { phase: Phase::Acknowledge, ..command });
+                let phase = if command.then_delete > 0 { Phase::Acknowledge } else { Phase::Tidy };
+                let mut next = with(rest.clone(), Command { phase, ..command });
                 next.remove(sequence);
                 if !state.is_proposing() {
                     moves.add(Step::new(actor, "deletes message").of(sequence), next);
                 }
+            }
+            Phase::Tidy => {
+                let view = View { last: state.last().map(|m| m.record), done: state.done().is_some() };
+                let left =
+                    state.jobs.iter().map(|m| &m.record).find(|r| self.defences.is_left_over(r, &view));
+                let phase = left.map_or(Phase::Acknowledge, |r| Phase::Delete(r.sequence));
+                moves.add(
+                    Step::new(actor, "looks for what is left"),
+                    with(rest.clone(), Command { phase, ..command }),
+                );
             }
             Phase::Acknowledge | Phase::Running | Phase::Nak => {
                 let mut next = rest.clone();
@@ -78,6 +89,8 @@ impl Protocol {
             self.defences.cancel(&read.view)
         };
         match removal {
+            // A cancel that was carried out before, and perhaps not to its last step.
+            Removal::Ended if !command.release => Command { then_delete: 0, phase: Phase::Tidy, ..command },
             Removal::Nothing | Removal::Ended => Command { phase: Phase::Acknowledge, ..command },
             Removal::Write { token, purge_timer, then_delete } => {
                 let due = self.scenario.flow_control;

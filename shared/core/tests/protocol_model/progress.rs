@@ -28,7 +28,7 @@ pub(crate) fn check(model: &Protocol, shows: fn(&State) -> bool) -> Progress {
     let mut parents: Vec<(usize, usize)> = Vec::new();
     let mut backwards: Vec<(u32, u32)> = Vec::new();
     let mut good = Vec::new();
-    let mut shown = Vec::new();
+    let mut worth = Vec::new();
     let mut queue = VecDeque::new();
     for (index, state) in model.init_states().into_iter().enumerate() {
         ids.insert(fingerprint(&state), parents.len());
@@ -41,7 +41,7 @@ pub(crate) fn check(model: &Protocol, shows: fn(&State) -> bool) -> Progress {
         if state.is_good_end() {
             good.push(id);
         }
-        shown.push(shows(&state));
+        worth.push(shows(&state));
         model.actions(&state, &mut moves);
         for (index, Move { next, .. }) in moves.drain(..).enumerate() {
             let ordinary = next.faults == state.faults;
@@ -72,7 +72,9 @@ fn reaching(backwards: &mut [(u32, u32)], good: &[usize], states: usize) -> Vec<
     backwards.sort_unstable();
     let mut reaches = vec![false; states];
     let mut stack = good.to_vec();
-    good.iter().for_each(|id| reaches[*id] = true);
+    for id in good {
+        reaches[*id] = true;
+    }
     while let Some(id) = stack.pop() {
         let first = backwards.partition_point(|(target, _)| *target < narrow(id));
         for (_, source) in backwards[first..].iter().take_while(|(target, _)| *target == narrow(id)) {
@@ -111,5 +113,5 @@ fn fingerprint(state: &State) -> u64 {
 }
 
 fn narrow(id: usize) -> u32 {
-    u32::try_from(id).unwrap()
+    u32::try_from(id).expect("fewer states than that")
 }

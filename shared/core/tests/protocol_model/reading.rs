@@ -3,7 +3,7 @@
 use windlass_core::protocol::View;
 
 use crate::model::Protocol;
-use crate::state::{Last, Phase, State, Why};
+use crate::state::{Last, LastRead, Phase, State, Why};
 
 /// A view, with what its last message says.
 pub(crate) struct Read {
@@ -23,7 +23,7 @@ impl Protocol {
         &self,
         state: &State,
         why: Why,
-        last: Option<Option<Last>>,
+        last: Option<LastRead>,
         done: Option<bool>,
     ) -> Vec<(&'static str, Reading)> {
         let reads_last = if self.defences.read_order { last.is_none() } else { done.is_some() };

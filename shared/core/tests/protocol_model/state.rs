@@ -29,6 +29,7 @@ pub(crate) struct State {
 
 /// What no single state shows, kept for the properties.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct Seen {
     /// Ends that were written.
     pub(crate) ends: u8,
@@ -95,6 +96,7 @@ pub(crate) struct Dispatcher {
 
 /// Somebody who was given a work message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct Holder {
     pub(crate) work: u64,
     pub(crate) count: u8,
@@ -128,7 +130,7 @@ pub(crate) enum Phase {
     /// Is given to somebody (a command).
     Waiting,
     /// Reads the job, one record after the other.
-    Read { why: Why, last: Option<Option<Last>>, done: Option<bool> },
+    Read { why: Why, last: Option<LastRead>, done: Option<bool> },
     /// Publishes; `silent` if a try had no certain answer.
     Write { write: Write, silent: bool },
     /// Reads the last message to compare its nonce.
@@ -139,6 +141,8 @@ pub(crate) enum Phase {
     Nak,
     /// Deletes this message.
     Delete(u64),
+    /// Looks for work that is left of an ended job.
+    Tidy,
     /// Acknowledges what led here.
     Acknowledge,
 }
@@ -151,6 +155,9 @@ pub(crate) enum Why {
     Refused,
     Command,
 }
+
+/// What a read of the last message gave: none, if the job has no message.
+pub(crate) type LastRead = Option<Last>;
 
 /// The last message as it was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -186,7 +193,7 @@ pub(crate) struct Floating {
 
 impl State {
     /// A task was published, and perhaps made into a job.
-    pub(crate) fn new(creates: Kind, created: bool) -> Self {
+    pub(crate) fn new(creates: Kind, is_job: bool) -> Self {
         let first = Message {
             record: Record { sequence: 1, kind: creates },
             fired: false,
@@ -199,10 +206,10 @@ impl State {
         };
         Self {
             creates,
-            tasks: u8::from(!created),
+            tasks: u8::from(!is_job),
             dispatchers: Vec::new(),
-            jobs: if created { vec![first] } else { Vec::new() },
-            next: if created { 2 } else { 1 },
+            jobs: if is_job { vec![first] } else { Vec::new() },
+            next: if is_job { 2 } else { 1 },
             holders: Vec::new(),
             commands: Vec::new(),
             floating: None,
@@ -282,11 +289,6 @@ impl Message {
     /// Somebody has something to do because of it.
     pub(crate) fn is_work(&self) -> bool {
         !matches!(self.record.kind, Kind::Claim { .. } | Kind::Done)
-    }
-
-    /// A consumer delivers it.
-    pub(crate) fn is_delivered(&self) -> bool {
-        matches!(self.record.kind, Kind::Ready | Kind::Due)
     }
 }
 

@@ -73,7 +73,12 @@ impl Client {
     }
 
     /// Publishes into a stream, and returns the stream's answer.
-    pub async fn store(&self, subject: &str, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Result<Value> {
+    pub async fn store(
+        &self,
+        subject: &str,
+        headers: &[(&str, &str)],
+        body: impl AsRef<[u8]>,
+    ) -> Result<Value> {
         let request = async_nats::Request::new()
             .headers(header_map(headers))
             .payload(Bytes::copy_from_slice(body.as_ref()))
@@ -123,7 +128,9 @@ impl Client {
             }
             bail!("the connection has ended")
         };
-        tokio::time::timeout(TIMEOUT, heard).await.with_context(|| format!("no permission error about {subject}"))?
+        tokio::time::timeout(TIMEOUT, heard)
+            .await
+            .with_context(|| format!("no permission error about {subject}"))?
     }
 }
 

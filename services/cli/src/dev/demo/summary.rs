@@ -10,6 +10,7 @@ use windlass_monitor::store::JobRow;
 use windlass_worker::kinds::folder_index::Indexed;
 
 use super::history::Seen;
+use crate::output::table::{Table, printable, seconds};
 
 /// What became of the jobs.
 #[derive(Debug)]
@@ -79,8 +80,9 @@ impl Summary {
     /// For people.
     pub(super) fn text(&self, root: &Path, http_url: &str) -> String {
         let mut lines = vec![String::new(), format!("indexed {}", root.display()), String::new()];
-        lines.extend(table(&self.rows));
-        lines.push(String::new());
+        let mut table = Table::new(&HEADER).right([1, 3, 4, 5, 6]);
+        self.rows.iter().for_each(|row| table.row(row.cells()));
+        lines.push(table.render());
         lines.extend(self.failures.iter().cloned());
         lines.extend(self.indexed.as_ref().and_then(left_out));
         lines.push(format!("dashboard  {http_url}"));
@@ -125,10 +127,10 @@ impl Row {
             self.kind.clone(),
             self.count.to_string(),
             self.outcome.to_string(),
-            duration(self.wait_seconds.p50),
-            duration(self.wait_seconds.p99),
-            duration(self.run_seconds.p50),
-            duration(self.run_seconds.p99),
+            cell(self.wait_seconds.p50),
+            cell(self.wait_seconds.p99),
+            cell(self.run_seconds.p50),
+            cell(self.run_seconds.p99),
         ]
     }
 }
@@ -144,18 +146,14 @@ impl Percentiles {
     }
 }
 
-fn duration(seconds: Option<f64>) -> String {
-    match seconds {
-        None => "-".to_owned(),
-        Some(seconds) if seconds < 0.001 => format!("{:.0} us", seconds * 1e6),
-        Some(seconds) if seconds < 1.0 => format!("{:.0} ms", seconds * 1e3),
-        Some(seconds) => format!("{seconds:.1} s"),
-    }
+/// Empty where nothing is known.
+fn cell(time: Option<f64>) -> String {
+    time.map(seconds).unwrap_or_default()
 }
 
 fn failure(job: &JobRow) -> String {
     let message = job.error.as_ref().map_or("no cause is known", |error| &error.message);
-    format!("{} {} {}: {message}", job.kind, job.id, job.state)
+    printable(&format!("{} {} {}: {message}", job.kind, job.id, job.state))
 }
 
 /// None if everything was indexed.
@@ -168,20 +166,6 @@ fn left_out(indexed: &Indexed) -> Option<String> {
     let parts: Vec<_> =
         parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
     (!parts.is_empty()).then(|| format!("left out   {}", parts.join(", ")))
-}
-
-fn table(rows: &[Row]) -> Vec<String> {
-    let cells: Vec<_> = std::iter::once(HEADER.map(str::to_owned)).chain(rows.iter().map(Row::cells)).collect();
-    let width = |column: usize| cells.iter().map(|row| row[column].len()).max().unwrap_or_default();
-    let widths: Vec<_> = (0..HEADER.len()).map(width).collect();
-    let line = |row: &[String; 7]| {
-        let columns = row.iter().zip(&widths).enumerate().map(|(column, (cell, &width))| {
-            // Words to the left, numbers to the right.
-            if column == 0 || column == 2 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
-        });
-        columns.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-    };
-    cells.iter().map(line).collect()
 }
 
 #[cfg(test)]
@@ -207,9 +191,9 @@ mod tests {
         let text = summary.text(Path::new("/srv"), "http://127.0.0.1:8304");
         for line in [
             "KIND          COUNT  OUTCOME    WAIT P50  WAIT P99  RUN P50  RUN P99",
-            "file.digest       1  dead          2.0 s     2.0 s        -        -",
-            "file.digest     100  succeeded     50 ms     99 ms        -        -",
-            "folder.index      1  succeeded    500 ms    500 ms        -        -",
+            "file.digest       1  dead           2.0s      2.0s        -        -",
+            "file.digest     100  succeeded      50ms      99ms        -        -",
+            "folder.index      1  succeeded     500ms     500ms        -        -",
             "file.digest 01890a5d-ac96-774b-bcce-b302099a8057 dead: no such file",
             "its trace  0af7651916cd43dd8448eb211c80319c",
         ] {

@@ -46,8 +46,7 @@ impl Validate for Settings {
         if self.allow.iter().any(String::is_empty) {
             problems.add("allow", "has an empty name: expected programs as tasks name them");
         }
-        for (key, names) in
-            [("environment", &self.environment), ("task_environment", &self.task_environment)]
+        for (key, names) in [("environment", &self.environment), ("task_environment", &self.task_environment)]
         {
             if let Some(bad) = names.iter().find(|name| name.is_empty() || name.contains(['=', '\0'])) {
                 problems.add(key, format!("`{bad}` is not the name of a variable"));

@@ -44,8 +44,12 @@ struct Writer {
     gone: oneshot::Receiver<()>,
 }
 
+fn make_pipe(path: &Path) {
+    assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+}
+
 fn listen(pipe: &Path) -> Writer {
-    assert!(std::process::Command::new("mkfifo").arg(pipe).status().unwrap().success());
+    make_pipe(pipe);
     let ((up, is_up), (gone, is_gone)) = (oneshot::channel(), oneshot::channel());
     let pipe = pipe.to_owned();
     std::thread::spawn(move || {
@@ -195,10 +199,14 @@ async fn what_a_program_leaves_behind_is_killed() {
     let pipe = folder.path().join("pipe");
     let writer = listen(&pipe);
     let settings = Settings { kill_grace: Duration::from_millis(20), ..Settings::default() };
+    let go = folder.path().join("go");
+    make_pipe(&go);
     // The one left behind holds the standard output open.
-    let script = format!("(echo up > {0}; exec sleep 1000) 2> {0} & read line < {0}.go; exit 5", pipe.display());
-    let go = pipe.with_extension("go");
-    std::fs::write(&go, "go\n").unwrap();
+    let script = format!(
+        "(echo up >&2; echo go > {go}; exec sleep 1000) 2> {pipe} & read line < {go}; exit 5",
+        go = go.display(),
+        pipe = pipe.display()
+    );
     let ran = within(run_with(settings, shell(&script))).await.unwrap();
     assert_eq!((ran.exit_code, ran.truncated), (5, false));
     within(writer.gone).await.unwrap();
@@ -209,7 +217,7 @@ async fn what_comes_after_the_leader_is_still_read() {
     let settings = Settings { kill_grace: ATTEMPT, ..Settings::default() };
     let folder = tempfile::tempdir().unwrap();
     let pipe = folder.path().join("pipe");
-    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    make_pipe(&pipe);
     // The second process says its word only once the first has left the pipe.
     let script = format!("(cat {0}; echo late) & exec 3> {0}; echo early >&3", pipe.display());
     let ran = within(run_with(settings, shell(&script))).await.unwrap();

@@ -61,7 +61,8 @@ pub(super) fn walk(root: &Path, found: &mpsc::Sender<FoundFile>) -> Result<LeftO
     if !metadata.is_dir() {
         return Err(Error::NotAFolder { path: root.to_owned() });
     }
-    let mut open: Vec<(PathBuf, ReadDir)> = vec![(root.to_owned(), std::fs::read_dir(root).map_err(unreadable(root))?)];
+    let mut open: Vec<(PathBuf, ReadDir)> =
+        vec![(root.to_owned(), std::fs::read_dir(root).map_err(unreadable(root))?)];
     while let Some((folder, entries)) = open.last_mut() {
         if found.is_closed() {
             return Ok(left_out);

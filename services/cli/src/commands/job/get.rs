@@ -1,0 +1,45 @@
+//! `windlass job get`.
+
+use std::process::ExitCode;
+
+use jiff::Timestamp;
+
+use super::show;
+use crate::args::Global;
+use crate::commands::arguments::{optional, parse};
+use crate::commands::{Error, lookup};
+use crate::connect::Fleet;
+use crate::output::{self, Format};
+
+const AFTER_HELP: &str = "\
+Examples:
+  windlass job get 01890a5d-ac96-774b-bcce-b302099a8057
+  windlass job get 01890a5d-ac96-774b-bcce-b302099a8057 --queue mail -o json
+
+The monitor is asked, which has the job's history. Where it cannot be reached, or has not heard of the job yet, the
+live record is shown: it has no transitions, and a job that a worker has for the first time is still shown as queued.
+
+Exit codes: 0 shown; 1 failed; 2 an argument is wrong; 4 no such job; 5 several queues have a job of this id.";
+
+/// Which job.
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub(super) struct Args {
+    /// The job's id
+    #[arg(value_name = "ID")]
+    id: String,
+    /// Its queue, where several have the id
+    #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
+    queue: Option<String>,
+}
+
+pub(super) async fn run(args: Args, global: &Global) -> Result<ExitCode, Error> {
+    let id = parse("id", &args.id)?;
+    let queue = optional("queue", args.queue.as_deref())?;
+    let view = lookup::find(&Fleet::find(global)?, id, queue.as_ref()).await?;
+    match global.output {
+        Format::Json => output::json(&view)?,
+        Format::Table => output::text(&show::job(&view, Timestamp::now()))?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,136 @@
+//! `windlass job list`.
+
+use std::process::ExitCode;
+
+use jiff::Timestamp;
+use windlass_core::{JobState, Kind, QueueName};
+use windlass_monitor::api::{DEFAULT_LIMIT, MAX_LIMIT};
+use windlass_monitor::store::JobRow;
+
+use crate::args::Global;
+use crate::commands::Error;
+use crate::commands::arguments::{number, optional};
+use crate::connect::Fleet;
+use crate::output::table::{Table, cut, relative, seconds};
+use crate::output::{self, Format};
+
+/// Of an error in a table.
+const ERROR_CHARACTERS: usize = 60;
+
+const AFTER_HELP: &str = "\
+Examples:
+  windlass job list --state dead --kind file.digest
+  windlass job list --queue mail --limit 500 -o json
+
+In JSON, `next_cursor` is what --cursor takes for the part that follows; null at the end.";
+
+/// Which jobs.
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub(super) struct Args {
+    /// Only those in this state: scheduled, held, queued, running, retrying, succeeded, dead, cancelled or expired
+    #[arg(long, value_name = "STATE", allow_hyphen_values = true)]
+    state: Option<String>,
+    /// Only those of this kind
+    #[arg(long, value_name = "KIND", allow_hyphen_values = true)]
+    kind: Option<String>,
+    /// Only those of this queue
+    #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
+    queue: Option<String>,
+    /// How many at most, 1 to 500 [default: 50]
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    limit: Option<String>,
+    /// Where a part that was listed before ended
+    #[arg(long, value_name = "CURSOR", allow_hyphen_values = true)]
+    cursor: Option<String>,
+}
+
+pub(super) async fn run(args: Args, global: &Global) -> Result<ExitCode, Error> {
+    let query = query(&args)?;
+    let fleet = Fleet::find(global)?;
+    let monitor = fleet.monitor().await?.ok_or(Error::NoMonitor)?;
+    let list = monitor.jobs(&query).await?;
+    match global.output {
+        Format::Json => output::json(&list)?,
+        Format::Table => {
+            let more = match &list.next_cursor {
+                Some(cursor) => format!("more: --cursor {cursor}\n"),
+                None => String::new(),
+            };
+            output::text(&format!("{}{more}", table(&list.jobs, Timestamp::now())))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The query of the API.
+fn query(args: &Args) -> Result<Vec<(&'static str, String)>, Error> {
+    let limit = args.limit.as_deref().map_or(Ok(DEFAULT_LIMIT), |text| number("limit", text, 1, MAX_LIMIT))?;
+    let state = optional::<JobState>("state", args.state.as_deref())?.map(|state| state.to_string());
+    let kind = optional::<Kind>("kind", args.kind.as_deref())?.map(|kind| kind.to_string());
+    let queue = optional::<QueueName>("queue", args.queue.as_deref())?.map(|queue| queue.to_string());
+    let cursor = optional::<i64>("cursor", args.cursor.as_deref())?.map(|cursor| cursor.to_string());
+    let parts = [
+        ("state", state),
+        ("kind", kind),
+        ("queue", queue),
+        ("limit", Some(limit.to_string())),
+        ("cursor", cursor),
+    ];
+    Ok(parts.into_iter().filter_map(|(name, value)| Some((name, value?))).collect())
+}
+
+fn table(jobs: &[JobRow], now: Timestamp) -> String {
+    let headings = ["ID", "KIND", "QUEUE", "STATE", "ATTEMPTS", "WAIT", "RUN", "ACCEPTED", "ERROR"];
+    let mut table = Table::new(&headings).right(4..=6);
+    for job in jobs {
+        let length = |value: Option<f64>| value.map(seconds).unwrap_or_default();
+        table.row([
+            job.id.to_string(),
+            job.kind.clone(),
+            job.queue.clone(),
+            job.state.to_string(),
+            job.attempt_count.to_string(),
+            length(job.wait_seconds),
+            length(job.run_seconds),
+            job.accepted_at.map(|at| relative(at, now)).unwrap_or_default(),
+            job.error.as_ref().map(|error| cut(&error.message, ERROR_CHARACTERS)).unwrap_or_default(),
+        ]);
+    }
+    table.render()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn read(arguments: &[&str]) -> Result<Vec<(&'static str, String)>, Error> {
+        query(&Cli::try_parse_from(["list"].iter().chain(arguments)).unwrap().args)
+    }
+
+    #[test]
+    fn only_what_was_asked_for_is_in_the_query() {
+        assert_eq!(read(&[]).unwrap(), [("limit", "50".to_owned())]);
+        let query = read(&["--state", "dead", "--limit", "500", "--cursor", "-7"]).unwrap();
+        let names: Vec<_> = query.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, ["state", "limit", "cursor"]);
+        for (arguments, field) in [
+            (["--state", "ended"], "state"),
+            (["--kind", "a b"], "kind"),
+            (["--queue", "a.b"], "queue"),
+            (["--limit", "0"], "limit"),
+            (["--limit", "501"], "limit"),
+            (["--cursor", "x"], "cursor"),
+        ] {
+            assert_eq!(read(&arguments).unwrap_err().field(), Some(field), "{arguments:?}");
+        }
+    }
+}

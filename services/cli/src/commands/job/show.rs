@@ -1,0 +1,150 @@
+//! A job as text for people.
+
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+use windlass_core::Outcome;
+use windlass_core::history::{AttemptView, JobView, TransitionView};
+
+use crate::output::table::{Table, instant, printable, relative, seconds};
+
+/// All that is known of a job.
+pub(super) fn job(view: &JobView, now: Timestamp) -> String {
+    let mut text = String::new();
+    let mut field = |name: &str, value: &str| {
+        if !value.is_empty() {
+            // Writing into a string does not fail.
+            let _ = writeln!(text, "{name:<9} {}", printable(value));
+        }
+    };
+    let at = |at: Option<Timestamp>| at.map(|at| format!("{} ({})", instant(at), relative(at, now)));
+    field("id", &view.id.to_string());
+    field("kind", &view.kind);
+    field("queue", &view.queue);
+    field("state", view.state.as_str());
+    field("priority", view.priority.as_str());
+    field("accepted", &at(view.accepted_at).unwrap_or_default());
+    field("due", &at(view.due_at).unwrap_or_default());
+    field("ended", &at(view.ended_at).unwrap_or_default());
+    field("trace", view.trace_id.as_deref().unwrap_or_default());
+    if let Some(error) = &view.error {
+        field("error", &format!("{} ({})", error.message, error.code));
+    }
+    if let Some(result) = &view.result {
+        field("result", &result.to_string());
+    }
+    if !view.attempts.is_empty() {
+        text.push('\n');
+        text.push_str(&attempts(&view.attempts, now));
+    }
+    if !view.transitions.is_empty() {
+        text.push('\n');
+        text.push_str(&transitions(&view.transitions));
+    }
+    text
+}
+
+fn attempts(attempts: &[AttemptView], now: Timestamp) -> String {
+    let mut table = Table::new(&["ATTEMPT", "WORKER", "STARTED", "TOOK", "OUTCOME", "ERROR"]).right([0, 3]);
+    for attempt in attempts {
+        let took = attempt.started_at.map(|started| attempt.ended_at.unwrap_or(now).duration_since(started));
+        table.row([
+            attempt.number.to_string(),
+            attempt.worker.clone().unwrap_or_default(),
+            attempt.started_at.map(instant).unwrap_or_default(),
+            took.map(|took| seconds(took.as_secs_f64())).unwrap_or_default(),
+            attempt.outcome.map_or("running", Outcome::as_str).to_owned(),
+            attempt.error.as_ref().map(|error| error.message.clone()).unwrap_or_default(),
+        ]);
+    }
+    table.render()
+}
+
+fn transitions(transitions: &[TransitionView]) -> String {
+    let mut table = Table::new(&["AT", "TRANSITION", "ATTEMPT", "WORKER", "NOTE"]).right([2]);
+    for transition in transitions {
+        table.row([
+            instant(transition.at),
+            transition.transition.to_string(),
+            attempt_number(transition),
+            transition.worker.clone().unwrap_or_default(),
+            transition.note.clone().unwrap_or_default(),
+        ]);
+    }
+    table.render()
+}
+
+/// One transition as a line, as it happens.
+pub(super) fn transition(transition: &TransitionView) -> String {
+    let mut line = format!("{}  {:<11}", instant(transition.at), transition.transition.as_str());
+    let attempt = attempt_number(transition);
+    for (name, value) in [
+        ("attempt", Some(attempt.as_str()).filter(|number| !number.is_empty())),
+        ("worker", transition.worker.as_deref()),
+        ("note", transition.note.as_deref()),
+    ] {
+        if let Some(value) = value {
+            // Writing into a string does not fail.
+            let _ = write!(line, "  {name} {}", printable(value));
+        }
+    }
+    format!("{}\n", line.trim_end())
+}
+
+/// None before the first.
+fn attempt_number(transition: &TransitionView) -> String {
+    if transition.attempt == 0 { String::new() } else { transition.attempt.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use windlass_core::{JobError, JobState, Priority, Transition};
+
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn all_that_is_known_is_shown() {
+        let error = JobError { message: "no\nfile".to_owned(), code: "handler".to_owned(), terminal: true };
+        let view = JobView {
+            id: "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap(),
+            kind: "file.digest".to_owned(),
+            queue: "mail".to_owned(),
+            state: JobState::Dead,
+            priority: Priority::High,
+            result: None,
+            error: Some(error.clone()),
+            trace_id: None,
+            accepted_at: Some(at(10)),
+            due_at: None,
+            ended_at: Some(at(15)),
+            attempts: vec![AttemptView {
+                number: 1,
+                worker: Some("w1".to_owned()),
+                started_at: Some(at(11)),
+                ended_at: Some(at(15)),
+                outcome: Some(Outcome::Failed),
+                error: Some(error),
+            }],
+            transitions: vec![TransitionView {
+                transition: Transition::Started,
+                attempt: 1,
+                at: at(11),
+                worker: Some("w1".to_owned()),
+                note: None,
+            }],
+        };
+        let text = job(&view, at(75));
+        let line = |start: &str| text.lines().find(|line| line.starts_with(start)).unwrap_or_default().to_owned();
+        assert_eq!(line("state"), "state     dead");
+        assert_eq!(line("error"), "error     no file (handler)");
+        assert!(line("ended").ends_with("(60s ago)"), "{text}");
+        assert!(!text.contains("due ") && !text.contains("trace"), "{text}");
+        assert!(line("      1  w1").ends_with("4.0s  failed   no file"), "{text}");
+        let told = transition(&view.transitions[0]);
+        assert!(told.ends_with("  started      attempt 1  worker w1\n"), "{told}");
+    }
+}

@@ -1,0 +1,150 @@
+//! `windlass schedule list`.
+
+use std::process::ExitCode;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use windlass_core::history::result_value;
+use windlass_core::schedule::Spec;
+use windlass_scheduler::ScheduleStore;
+use windlass_scheduler::store::{Listing, Stored};
+
+use crate::args::Global;
+use crate::commands::Error;
+use crate::connect::Fleet;
+use crate::output::table::{Table, relative};
+use crate::output::{self, Format};
+
+pub(super) async fn run(global: &Global) -> Result<ExitCode, Error> {
+    let fleet = Fleet::find(global)?;
+    let listing = ScheduleStore::new(fleet.broker().await?).list().await?;
+    match global.output {
+        Format::Json => output::json(&values(&listing))?,
+        Format::Table => output::text(&table(&listing, Timestamp::now()))?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn values(listing: &Listing) -> Value {
+    let schedules: Vec<_> = listing.schedules.iter().map(value).collect();
+    let malformed: Vec<_> = listing
+        .malformed
+        .iter()
+        .map(|(id, error)| json!({ "id": id, "field": error.field, "reason": error.reason }))
+        .collect();
+    json!({ "schedules": schedules, "malformed": malformed })
+}
+
+/// With the words of the file, and how far it has come.
+fn value(stored: &Stored) -> Value {
+    let schedule = &stored.schedule;
+    let (cron, zone, every) = match &schedule.spec {
+        Spec::Cron(cron) => (Some(cron.expression()), Some(cron.zone()).filter(|zone| !zone.is_empty()), None),
+        Spec::Interval(interval) => (None, None, Some(duration(interval.period()))),
+    };
+    json!({
+        "id": schedule.id,
+        "queue": schedule.queue,
+        "kind": schedule.task.kind,
+        "payload": result_value(&schedule.task.content_type, &schedule.task.payload),
+        "priority": schedule.task.priority,
+        "cron": cron,
+        "zone": zone,
+        "every": every,
+        "max_attempts": schedule.task.retry.map(|retry| retry.max_attempts()),
+        "attempt_timeout": schedule.task.attempt_timeout.map(duration),
+        "paused": schedule.paused,
+        "created_at": schedule.created_at,
+        "next_at": schedule.next(stored.cursor.as_ref()),
+        "last_at": stored.cursor.as_ref().map(|cursor| cursor.last_instant),
+        "misfires": stored.cursor.as_ref().map_or(0, |cursor| cursor.misfires),
+        "revision": stored.revision,
+    })
+}
+
+fn table(listing: &Listing, now: Timestamp) -> String {
+    let headings = ["ID", "QUEUE", "KIND", "RULE", "NEXT", "LAST", "MISFIRES"];
+    let mut table = Table::new(&headings).right([6]);
+    for stored in &listing.schedules {
+        let schedule = &stored.schedule;
+        let next = match schedule.next(stored.cursor.as_ref()) {
+            _ if schedule.paused => "paused".to_owned(),
+            Some(next) if next <= now => "now".to_owned(),
+            Some(next) => relative(next, now),
+            None => String::new(),
+        };
+        table.row([
+            schedule.id.to_string(),
+            schedule.queue.to_string(),
+            schedule.task.kind.to_string(),
+            rule(&schedule.spec),
+            next,
+            stored.cursor.as_ref().map(|c| relative(c.last_instant, now)).unwrap_or_default(),
+            stored.cursor.as_ref().map_or(0, |c| c.misfires).to_string(),
+        ]);
+    }
+    for (id, error) in &listing.malformed {
+        let reason = format!("malformed: {error}");
+        table.row([id.clone(), String::new(), String::new(), reason, String::new(), String::new(), String::new()]);
+    }
+    table.render()
+}
+
+fn rule(spec: &Spec) -> String {
+    match spec {
+        Spec::Cron(cron) => format!("{} {}", cron.expression(), cron.zone()).trim_end().to_owned(),
+        Spec::Interval(interval) => format!("every {}", duration(interval.period())),
+    }
+}
+
+/// As a file of schedules has it.
+fn duration(length: std::time::Duration) -> String {
+    SignedDuration::try_from(length).map(|length| format!("{length:#}")).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use windlass_core::schedule::Cursor;
+    use windlass_scheduler::file::{Format as FileFormat, read};
+
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn stored(text: &str, cursor: Option<Cursor>) -> Stored {
+        let schedule = read(text, FileFormat::Json, at(100)).unwrap().remove(0);
+        Stored { schedule, revision: 3, cursor }
+    }
+
+    #[test]
+    fn a_schedule_is_shown_as_its_file_says_it() {
+        let text = r#"{"id": "a", "kind": "k", "payload": {"n": 1}, "every": "90s", "attempt_timeout": "10m"}"#;
+        let cursor = Cursor { last_instant: at(180), misfires: 2, in_doubt: None };
+        let shown = value(&stored(text, Some(cursor)));
+        assert_eq!((&shown["payload"], &shown["misfires"]), (&json!({"n": 1}), &json!(2)));
+        assert_eq!((&shown["next_at"], &shown["last_at"]), (&json!(at(270)), &json!(at(180))));
+        // What is shown can be applied again.
+        for (field, seconds) in [("every", 90), ("attempt_timeout", 600)] {
+            let parsed: SignedDuration = shown[field].as_str().unwrap().parse().unwrap();
+            assert_eq!(parsed.as_secs(), seconds, "{field}");
+        }
+        assert_eq!((&shown["cron"], &shown["zone"]), (&Value::Null, &Value::Null));
+    }
+
+    #[test]
+    fn the_table_says_what_comes_next() {
+        let cron = stored(r#"{"id": "c", "kind": "k", "cron": "0 2 * * *", "zone": "Europe/Berlin"}"#, None);
+        let paused = stored(r#"{"id": "p", "kind": "k", "every": "1m", "paused": true}"#, None);
+        let due = stored(r#"{"id": "d", "kind": "k", "every": "1m"}"#, None);
+        let error = windlass_proto::Error { field: "id".to_owned(), reason: "is wrong".to_owned() };
+        let listing = Listing { schedules: vec![cron, paused, due], malformed: vec![("x".to_owned(), error)] };
+        let text = table(&listing, at(130));
+        let lines: Vec<_> = text.lines().collect();
+        assert!(lines[1].contains("0 2 * * * Europe/Berlin  in "), "{text}");
+        assert!(lines[2].contains("  paused  "), "{text}");
+        assert!(lines[3].contains("  now "), "{text}");
+        assert!(lines[4].contains("malformed: id: is wrong"), "{text}");
+    }
+}

@@ -1,0 +1,148 @@
+//! The service: the shipped kinds on the SDK's worker.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio_util::sync::CancellationToken;
+use windlass::QueueName;
+use windlass_broker::provision::{Layout, Part};
+use windlass_service::{Context, Service};
+
+use crate::kinds;
+use crate::kinds::command_run::Commands;
+use crate::kinds::http_request::Requester;
+use crate::options::Options;
+
+/// The worker, as a program of the fleet.
+#[derive(Debug, Clone, Copy)]
+pub struct Worker;
+
+/// The condition that every queue is served.
+const CONDITION: &str = "queues";
+/// Of a drain, for handing back what was aborted: the records of it, and leaving.
+const HAND_BACK: Duration = Duration::from_secs(3);
+
+/// How the time of a drain is divided.
+#[derive(Debug, PartialEq, Eq)]
+struct Drain {
+    /// Attempts may end by themselves.
+    finish: Duration,
+    /// Then they are told to stop, and may go on for this long.
+    cancel_grace: Duration,
+}
+
+impl Service for Worker {
+    const NAME: &'static str = "worker";
+    const ABOUT: &'static str = "Runs the jobs of its queues, of the kinds that are shipped";
+    const HTTP_PORT: u16 = 8303;
+
+    type Options = Options;
+
+    fn parts(options: &Options, _: &Layout) -> Vec<Part> {
+        let mut parts =
+            vec![Part::Jobs(options.pool.clone()), Part::Events, Part::Dead, Part::Workers, Part::Control];
+        // Those that the layout names; the dispatcher makes the others on their first use.
+        parts.extend(options.queues.iter().cloned().map(Part::Queue));
+        parts
+    }
+
+    async fn run(options: Options, context: Context) -> anyhow::Result<()> {
+        check_pool(&options, &context.layout)?;
+        let drain = Drain::within(context.drain_timeout, options.cancel_grace);
+        let mut commands = options.command.clone();
+        // A command must be gone when its attempt is aborted.
+        commands.kill_grace = commands.kill_grace.min(drain.cancel_grace / 2);
+        let handlers = kinds::handlers(Commands::new(commands), Requester::new(options.http.clone()))
+            .context("the shipped kinds")?;
+        let worker_options = windlass::worker::Options {
+            id: context.instance.clone(),
+            pool: options.pool.clone(),
+            queues: options.queues.clone(),
+            slots: options.slots,
+            retry: options.retry_policy().context("the options of the worker")?,
+            attempt_timeout: options.attempt_timeout,
+            cancel_grace: drain.cancel_grace,
+            drain_timeout: drain.finish,
+            horizon: context.layout.horizon,
+            unknown_kind_patience: options.unknown_kind_patience,
+        };
+        let worker = windlass::Worker::new(context.broker.clone(), handlers, worker_options)
+            .context("the options of the worker")?;
+        let queues = names(&options.queues);
+        tracing::info!(queues, pool = %options.pool, slots = options.slots, "serving queues");
+        context.health.not_ready(CONDITION, format!("not all of these are served yet: {queues}"));
+        context.ready();
+        let served = CancellationToken::new();
+        let announce = async {
+            served.cancelled().await;
+            context.health.ready(CONDITION);
+            std::future::pending().await
+        };
+        tokio::select! {
+            ended = Box::pin(worker.run(context.stop.clone(), served.clone())) => ended.context("the worker failed"),
+            ended = announce => ended,
+        }
+    }
+}
+
+/// A queue of another pool has no consumer on this one's stream, and never will.
+fn check_pool(options: &Options, layout: &Layout) -> anyhow::Result<()> {
+    let pool = &options.pool;
+    let foreign: Vec<_> =
+        options.queues.iter().filter(|queue| layout.pool_of(queue) != *pool).cloned().collect();
+    anyhow::ensure!(
+        foreign.is_empty(),
+        "worker.queues: the layout does not give these to the pool `{pool}`: {}",
+        names(&foreign)
+    );
+    Ok(())
+}
+
+fn names(queues: &[QueueName]) -> String {
+    queues.iter().map(QueueName::as_str).collect::<Vec<_>>().join(", ")
+}
+
+// === impl Drain ===
+
+impl Drain {
+    /// So that all of it fits into the whole.
+    fn within(whole: Duration, cancel_grace: Duration) -> Self {
+        let cancel_grace = cancel_grace.min(whole / 3);
+        Self { finish: whole.saturating_sub(cancel_grace + HAND_BACK.min(whole / 3)), cancel_grace }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drain_leaves_time_to_hand_back() {
+        let seconds = Duration::from_secs;
+        let check = |whole, grace, finish, cancel_grace| {
+            let found = Drain::within(seconds(whole), seconds(grace));
+            assert_eq!(found, Drain { finish: seconds(finish), cancel_grace: seconds(cancel_grace) });
+        };
+        check(30, 5, 22, 5);
+        check(3, 5, 1, 1);
+        check(0, 5, 0, 0);
+    }
+
+    #[test]
+    fn queues_of_other_pools_are_refused() {
+        let mut layout = Layout::default();
+        layout.pools.insert("billing".parse().unwrap(), vec!["invoices".parse().unwrap()]);
+        let check = |pool: &str, queue: &str, good: bool| {
+            let options = Options {
+                pool: pool.parse().unwrap(),
+                queues: vec![queue.parse().unwrap()],
+                ..Options::default()
+            };
+            assert_eq!(check_pool(&options, &layout).is_ok(), good, "{pool} {queue}");
+        };
+        check("default", "anything", true);
+        check("billing", "invoices", true);
+        check("default", "invoices", false);
+        check("billing", "default", false);
+    }
+}
