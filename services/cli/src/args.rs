@@ -23,7 +23,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
-    /// The broker's address; without it, that of a running `windlass dev`, else nats://127.0.0.1:4222
+    /// The broker's address; without it, that of a running `windlass dev`, then WINDLASS_NATS_URL
     #[arg(long, global = true, value_name = "URL", env = "WINDLASS__NATS__URL", hide_env_values = true)]
     pub(crate) nats_url: Option<String>,
 

@@ -114,7 +114,9 @@ impl Fleet {
     pub(crate) fn find(global: &Global) -> Result<Self, Error> {
         let folder = global.data_dir.clone().or_else(dev::default_dir);
         let running = match &folder {
-            Some(path) => dev::Running::read(path).map_err(|source| Error::Dev { path: path.clone(), source }),
+            Some(path) => {
+                dev::Running::read(path).map_err(|source| Error::Dev { path: path.clone(), source })
+            }
             None => Ok(None),
         };
         let running = match running {
@@ -167,11 +169,8 @@ impl Fleet {
 
     async fn monitor_url(&self) -> Result<Option<String>, Error> {
         let broker = self.broker().await?;
-        let entry = broker
-            .bucket(broker.names().control_bucket())
-            .get(MONITOR_KEY)
-            .await
-            .map_err(Error::Control)?;
+        let entry =
+            broker.bucket(broker.names().control_bucket()).get(MONITOR_KEY).await.map_err(Error::Control)?;
         Ok(entry.and_then(|e| v1::Endpoint::decode(e.value).ok()).map(|endpoint| endpoint.http_url))
     }
 }

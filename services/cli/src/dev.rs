@@ -11,6 +11,7 @@ mod screen;
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -123,12 +124,13 @@ pub(crate) async fn run(args: Args, global: &Global) -> Result<ExitCode, Error> 
     screen.busy("stopping");
     let kill = fleet.killer();
     let withdrawn = data.withdraw();
+    let mut stopping = pin!(fleet.stop());
     let stopped = tokio::select! {
-        stopped = fleet.stop() => stopped,
+        stopped = &mut stopping => stopped,
         () = signals.next() => {
             screen.notice("told to stop again, killing the services");
             kill();
-            fleet.stop().await
+            stopping.await
         }
     };
     screen.idle();
@@ -152,7 +154,8 @@ async fn work(
 ) -> Result<(), Error> {
     let configuration = Configuration::load(None, &[], global.variables())?;
     let root = if args.demo { Some(demo::root(args.path.as_deref(), data.path())?) } else { None };
-    let http_port = port("--http-port", args.http_port, windlass_monitor::Monitor::HTTP_PORT, screen).await?;
+    let http_port =
+        port("--http-port", args.http_port, windlass_monitor::Monitor::HTTP_PORT, PORT_WAIT, screen).await?;
     let reached = match &global.nats_url {
         Some(_) => external(&configuration, global, data)?,
         None => own_broker(args, &configuration, data, screen, fleet).await?,
@@ -210,7 +213,7 @@ async fn own_broker(
             names.namespace()
         )));
     }
-    let port = port("--nats-port", args.nats_port, NATS_PORT, screen).await?;
+    let port = port("--nats-port", args.nats_port, NATS_PORT, PORT_WAIT, screen).await?;
     screen.busy("looking for nats-server");
     let progress = |what: &str| screen.busy(what);
     let program = local::find(&Search::from_env(), &progress).await?;
@@ -250,8 +253,14 @@ fn write_password(data: &DataDir, options: &Options) -> Result<Option<Operator>,
 }
 
 /// The port that is asked for, or the usual one; any (0) if that is taken.
-async fn port(option: &'static str, asked: Option<u16>, usual: u16, screen: &Screen) -> Result<u16, Error> {
-    let deadline = Instant::now() + PORT_WAIT;
+async fn port(
+    option: &'static str,
+    asked: Option<u16>,
+    usual: u16,
+    wait: Duration,
+    screen: &Screen,
+) -> Result<u16, Error> {
+    let deadline = Instant::now() + wait;
     let port = asked.unwrap_or(usual);
     loop {
         match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
@@ -260,7 +269,9 @@ async fn port(option: &'static str, asked: Option<u16>, usual: u16, screen: &Scr
                 screen.notice(&format!("port {port} is taken, using any other: {option} fixes one"));
                 return Ok(0);
             }
-            Err(source) if Instant::now() >= deadline => return Err(Error::PortTaken { option, port, source }),
+            Err(source) if Instant::now() >= deadline => {
+                return Err(Error::PortTaken { option, port, source });
+            }
             Err(_) => {
                 screen.busy(&format!("waiting for port {port}"));
                 sleep(PORT_POLL).await;
@@ -298,17 +309,18 @@ mod tests {
     use super::*;
     use crate::output::Format;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_port_that_was_asked_for_is_not_replaced() {
         let screen = Screen::new(Format::Json);
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let number = taken.local_addr().unwrap().port();
-        let error = port("--http-port", Some(number), 1, &screen).await.unwrap_err();
+        let port = |option, asked| port(option, asked, number, Duration::ZERO, &screen);
+        let error = port("--http-port", Some(number)).await.unwrap_err();
         assert_eq!(error.exit_code(), 2);
         assert!(error.to_string().contains("--http-port, or 0"), "{error}");
-        assert_eq!(port("--http-port", None, number, &screen).await.unwrap(), 0);
+        assert_eq!(port("--http-port", None).await.unwrap(), 0);
         drop(taken);
-        assert_eq!(port("--http-port", None, number, &screen).await.unwrap(), number);
-        assert_eq!(port("--http-port", Some(0), number, &screen).await.unwrap(), 0);
+        assert_eq!(port("--http-port", None).await.unwrap(), number);
+        assert_eq!(port("--http-port", Some(0)).await.unwrap(), 0);
     }
 }

@@ -26,9 +26,9 @@ fn main() -> ExitCode {
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return fail(&error, 1),
+        Err(error) => return fail(1, error),
     };
-    let exit = runtime.block_on(async { Box::pin(execute(cli)).await });
+    let exit = runtime.block_on(Box::pin(execute(cli)));
     // What still blocks a thread has had its time.
     runtime.shutdown_timeout(Duration::from_millis(100));
     exit
@@ -37,11 +37,13 @@ fn main() -> ExitCode {
 async fn execute(Cli { global, command }: Cli) -> ExitCode {
     let result = match command {
         Command::Run(args) => return run::run(args, &global).await,
-        Command::Dev(args) => return dev::run(args, &global).await.unwrap_or_else(|error| fail(&error, error.exit_code())),
-        Command::Provision(args) => {
-            return provision::run(args, &global).await.unwrap_or_else(|error| fail(&error, error.exit_code()));
+        Command::Dev(args) => {
+            return dev::run(args, &global).await.unwrap_or_else(|error| fail(error.exit_code(), error));
         }
-        Command::Submit(args) => commands::submit::run(args, &global).await,
+        Command::Provision(args) => {
+            return provision::run(args, &global).await.unwrap_or_else(|error| fail(error.exit_code(), error));
+        }
+        Command::Submit(args) => Box::pin(commands::submit::run(args, &global)).await,
         Command::Job(args) => commands::job::run(args, &global).await,
         Command::Queue(args) => commands::queue::run(args, &global).await,
         Command::Schedule(args) => commands::schedule::run(args, &global).await,
@@ -53,13 +55,7 @@ async fn execute(Cli { global, command }: Cli) -> ExitCode {
 }
 
 /// Says an error with its causes.
-fn fail(error: &dyn Error, exit_code: u8) -> ExitCode {
-    let mut text = format!("windlass: {error}");
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text += &format!(": {error}");
-        cause = error.source();
-    }
-    let _ = writeln!(std::io::stderr(), "{text}");
+fn fail(exit_code: u8, error: impl Error + Send + Sync + 'static) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "windlass: {:#}", anyhow::Error::new(error));
     ExitCode::from(exit_code)
 }

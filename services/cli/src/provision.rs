@@ -67,7 +67,9 @@ const PROVISION_USER: &str = "provision";
 /// Applies or verifies.
 pub(crate) async fn run(args: Args, global: &Global) -> Result<ExitCode, Error> {
     let mut given = global.variables();
-    if global.nats_url.is_none() && let Some(running) = running(global)? {
+    if global.nats_url.is_none()
+        && let Some(running) = running(global)?
+    {
         given.extend(own_user(&running));
     }
     let configuration = Configuration::load(args.config, &args.set, given)?;
@@ -111,13 +113,14 @@ fn show(differences: &[Difference], verify: bool, format: Format) -> String {
             .collect();
         return json!({ "differences": list, "applied": !verify }).to_string();
     }
-    let lines = differences.iter().map(|difference| format!("{difference}\n")).collect::<String>();
+    let mut lines: Vec<_> = differences.iter().map(ToString::to_string).collect();
     let end = match (differences.len(), verify) {
         (0, _) => "all is as configured",
         (_, true) => "nothing was changed",
         (_, false) => "all is as configured now",
     };
-    lines + end
+    lines.push(end.to_owned());
+    lines.join("\n")
 }
 
 // === impl Configuration ===
@@ -183,7 +186,7 @@ mod tests {
             found: "2".to_owned(),
         };
         let json: serde_json::Value =
-            serde_json::from_str(&show(&[difference.clone()], true, Format::Json)).unwrap();
+            serde_json::from_str(&show(std::slice::from_ref(&difference), true, Format::Json)).unwrap();
         assert_eq!(json["differences"][0]["object"], "stream JOBS");
         assert_eq!(json["applied"], false);
         let text = show(&[difference], false, Format::Table);

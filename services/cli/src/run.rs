@@ -52,8 +52,12 @@ Exit codes: 0 stopped as asked; 1 failed while running; 2 wrong usage or configu
 pub(crate) async fn run(args: Args, global: &Global) -> ExitCode {
     let arguments = given_before(global).into_iter().chain(args.arguments);
     match args.program {
-        Program::Scheduler => Box::pin(run_with_args::<windlass_scheduler::Scheduler>(arguments)).await.into(),
-        Program::Dispatcher => Box::pin(run_with_args::<windlass_dispatcher::Dispatcher>(arguments)).await.into(),
+        Program::Scheduler => {
+            Box::pin(run_with_args::<windlass_scheduler::Scheduler>(arguments)).await.into()
+        }
+        Program::Dispatcher => {
+            Box::pin(run_with_args::<windlass_dispatcher::Dispatcher>(arguments)).await.into()
+        }
         Program::Worker => Box::pin(run_with_args::<windlass_worker::Worker>(arguments)).await.into(),
         Program::Monitor => Box::pin(run_with_args::<windlass_monitor::Monitor>(arguments)).await.into(),
         Program::Broker => broker::run(arguments).await,

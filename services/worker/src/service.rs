@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 use windlass::QueueName;
-use windlass_broker::provision::{Layout, Part};
+use windlass_service::{Layout, Part};
 use windlass_service::{Context, Service};
 
 use crate::kinds;

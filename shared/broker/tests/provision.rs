@@ -44,7 +44,7 @@ impl Fixture {
 
 fn layout() -> Layout {
     let mut layout = Layout::default();
-    layout.pools.insert("billing".parse().unwrap(), vec!["invoices".parse().unwrap()]);
+    layout.pools.insert("billing".parse().expect("a pool"), vec!["invoices".parse().expect("a queue")]);
     layout
 }
 
@@ -98,7 +98,7 @@ async fn nothing_is_made_weaker_unless_that_is_allowed() {
     let fixture = Fixture::start().await;
     let mut layout = Layout::default();
     apply(&fixture.broker, &fixture.desired(&layout), false).await.unwrap();
-    layout.events.max_age = Duration::from_secs(3600);
+    layout.events.max_age = Duration::from_hours(1);
     layout.events.max_bytes = 1 << 30;
     let refused = apply(&fixture.broker, &fixture.desired(&layout), false).await.unwrap_err();
     let Error::Weaker(differences) = refused else { panic!("{refused}") };
@@ -110,10 +110,10 @@ async fn nothing_is_made_weaker_unless_that_is_allowed() {
             "stream EVENTS: max_bytes is 17179869184, expected 1073741824",
         ]
     );
-    assert_eq!(fixture.stream("EVENTS").await.max_age, Duration::from_secs(604_800));
+    assert_eq!(fixture.stream("EVENTS").await.max_age, Duration::from_hours(168));
 
     apply(&fixture.broker, &fixture.desired(&layout), true).await.unwrap();
-    assert_eq!(fixture.stream("EVENTS").await.max_age, Duration::from_secs(3600));
+    assert_eq!(fixture.stream("EVENTS").await.max_age, Duration::from_hours(1));
 }
 
 #[tokio::test]

@@ -160,6 +160,10 @@ pub fn check(work: u64, view: &View) -> Standing {
 }
 
 /// Whether a work message may be claimed, and on which condition: it, or an earlier claim of it, is last.
+///
+/// Only within `ack_wait` of the delivery, and over the connection that brought it: whoever claims later may fence the
+/// holder that the message was delivered to since, which drops it, and so a single lost lease starts two attempts.
+/// For the same reason a holder whose lease may have ended hands back without a nak.
 pub fn claim(work: u64, view: &View) -> Standing {
     match view.last {
         Some(last)
@@ -183,6 +187,16 @@ pub fn lost_attempt(delivery: Delivery, last: Kind, handed_back: bool) -> Option
         Kind::Claim { .. } => Some(Outcome::Crashed),
         _ => (delivery.count > 1).then_some(Outcome::Crashed),
     }
+}
+
+/// Whether a delivery is older than the one that the last claim was made on: it lay in some buffer, of a worker that
+/// slept perhaps, while the broker delivered the message again. To claim on it would take the job from its rightful
+/// holder: safe, as all claims are, but an execution for which there was no fault. It is abandoned.
+///
+/// A broker that was killed counts from 1 again; such deliveries are suspect and pass, or fall behind the claim's count
+/// only until it is caught up with.
+pub fn is_outdated(delivery: Delivery, claimed_count: u64) -> bool {
+    !delivery.suspect && delivery.count <= claimed_count
 }
 
 /// What a holder whose conditional write was refused does with its work message.
@@ -232,13 +246,12 @@ pub fn cancel(view: &View) -> Removal {
 /// How to let a waiting job run at once: fires its timer and removes it, in one write.
 pub fn release(view: &View) -> Removal {
     match view.last {
-        None => Removal::Nothing,
         Some(_) if view.done => Removal::Ended,
         Some(Record { sequence, kind: Kind::Later | Kind::Held }) => {
             Removal::Write { token: sequence, purge_timer: true, then_delete: None }
         }
-        // It runs or is about to.
-        Some(_) => Removal::Nothing,
+        // There is none, or it runs or is about to.
+        None | Some(_) => Removal::Nothing,
     }
 }
 
@@ -299,6 +312,13 @@ mod tests {
         }
 
         #[test]
+        fn the_latest_delivery_is_never_outdated(count in 1u64..9, claimed in 0u64..9, fired: bool) {
+            let delivery = Delivery { count, fired, suspect: false };
+            prop_assert_eq!(is_outdated(delivery, claimed), count <= claimed);
+            prop_assert!(!is_outdated(Delivery { suspect: true, ..delivery }, claimed));
+        }
+
+        #[test]
         fn nobody_holds_an_ended_job(work in 1u64..6, mut view in view()) {
             view.done = true;
             prop_assert_eq!(check(work, &view), Standing::NotMine(Stale::Acknowledge));
@@ -324,6 +344,16 @@ mod tests {
         fn work_under_anothers_claim_is_never_acknowledged(work in 1u64..6, sequence in 1u64..6, of in 1u64..6) {
             let view = View { last: Some(Record { sequence, kind: Kind::Claim { work: of } }), done: false };
             prop_assert_eq!(refused(work, &view), Stale::Abandon);
+        }
+
+        #[test]
+        fn an_attempt_is_lost_only_where_somebody_had_it(count in 1u64..4, fired: bool, suspect: bool, last in kind()) {
+            let delivery = Delivery { count, fired, suspect };
+            let claimed = matches!(last, Kind::Claim { .. });
+            let lost = lost_attempt(delivery, last, false);
+            prop_assert_eq!(lost, (claimed || count > 1).then_some(Outcome::Crashed));
+            let handed_back = lost_attempt(delivery, Kind::Claim { work: 1 }, true);
+            prop_assert_eq!(handed_back, None);
         }
 
         #[test]

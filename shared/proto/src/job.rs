@@ -41,6 +41,8 @@ pub struct Claim {
     pub accepted_at: Timestamp,
     /// Of this write.
     pub nonce: Bytes,
+    /// The broker's count of the delivery that was claimed.
+    pub delivery_count: u64,
 }
 
 /// The end of a job.
@@ -169,6 +171,7 @@ impl Claim {
             kind: self.kind.to_string(),
             accepted_at: Some(time::to_wire(self.accepted_at)),
             nonce: self.nonce.clone(),
+            delivery_count: self.delivery_count,
         }
         .encode_to_vec()
         .into()
@@ -186,6 +189,7 @@ impl Claim {
             kind: wire.kind.parse().map_err(|e| Error::new("kind", e))?,
             accepted_at: time::required("accepted_at", wire.accepted_at)?,
             nonce: wire.nonce,
+            delivery_count: wire.delivery_count,
         })
     }
 }

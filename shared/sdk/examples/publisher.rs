@@ -29,7 +29,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let job = client.task(&Greet { name }).queue("greetings").max_attempts(3).submit().await?;
     println!("job {}", job.id);
 
-    let end = client.wait(&job.queue, job.id, Duration::from_secs(60)).await?;
+    let end = client.wait(&job.queue, job.id, Duration::from_mins(1)).await?;
     match end.state {
         JobState::Succeeded => println!("result {}", String::from_utf8_lossy(&end.result)),
         state => return Err(format!("the job is {state}: {:?}", end.error).into()),

@@ -31,3 +31,4 @@ pub use problem::{Problem, Problems, Validate};
 pub use run::{main, run_with_args};
 pub use secret::{Secret, ServerUrl};
 pub use service::{Context, Exit, Service};
+pub use windlass_broker::provision::{Layout, Part};

@@ -110,6 +110,11 @@ impl TestBroker {
         Ok(self.server.kill9().await?)
     }
 
+    /// Stops it in an orderly way, and waits until it is gone.
+    pub async fn stop(&mut self) -> Result<()> {
+        Ok(self.server.stop().await?)
+    }
+
     /// Starts it again on its store and port, killing it first if it runs.
     pub async fn restart(&mut self) -> Result<()> {
         Ok(self.server.restart().await?)

@@ -20,7 +20,7 @@ pub struct Cluster {
 }
 
 /// For an election, after a start or a death.
-const ELECTION: Duration = Duration::from_secs(60);
+const ELECTION: Duration = Duration::from_mins(1);
 const POLL: Duration = Duration::from_millis(10);
 
 // === impl Cluster ===

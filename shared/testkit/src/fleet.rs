@@ -12,6 +12,7 @@ use windlass_core::{JobId, JobState, QueueName};
 
 use crate::broker::TestBroker;
 use crate::process::{PATIENCE, Process, ProcessOptions};
+use crate::programs::program;
 use crate::tap::Tap;
 
 /// A fleet of one test. Ends with the value.
@@ -40,7 +41,15 @@ impl Fleet {
 
     /// With a layout of the test's own.
     pub async fn start_with(layout: Layout) -> Result<Self> {
-        let broker = TestBroker::with_credentials().await?;
+        Self::on(TestBroker::with_credentials().await?, layout).await
+    }
+
+    /// On a broker without users, as a first try at home has it.
+    pub async fn without_users() -> Result<Self> {
+        Self::on(TestBroker::start().await?, Layout::default()).await
+    }
+
+    async fn on(broker: TestBroker, layout: Layout) -> Result<Self> {
         broker.provision(&layout).await?;
         let client = Client::new(broker.connect("operator").await?);
         let tap = Tap::open(&broker).await?;
@@ -73,7 +82,21 @@ impl Fleet {
     /// Starts a service and does not wait.
     pub async fn spawn(&mut self, label: &str) -> Result<()> {
         let name = label.split('-').next().unwrap_or(label);
-        let options = self.broker.options(name);
+        let options = ProcessOptions {
+            program: format!("windlass-{name}"),
+            args: Vec::new(),
+            env: self.env_of(name),
+            folder: self.folder.path().to_owned(),
+            label: label.to_owned(),
+        };
+        let process = Process::start(options).await?;
+        self.processes.insert(label.to_owned(), process);
+        Ok(())
+    }
+
+    /// How a program of this user finds the fleet.
+    fn env_of(&self, user: &str) -> Vec<(String, OsString)> {
+        let options = self.broker.options(user);
         let mut env: Vec<(String, OsString)> = vec![
             ("WINDLASS__PROVISION".into(), "verify".into()),
             ("WINDLASS__NATS__URL".into(), self.broker.url().into()),
@@ -91,16 +114,24 @@ impl Fleet {
             env.push(("WINDLASS__NATS__API_PREFIX".into(), prefix.into()));
         }
         env.extend(self.env.iter().cloned());
-        let options = ProcessOptions {
-            program: format!("windlass-{name}"),
-            args: Vec::new(),
-            env,
-            folder: self.folder.path().to_owned(),
-            label: label.to_owned(),
-        };
-        let process = Process::start(options).await?;
-        self.processes.insert(label.to_owned(), process);
-        Ok(())
+        env
+    }
+
+    /// Runs the program `windlass` as the operator; its output, or an error with what it complained of.
+    pub async fn cli(&self, args: &[&str]) -> Result<String> {
+        let mut command = tokio::process::Command::new(program("windlass").await?);
+        command
+            .args(args)
+            .env_clear()
+            .envs(std::env::vars_os().filter(|(n, _)| n == "PATH" || n == "HOME"))
+            .envs(self.env_of("operator"))
+            // No fleet of this machine's user is meant.
+            .env("WINDLASS_DATA_DIR", self.folder.path())
+            .kill_on_drop(true);
+        let output = tokio::time::timeout(PATIENCE * 2, command.output()).await??;
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        anyhow::ensure!(output.status.success(), "{args:?} ended with {}: {complaint}", output.status);
+        Ok(String::from_utf8(output.stdout)?)
     }
 
     /// A running service.

@@ -38,8 +38,8 @@ const ATTACKS: &[(&str, &str, Headers)] = &[
 
 fn layout() -> Layout {
     let mut layout = Layout::default();
-    layout.queues.push("mail".parse().unwrap());
-    layout.pools.insert("billing".parse().unwrap(), vec!["invoices".parse().unwrap()]);
+    layout.queues.push("mail".parse().expect("a queue"));
+    layout.pools.insert("billing".parse().expect("a pool"), vec!["invoices".parse().expect("a queue")]);
     layout
 }
 
@@ -254,7 +254,7 @@ async fn each_user_can_do_its_work() -> Result<()> {
     worker.api("STREAM.INFO.JOBS_billing", &json!({})).await?;
     let dispatcher_broker = broker.connect("dispatcher").await?;
     let control = dispatcher_broker.bucket(names.control_bucket());
-    control.put("cancel.invoices.x", "why".into(), Some(Duration::from_secs(60))).await?;
+    control.put("cancel.invoices.x", "why".into(), Some(Duration::from_mins(1))).await?;
     assert_eq!(worker.next(&mut cancels).await?.subject.as_str(), "$KV.windlass_control.cancel.invoices.x");
     let seen = worker_broker.bucket(names.control_bucket()).get("cancel.invoices.x").await?;
     assert_eq!(seen.map(|entry| entry.value), Some("why".into()));

@@ -7,7 +7,7 @@ use futures::future::try_join_all;
 use windlass_core::{JobState, Outcome, Transition};
 use windlass_testkit::Fleet;
 
-use crate::support::{command, gated, open, submit};
+use crate::support::{command, gated, open, open_until_ended, submit};
 
 /// A dead worker's job runs again, with the crash in its history.
 #[tokio::test(flavor = "multi_thread")]
@@ -26,8 +26,7 @@ async fn a_killed_workers_jobs_run_again() -> Result<()> {
     for (gate, id) in &jobs {
         let crash = fleet.tap.heard(*id, Transition::Crashed).await?;
         assert_eq!((crash.attempt, crash.outcome), (1, Some(Outcome::Crashed)));
-        open(gate, "late\n").await?;
-        assert_eq!(fleet.result(*id).await?["stdout"], "late\n");
+        assert_eq!(open_until_ended(&fleet, gate, *id).await?.state, JobState::Succeeded);
     }
     for (_, id) in &jobs {
         let ends = fleet.tap.of(*id).iter().filter(|(t, _)| *t == Transition::Succeeded).count();
@@ -57,8 +56,7 @@ async fn a_worker_that_slept_past_its_lease_is_refused() -> Result<()> {
     fleet.process("worker")?.signal("CONT").await?;
     let refused = fleet.tap.heard(id, Transition::Refused).await?;
     assert_eq!(refused.worker, first.worker);
-    open(&gate, "mine\n").await?;
-    let ended = fleet.ended(id).await?;
+    let ended = open_until_ended(&fleet, &gate, id).await?;
     assert_eq!(ended.state, JobState::Succeeded);
     let end = fleet.tap.heard(id, Transition::Succeeded).await?;
     assert_eq!(end.attempt, 2);
@@ -71,7 +69,8 @@ async fn a_drain_hands_the_job_back() -> Result<()> {
     let mut fleet = Fleet::start().await?;
     fleet.service("dispatcher").await?;
     fleet.set_env("WINDLASS__DRAIN__TIMEOUT", "10s");
-    fleet.set_env("WINDLASS__WORKER__CANCEL_GRACE", "100ms");
+    fleet.set_env("WINDLASS__WORKER__CANCEL_GRACE", "200ms");
+    fleet.set_env("WINDLASS__WORKER__COMMAND__KILL_GRACE", "100ms");
     fleet.service("worker").await?;
     let (gate, job) = gated(&fleet, "gate")?;
     let policy = windlass_core::RetryPolicy::default().with_max_attempts(1)?;

@@ -1,7 +1,10 @@
 //! End to end, by guarantee: one program, so that it is linked once.
 
+mod backup;
 mod bad_input;
+mod cli;
 mod credentials;
+mod examples;
 mod faults;
 mod flow;
 mod services;

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use prost::Message as _;
 use serde_json::{Value, json};
 use windlass::Submission;
+use windlass::client::Ended;
 use windlass_core::JobId;
 use windlass_proto::v1;
 use windlass_testkit::{Fleet, PATIENCE};
@@ -58,6 +59,22 @@ pub(crate) async fn open(gate: &Path, text: &str) -> Result<()> {
     let opened = tokio::task::spawn_blocking(move || std::fs::write(gate, text));
     tokio::time::timeout(PATIENCE, opened).await.context("nobody reads the gate")???;
     Ok(())
+}
+
+/// Opens a gate again and again until its job has ended: a command whose worker was killed outlives it, and may be the
+/// one that reads.
+pub(crate) async fn open_until_ended(fleet: &Fleet, gate: &Path, id: JobId) -> Result<Ended> {
+    let opening = async {
+        loop {
+            open(gate, "open\n").await?;
+        }
+        #[allow(unreachable_code)]
+        Ok::<(), anyhow::Error>(())
+    };
+    tokio::select! {
+        ended = fleet.ended(id) => ended,
+        opened = opening => Err(opened.err().unwrap_or_else(|| anyhow::anyhow!("the gate stays shut"))),
+    }
 }
 
 /// Waits until no process has the gate open for reading.

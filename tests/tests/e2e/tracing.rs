@@ -1,1 +1,145 @@
-//! One trace from the publisher to the monitor, across processes.
+//! One trace from the publisher to the monitor, across processes, in a receiver of the test's own.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use axum::Router;
+use axum::body::Bytes;
+use axum::routing::post;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::trace::v1::Span;
+use prost::Message as _;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use windlass_testkit::{Fleet, PATIENCE};
+
+/// An OTLP receiver. Spans come with the name of the service that made them.
+struct Receiver {
+    url: String,
+    spans: watch::Receiver<Vec<(String, Span)>>,
+}
+
+// === impl Receiver ===
+
+impl Receiver {
+    async fn start() -> Result<Self> {
+        let (received, spans) = watch::channel(Vec::new());
+        let received = Arc::new(received);
+        let routes = Router::new().route(
+            "/v1/traces",
+            post(move |body: Bytes| {
+                let received = Arc::clone(&received);
+                async move {
+                    if let Ok(request) = ExportTraceServiceRequest::decode(body) {
+                        received.send_modify(|all| all.extend(read(request)));
+                    }
+                }
+            }),
+        );
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let url = format!("http://{}", listener.local_addr()?);
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        Ok(Self { url, spans })
+    }
+
+    /// Waits for spans of all these operations in one trace.
+    async fn trace(&self, trace_id: &str, operations: &[&str]) -> Result<BTreeMap<String, (String, Span)>> {
+        let of = |all: &Vec<(String, Span)>| -> BTreeMap<String, (String, Span)> {
+            all.iter()
+                .filter(|(_, span)| hex(&span.trace_id) == trace_id)
+                .map(|(service, span)| (span.name.clone(), (service.clone(), span.clone())))
+                .collect()
+        };
+        let mut spans = self.spans.clone();
+        let waited = timeout(PATIENCE, spans.wait_for(|all| operations.iter().all(|o| of(all).contains_key(*o)))).await;
+        let all = waited.with_context(|| {
+            format!("not all of {operations:?} came: {:?}", of(&self.spans.borrow()).keys().collect::<Vec<_>>())
+        })??;
+        Ok(of(&all))
+    }
+}
+
+fn read(request: ExportTraceServiceRequest) -> Vec<(String, Span)> {
+    let mut spans = Vec::new();
+    for resource in request.resource_spans {
+        let service = resource
+            .resource
+            .iter()
+            .flat_map(|r| &r.attributes)
+            .find(|a| a.key == "service.name")
+            .and_then(|a| a.value.clone())
+            .map(|v| format!("{:?}", v.value))
+            .unwrap_or_default();
+        spans.extend(resource.scope_spans.into_iter().flat_map(|s| s.spans).map(|s| (service.clone(), s)));
+    }
+    spans
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+fn attribute<'a>(span: &'a Span, key: &str) -> Option<&'a opentelemetry_proto::tonic::common::v1::AnyValue> {
+    span.attributes.iter().find(|a| a.key == key)?.value.as_ref()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_is_one_trace_across_four_programs() -> Result<()> {
+    let receiver = Receiver::start().await?;
+    let mut fleet = Fleet::start().await?;
+    fleet.set_env("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.url);
+    fleet.set_env("OTEL_BSP_SCHEDULE_DELAY", "100");
+    for service in ["dispatcher", "worker", "monitor"] {
+        fleet.service(service).await?;
+    }
+    let submitted = fleet.cli(&["submit", "command.run", r#"{"argv": ["true"]}"#, "-o", "json"]).await?;
+    let submitted: serde_json::Value = serde_json::from_str(&submitted)?;
+    let trace_id = submitted["trace_id"].as_str().context("no trace id")?;
+    let id = submitted["id"].as_str().context("no id")?;
+    let operations =
+        ["send default", "admit default", "wait default", "process default", "settle default", "record default"];
+    let trace = receiver.trace(trace_id, &operations).await?;
+
+    let parent = |child: &str, parent: &str| {
+        assert_eq!(
+            hex(&trace[child].1.parent_span_id),
+            hex(&trace[parent].1.span_id),
+            "{child} is not a child of {parent}"
+        );
+    };
+    parent("admit default", "send default");
+    parent("wait default", "admit default");
+    parent("process default", "admit default");
+    parent("settle default", "process default");
+    for operation in operations {
+        let span = &trace[operation].1;
+        for key in ["windlass.job.id", "windlass.job.kind", "windlass.job.queue", "windlass.job.attempt", "messaging.system"] {
+            assert!(attribute(span, key).is_some(), "{operation} has no {key}");
+        }
+        assert!(format!("{:?}", attribute(span, "windlass.job.id")).contains(id), "{operation} names another job");
+    }
+    let services: std::collections::BTreeSet<_> = trace.values().map(|(service, _)| service).collect();
+    assert_eq!(services.len(), 4, "{services:?}");
+    Ok(())
+}
+
+/// A collector that is not there harms nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_collector_harms_nothing() -> Result<()> {
+    let mut fleet = Fleet::start().await?;
+    // Nothing listens on a port that was just given back.
+    let port = TcpListener::bind("127.0.0.1:0").await?.local_addr()?.port();
+    fleet.set_env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://127.0.0.1:{port}"));
+    fleet.service("dispatcher").await?;
+    fleet.service("worker").await?;
+    for _ in 0..20 {
+        let id = crate::support::submit(&fleet, crate::support::command(&["true"])).await?;
+        fleet.result(id).await?;
+    }
+    for label in ["dispatcher", "worker"] {
+        assert_eq!(fleet.take(label)?.stop().await?.code(), Some(0), "{label}");
+    }
+    Ok(())
+}

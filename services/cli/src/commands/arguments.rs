@@ -14,7 +14,10 @@ pub(super) fn parse<T: FromStr<Err: Display>>(field: &str, text: &str) -> Result
 }
 
 /// As [`parse`], where the argument may be left out.
-pub(super) fn optional<T: FromStr<Err: Display>>(field: &str, text: Option<&str>) -> Result<Option<T>, Error> {
+pub(super) fn optional<T: FromStr<Err: Display>>(
+    field: &str,
+    text: Option<&str>,
+) -> Result<Option<T>, Error> {
     text.map(|text| parse(field, text)).transpose()
 }
 
@@ -28,7 +31,10 @@ pub(super) fn duration(field: &str, text: &str) -> Result<Duration, Error> {
 /// An instant with its offset.
 pub(super) fn instant(field: &str, text: &str) -> Result<Timestamp, Error> {
     text.parse().map_err(|_| {
-        Error::input(field, format!("`{text}` is not an instant: expected with its offset, as 2026-01-31T09:00:00Z"))
+        Error::input(
+            field,
+            format!("`{text}` is not an instant: expected with its offset, as 2026-01-31T09:00:00Z"),
+        )
     })
 }
 

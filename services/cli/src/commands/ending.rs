@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use windlass::JobId;
 use windlass_broker::jobs::Jobs;
 use windlass_broker::locate;
@@ -35,7 +35,7 @@ pub(super) async fn wait(
 ) -> Result<Option<JobView>, Error> {
     let recorded = tokio::select! {
         recorded = recorded(fleet, id, queue, deadline) => recorded?,
-        view = told(fleet, id, queue, ASK_AGAIN) => return Ok(Some(view)),
+        view = told(fleet, id, queue) => return Ok(Some(view)),
     };
     if recorded { show(fleet, id, queue).await } else { Ok(None) }
 }
@@ -51,12 +51,7 @@ pub(super) async fn recorded(
     timeout_at(deadline, look(fleet, id, queue, deadline)).await.unwrap_or(Ok(false))
 }
 
-async fn look(
-    fleet: &Fleet,
-    id: JobId,
-    queue: &QueueName,
-    deadline: Instant,
-) -> Result<bool, Error> {
+async fn look(fleet: &Fleet, id: JobId, queue: &QueueName, deadline: Instant) -> Result<bool, Error> {
     let broker = fleet.broker().await?;
     let unread = |source| Error::Jobs { id, source };
     let pools = locate::pools(broker).await.map_err(unread)?;
@@ -77,23 +72,37 @@ async fn look(
 }
 
 /// The job once the monitor says that it has ended; never, where it does not.
-async fn told(fleet: &Fleet, id: JobId, queue: &QueueName, every: Duration) -> JobView {
+async fn told(fleet: &Fleet, id: JobId, queue: &QueueName) -> JobView {
     loop {
-        if let Ok(Some(monitor)) = fleet.monitor().await
-            && let Ok(Known::Job(view)) = monitor.job(id, Some(queue)).await
-            && view.state.is_terminal()
-        {
-            return *view;
+        if let Some(Some(view)) = ask(fleet, id, queue).await {
+            return view;
         }
-        sleep(every).await;
+        sleep(ASK_AGAIN).await;
     }
+}
+
+/// The job if it has ended, as far as the monitor knows; none at all where the monitor does not answer.
+async fn ask(fleet: &Fleet, id: JobId, queue: &QueueName) -> Option<Option<JobView>> {
+    let monitor = fleet.monitor().await.ok()??;
+    Some(match monitor.job(id, Some(queue)).await.ok()? {
+        Known::Job(view) if view.state.is_terminal() => Some(*view),
+        _ => None,
+    })
 }
 
 /// The job that has ended: with its history if that comes in time.
 pub(super) async fn show(fleet: &Fleet, id: JobId, queue: &QueueName) -> Result<Option<JobView>, Error> {
-    let deadline = Instant::now() + HISTORY_WAIT;
-    match timeout_at(deadline, told(fleet, id, queue, ASK_FOR_END)).await {
-        Ok(view) => Ok(Some(view)),
-        Err(_) => lookup::live(fleet, id, Some(queue)).await,
+    let history = async {
+        loop {
+            match ask(fleet, id, queue).await {
+                Some(None) => sleep(ASK_FOR_END).await,
+                Some(Some(view)) => return Some(view),
+                None => return None,
+            }
+        }
+    };
+    match timeout(HISTORY_WAIT, history).await {
+        Ok(Some(view)) => Ok(Some(view)),
+        _ => lookup::live(fleet, id, Some(queue)).await,
     }
 }

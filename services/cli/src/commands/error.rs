@@ -175,7 +175,9 @@ impl Error {
 impl From<windlass::client::Error> for Error {
     fn from(error: windlass::client::Error) -> Self {
         match error {
-            windlass::client::Error::Invalid(InvalidTask { field, reason }) => Self::input(argument(field), reason),
+            windlass::client::Error::Invalid(InvalidTask { field, reason }) => {
+                Self::input(argument(field), reason)
+            }
             other => Self::NotAccepted(other),
         }
     }

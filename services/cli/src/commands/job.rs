@@ -35,7 +35,7 @@ pub(crate) async fn run(args: Args, global: &Global) -> Result<ExitCode, Error> 
     match args.command {
         Command::Get(args) => get::run(args, global).await,
         Command::List(args) => list::run(args, global).await,
-        Command::Watch(args) => watch::run(args, global).await,
-        Command::Cancel(args) => cancel::run(args, global).await,
+        Command::Watch(args) => Box::pin(watch::run(args, global)).await,
+        Command::Cancel(args) => Box::pin(cancel::run(args, global)).await,
     }
 }

@@ -23,11 +23,9 @@ pub(super) async fn find(fleet: &Fleet, id: JobId, queue: Option<&QueueName>) ->
     if let Some(view) = live(fleet, id, queue).await? {
         return Ok(view);
     }
-    let mut place = queue.map(|queue| format!(" in the queue {queue}")).unwrap_or_default();
-    if let Some(error) = silent {
-        place.push_str(&format!(": it is not in progress, and of the past nothing is known, as {error}"));
-    }
-    Err(Error::NotFound { id, place })
+    let place = queue.map(|queue| format!(" in the queue {queue}")).unwrap_or_default();
+    let past = silent.map(|error| format!(": none is live, and the past is not known, as {error}"));
+    Err(Error::NotFound { id, place: place + &past.unwrap_or_default() })
 }
 
 /// The job as the monitor has it. The inner error says why the monitor could not be asked.

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use windlass::JobId;
 use windlass_broker::jobs::Seen;
 use windlass_core::history::{AttemptView, JobView, result_value, state_at};
-use windlass_core::{Attempt, JobState, attempt};
 use windlass_core::protocol::Kind;
+use windlass_core::{Attempt, JobState, attempt};
 use windlass_proto::v1::ClaimReason;
 use windlass_proto::{Claim, Done, Job, RecordBody};
 

@@ -113,7 +113,8 @@ pub(crate) async fn run(args: Args, global: &Global) -> Result<ExitCode, Error> 
     let submitted = request.submission(&client).submit().await;
     let traces = telemetry.shutdown(TRACES_TIMEOUT);
     let Some(wait) = wait else {
-        let told = submitted.map_err(Error::from).and_then(|submitted| tell(&submitted, &kind, global.output));
+        let told =
+            submitted.map_err(Error::from).and_then(|submitted| tell(&submitted, &kind, global.output));
         traces.await;
         return told.map(|()| ExitCode::SUCCESS);
     };
@@ -203,7 +204,7 @@ impl Request {
         // Last, as it may read what is not there a second time.
         let payload = match args.payload.as_deref() {
             None if content_type.is_none_or(is_json) => Payload::json(b"null".to_vec(), content_type)?,
-            None => Payload { bytes: Vec::new(), content_type: content_type.unwrap_or(BYTES).to_owned() },
+            None => Payload::new(Vec::new(), content_type)?,
             Some("-") => Payload::new(bounded(std::io::stdin().lock())?, content_type)?,
             Some(text) => match text.strip_prefix('@') {
                 Some(path) => Payload::of_file(Path::new(path), content_type)?,
@@ -215,8 +216,7 @@ impl Request {
 
     fn submission(self, client: &Client) -> Submission {
         let Payload { bytes, content_type } = self.payload;
-        let mut task =
-            client.raw(self.kind.as_str(), bytes.into(), &content_type).queue(self.queue.as_str());
+        let mut task = client.raw(self.kind.as_str(), bytes.into(), &content_type).queue(self.queue.as_str());
         if let Some(priority) = self.priority {
             task = task.priority(priority);
         }
@@ -260,9 +260,8 @@ impl Payload {
 
     /// A file's bytes as they are.
     fn of_file(path: &Path, content_type: Option<&str>) -> Result<Self, Error> {
-        let file = std::fs::File::open(path).map_err(|error| {
-            Error::input("payload", format!("cannot read {}: {error}", path.display()))
-        })?;
+        let file = std::fs::File::open(path)
+            .map_err(|error| Error::input("payload", format!("cannot read {}: {error}", path.display())))?;
         let bytes = bounded(file)?;
         let named_json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
         match content_type {
@@ -282,7 +281,10 @@ fn media_type(text: &str) -> Result<String, Error> {
     if valid {
         Ok(text.to_owned())
     } else {
-        Err(Error::input("content_type", "is not a media type: expected as text/plain, at most 128 characters"))
+        Err(Error::input(
+            "content_type",
+            "is not a media type: expected as text/plain, at most 128 characters",
+        ))
     }
 }
 
@@ -294,7 +296,10 @@ fn bounded(from: impl std::io::Read) -> Result<Vec<u8>, Error> {
         .read_to_end(&mut bytes)
         .map_err(|error| Error::input("payload", format!("cannot be read: {error}")))?;
     if bytes.len() > limit {
-        return Err(Error::input("payload", format!("is larger than {limit} bytes, the most that a task may have")));
+        return Err(Error::input(
+            "payload",
+            format!("is larger than {limit} bytes, the most that a task may have"),
+        ));
     }
     Ok(bytes)
 }
@@ -346,9 +351,9 @@ mod tests {
     #[test]
     fn options_are_read() {
         let request = read(&["file.digest", "--wait", "--queue", "mail", "--delay", "1h 30m"]).unwrap();
-        assert_eq!(request.wait, Some(Duration::from_secs(60)));
-        assert_eq!((request.queue.as_str(), request.delay), ("mail", Some(Duration::from_secs(5400))));
-        assert_eq!(read(&["k", "--wait=2m"]).unwrap().wait, Some(Duration::from_secs(120)));
+        assert_eq!(request.wait, Some(Duration::from_mins(1)));
+        assert_eq!((request.queue.as_str(), request.delay), ("mail", Some(Duration::from_mins(90))));
+        assert_eq!(read(&["k", "--wait=2m"]).unwrap().wait, Some(Duration::from_mins(2)));
         assert_eq!(read(&["k", "1"]).unwrap().wait, None);
     }
 

@@ -96,7 +96,8 @@ async fn start(args: &Args) -> Result<LocalServer, Error> {
 
 /// Two servers on one store would ruin it. One is left where its supervisor was killed.
 async fn end_predecessor(args: &Args) -> Result<(), Error> {
-    let Some(pid) = std::fs::read_to_string(pid_file(args)).ok().and_then(|text| text.trim().parse::<u32>().ok())
+    let Some(pid) =
+        std::fs::read_to_string(pid_file(args)).ok().and_then(|text| text.trim().parse::<u32>().ok())
     else {
         return Ok(());
     };

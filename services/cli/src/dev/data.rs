@@ -113,7 +113,9 @@ impl DataDir {
     pub(super) fn new_log(&self, name: &str) -> Result<PathBuf, Error> {
         let path = self.path.join("logs").join(format!("{name}.log"));
         match std::fs::rename(&path, path.with_extension("log.before")) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(file_error("rename", &path)(source)),
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(file_error("rename", &path)(source))
+            }
             _ => Ok(path),
         }
     }
@@ -268,7 +270,8 @@ mod tests {
         data.announce(&running(data.path())).unwrap();
         let password = data.write_password("operator", "hunter2").unwrap();
         assert_eq!(std::fs::read_to_string(&password).unwrap(), "hunter2\n");
-        for (path, mode) in [(password, 0o600), (data.path().join(RUNNING), 0o600), (data.path().to_owned(), 0o700)]
+        for (path, mode) in
+            [(password, 0o600), (data.path().join(RUNNING), 0o600), (data.path().to_owned(), 0o700)]
         {
             assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, mode, "{path:?}");
         }

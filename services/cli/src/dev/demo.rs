@@ -104,8 +104,9 @@ pub(super) fn root(path: Option<&Path>, data_dir: &Path) -> Result<PathBuf, Erro
     if data_dir.starts_with(&root) {
         // Cache Directory Tagging Specification, as Cargo does for its target folder.
         let tag = "Signature: 8a477f597d28d172789f06886806bc55\n# The data of `windlass dev`.\n";
-        std::fs::write(data_dir.join("CACHEDIR.TAG"), tag)
-            .map_err(|error| folder(format!("{} lies in it, and cannot be marked: {error}", data_dir.display())))?;
+        std::fs::write(data_dir.join("CACHEDIR.TAG"), tag).map_err(|error| {
+            folder(format!("{} lies in it, and cannot be marked: {error}", data_dir.display()))
+        })?;
     }
     Ok(root)
 }
@@ -145,13 +146,17 @@ impl Demo {
                         && root.state != JobState::Succeeded
                     {
                         let reason = root.error.as_ref().map_or("no cause is known", |error| &error.message);
-                        return Err(Error::NotListed { id: root.id, state: root.state, reason: reason.to_owned() });
+                        return Err(Error::NotListed {
+                            id: root.id,
+                            state: root.state,
+                            reason: reason.to_owned(),
+                        });
                     }
                     match all {
                         // More than were listed last, where a second attempt found fewer files.
                         Some(all) if ended >= all.max(seen.jobs.len() as u64) => return Ok(seen),
                         Some(all) => screen.progress(ended, all),
-                        None => screen.busy(&format!("indexing: {ended} files")),
+                        None => screen.busy(&format!("indexing: {ended} jobs have ended")),
                     }
                 }
                 Err(error) if answered_at.elapsed() > MONITOR_AWAY => return Err(error.into()),
@@ -178,7 +183,9 @@ mod tests {
         assert_eq!(root(Some(folder.path()), outside.path()).unwrap(), inside.parent().unwrap());
         assert!(!outside.path().join("CACHEDIR.TAG").exists());
         root(Some(folder.path()), &inside).unwrap();
-        assert!(std::fs::read_to_string(inside.join("CACHEDIR.TAG")).unwrap().starts_with("Signature: 8a477f59"));
+        assert!(
+            std::fs::read_to_string(inside.join("CACHEDIR.TAG")).unwrap().starts_with("Signature: 8a477f59")
+        );
         assert!(matches!(root(Some(Path::new("/nowhere")), &inside), Err(Error::Folder { .. })));
     }
 }

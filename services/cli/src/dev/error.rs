@@ -104,7 +104,10 @@ impl Error {
     /// What the program exits with.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Usage(_) | Self::Configuration(_) | Self::PortTaken { .. } => 2,
+            Self::Usage(_)
+            | Self::Configuration(_)
+            | Self::PortTaken { .. }
+            | Self::Demo(super::demo::Error::Folder { .. }) => 2,
             _ => 1,
         }
     }

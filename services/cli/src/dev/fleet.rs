@@ -8,10 +8,10 @@ use clap::ValueEnum as _;
 use futures::future::{join_all, try_join_all};
 use windlass_broker::local::Credentials;
 
+use super::Error;
 use super::data::DataDir;
 use super::process::{Process, Unit};
 use super::screen::Screen;
-use super::Error;
 use crate::run::Program;
 
 /// All that runs. Dropping it closes their standard inputs, which ends them.
@@ -113,7 +113,8 @@ impl Fleet {
         for service in &self.services {
             service.ask_to_stop();
         }
-        let mut all_well = join_all(self.services.iter_mut().map(Process::stopped)).await.into_iter().all(|well| well);
+        let mut all_well =
+            join_all(self.services.iter_mut().map(Process::stopped)).await.into_iter().all(|well| well);
         self.services.clear();
         if let Some(mut broker) = self.broker.take() {
             broker.ask_to_stop();
@@ -149,7 +150,8 @@ impl Plan<'_> {
     }
 
     fn unit(&self, program: Program, number: Option<u8>) -> Result<Unit, Error> {
-        let service = program.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+        let service =
+            program.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
         let name = number.map_or_else(|| service.clone(), |number| format!("{service}-{number}"));
         let address_file = self.data.new_address_file(&name)?;
         let is_monitor = program == Program::Monitor;
@@ -163,11 +165,13 @@ impl Plan<'_> {
         ];
         environment.extend(self.credentials(&service)?);
         if is_monitor {
-            environment.push(("WINDLASS__MONITOR__DATABASE".into(), self.data.path().join("monitor.db").into()));
+            environment
+                .push(("WINDLASS__MONITOR__DATABASE".into(), self.data.path().join("monitor.db").into()));
             environment.extend(trace_url());
         }
         let given = std::env::vars_os().map(|(name, _)| name);
-        let is_ours = |name: &OsString| name.to_str().is_some_and(|name| OURS.iter().any(|o| name.starts_with(o)));
+        let is_ours =
+            |name: &OsString| name.to_str().is_some_and(|name| OURS.iter().any(|o| name.starts_with(o)));
         let keep_nats = matches!(self.identity, Identity::Ours(_));
         let without = given.filter(is_ours).filter(|name| {
             !(keep_nats && name.to_str().is_some_and(|name| name.starts_with("WINDLASS__NATS__")))

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::oneshot;
@@ -58,7 +59,7 @@ pub(super) struct Process {
 }
 
 /// For a process to be ready.
-const READY_TIMEOUT: Duration = Duration::from_secs(60);
+const READY_TIMEOUT: Duration = Duration::from_mins(1);
 /// Between two looks for the file of its address.
 const POLL: Duration = Duration::from_millis(20);
 /// One question to `/readyz`.
@@ -66,7 +67,10 @@ const READYZ_WAIT: Duration = Duration::from_secs(5);
 const FIRST_DELAY: Duration = Duration::from_millis(500);
 const LONGEST_DELAY: Duration = Duration::from_secs(30);
 /// Who has run for so long has not failed at its start.
-const SETTLED: Duration = Duration::from_secs(60);
+const SETTLED: Duration = Duration::from_mins(1);
+/// Between two signals to one process.
+const SIGNAL_PAUSE: Duration = Duration::from_millis(100);
+const INSIST_TIMEOUT: Duration = Duration::from_secs(2);
 const LOG_TAIL_LINES: usize = 12;
 const LOG_TAIL_BYTES: u64 = 16 * 1024;
 
@@ -256,18 +260,34 @@ impl Keeper {
             if self.unit.may_be_killed { self.kill.cancelled().await } else { std::future::pending().await }
         };
         tokio::select! {
-            ended = timeout(self.unit.stop_timeout, child.wait()) => match ended {
-                Ok(status) => return status.is_ok_and(|status| status.success()),
-                Err(_) => {
-                    let seconds = self.unit.stop_timeout.as_secs();
-                    self.screen.notice(&format!("{} did not stop within {seconds} s", self.unit.name));
-                }
-            },
+            status = child.wait() => return status.is_ok_and(|status| status.success()),
+            () = sleep(self.unit.stop_timeout) => {
+                let seconds = self.unit.stop_timeout.as_secs();
+                self.screen.notice(&format!("{} did not stop within {seconds} s", self.unit.name));
+            }
             () = kill => {}
         }
-        let _ = child.kill().await;
+        insist(&mut child).await;
         false
     }
+}
+
+/// Tells it to stop at once, which services obey at the second signal: so the commands of a worker's jobs end with
+/// it. What does not obey is killed.
+async fn insist(child: &mut Child) {
+    let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+    let signalling = async {
+        while let Some(pid) = pid {
+            // It may have ended since; nobody else has its id before we have waited for it.
+            let _ = kill_process(pid, Signal::TERM);
+            sleep(SIGNAL_PAUSE).await;
+        }
+    };
+    tokio::select! {
+        _ = child.wait() => return,
+        _ = timeout(INSIST_TIMEOUT, signalling) => {}
+    }
+    let _ = child.kill().await;
 }
 
 /// A client for this machine's own addresses: what proxies the environment names has no part in it.

@@ -77,7 +77,9 @@ mod tests {
     fn keeps_the_beginning() {
         let check = |pieces: &[&[u8]], expected: &str, cut: bool| {
             let mut excerpt = Excerpt::new(8);
-            pieces.iter().for_each(|piece| excerpt.push(piece));
+            for piece in pieces {
+                excerpt.push(piece);
+            }
             assert_eq!(excerpt.into_text(), (expected.to_owned(), cut), "{pieces:?}");
         };
         check(&[], "", false);

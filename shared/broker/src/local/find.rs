@@ -52,7 +52,7 @@ pub async fn find(search: &Search, progress: &(dyn Fn(&str) + Sync)) -> Result<P
             match check(&candidate).await {
                 Ok(()) => return Ok(candidate),
                 Err(reason) => {
-                    tracing::debug!(path = %candidate.display(), reason, "passing over a nats-server")
+                    tracing::debug!(path = %candidate.display(), reason, "passing over a nats-server");
                 }
             }
         }

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::{Error, PINNED_VERSION, file_error, find};
 
 /// Of one installation, download included; also how long others wait for it.
-const TIMEOUT: Duration = Duration::from_secs(300);
+const TIMEOUT: Duration = Duration::from_mins(5);
 const POLL: Duration = Duration::from_millis(10);
 
 /// Installs into `folder`, which appears whole or not at all.

@@ -62,7 +62,7 @@ impl ServerOptions {
             config: None,
             env: Vec::new(),
             args: Vec::new(),
-            ready_timeout: Duration::from_secs(60),
+            ready_timeout: Duration::from_mins(1),
         }
     }
 }

@@ -61,8 +61,6 @@ pub(super) enum Found {
     Config { config: Map<String, Value>, consumers: usize },
     /// Nothing.
     Missing,
-    /// Not even the stream of the consumer.
-    NoStream,
 }
 
 /// What a call to create came to.
@@ -217,9 +215,7 @@ pub(super) fn stream_object(name: &str) -> String {
 fn found(answer: Answer, object: &str) -> Result<Found, Error> {
     match answer {
         Answer { error: Some(error), .. } => match error.code {
-            CONSUMER_NOT_FOUND => Ok(Found::Missing),
-            STREAM_NOT_FOUND if object.starts_with("consumer") => Ok(Found::NoStream),
-            STREAM_NOT_FOUND => Ok(Found::Missing),
+            CONSUMER_NOT_FOUND | STREAM_NOT_FOUND => Ok(Found::Missing),
             _ => Err(refused("read", object.to_owned(), error)),
         },
         Answer { config, state, .. } => Ok(Found::Config {

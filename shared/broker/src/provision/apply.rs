@@ -63,7 +63,7 @@ pub async fn verify(broker: &Broker, wanted: &Desired) -> Result<Vec<Difference>
         let object = stream_object(&stream.name);
         match api.stream(&stream.name).await? {
             Found::Config { config, .. } => report(&mut differences, &object, &stream.settings, config),
-            Found::Missing | Found::NoStream => {
+            Found::Missing => {
                 differences.push(missing(&object));
                 continue;
             }
@@ -73,7 +73,7 @@ pub async fn verify(broker: &Broker, wanted: &Desired) -> Result<Vec<Difference>
             let object = reference.to_string();
             match api.consumer(&reference).await? {
                 Found::Config { config, .. } => report(&mut differences, &object, &consumer.settings, config),
-                Found::Missing | Found::NoStream => differences.push(missing(&object)),
+                Found::Missing => differences.push(missing(&object)),
             }
         }
     }
@@ -118,7 +118,7 @@ async fn apply_stream(api: &Api<'_>, stream: &StreamSpec, allow_weaker: bool) ->
                     api.update_stream(&stream.name, config).await?;
                 }
             },
-            Found::Missing | Found::NoStream => {
+            Found::Missing => {
                 tracing::info!(stream = stream.name, "creating stream");
                 let mut config = owned(&stream.settings);
                 config.insert("name".to_owned(), json!(stream.name));
@@ -146,7 +146,7 @@ async fn apply_consumer(
                     api.update_consumer(&reference, config).await?;
                 }
             },
-            Found::Missing | Found::NoStream => {
+            Found::Missing => {
                 tracing::info!(stream = stream.name, consumer = consumer.name, "creating consumer");
                 api.create_consumer(&reference, owned(&consumer.settings)).await?;
             }
@@ -180,7 +180,7 @@ fn unchanged(object: &str, wanted: &Settings, found: Found) -> Error {
         Found::Config { config, .. } => {
             compare(object, wanted, &Value::Object(config)).into_iter().map(|(d, _)| d).collect()
         }
-        Found::Missing | Found::NoStream => vec![missing(object)],
+        Found::Missing => vec![missing(object)],
     })
 }
 

@@ -50,10 +50,10 @@ pub struct Desired {
 const SPARE_CONSUMERS: usize = 8;
 
 /// How long the broker remembers a message's id.
-const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
+const DUPLICATE_WINDOW: Duration = Duration::from_mins(2);
 
 /// How long a bucket shows that an entry has expired, so that a watcher which lost its connection sees it.
-const EXPIRY_MARKER: Duration = Duration::from_secs(60);
+const EXPIRY_MARKER: Duration = Duration::from_mins(1);
 
 // === impl Desired ===
 
@@ -103,7 +103,7 @@ pub(super) fn queue_consumer(
 
 fn tasks(names: &Names, layout: &Layout) -> StreamSpec {
     let settings = with(
-        base(names.task_wildcard(), "workqueue", layout),
+        base(&names.task_wildcard(), "workqueue", layout),
         [
             // A publisher gets an error when the stream is full; discarding the oldest would lose accepted tasks.
             ("discard", json!("new")),
@@ -121,7 +121,7 @@ fn tasks(names: &Names, layout: &Layout) -> StreamSpec {
 
 fn jobs(names: &Names, layout: &Layout, pool: &PoolName) -> StreamSpec {
     let settings = with(
-        base(names.jobs_wildcard(pool), "workqueue", layout),
+        base(&names.jobs_wildcard(pool), "workqueue", layout),
         [
             // Schedules exclude `discard: new`; without any limit nothing is discarded.
             ("discard", json!("old")),
@@ -141,7 +141,7 @@ fn jobs(names: &Names, layout: &Layout, pool: &PoolName) -> StreamSpec {
 
 fn events(names: &Names, layout: &Layout) -> StreamSpec {
     let settings = with(
-        base(names.event_wildcard(), "limits", layout),
+        base(&names.event_wildcard(), "limits", layout),
         [
             ("discard", json!("old")),
             ("max_age", nanos(layout.events.max_age)),
@@ -158,7 +158,7 @@ fn events(names: &Names, layout: &Layout) -> StreamSpec {
 
 fn commands(names: &Names, layout: &Layout) -> StreamSpec {
     let settings = with(
-        base(names.command_wildcard(), "workqueue", layout),
+        base(&names.command_wildcard(), "workqueue", layout),
         [
             ("discard", json!("new")),
             ("max_bytes", json!(layout.tasks_max_bytes)),
@@ -173,7 +173,7 @@ fn commands(names: &Names, layout: &Layout) -> StreamSpec {
 
 fn dead(names: &Names, layout: &Layout) -> StreamSpec {
     let settings = with(
-        base(names.dead_wildcard(), "limits", layout),
+        base(&names.dead_wildcard(), "limits", layout),
         [
             ("discard", json!("old")),
             ("max_age", nanos(layout.dead.max_age)),
@@ -188,7 +188,7 @@ fn dead(names: &Names, layout: &Layout) -> StreamSpec {
 /// The stream behind a key-value bucket, as every NATS client expects it.
 fn bucket_stream(part: Part, bucket: &str, layout: &Layout, history: i64) -> StreamSpec {
     let mut settings = with(
-        base(Names::key_subject(bucket, ">"), "limits", layout),
+        base(&Names::key_subject(bucket, ">"), "limits", layout),
         [
             ("discard", json!("new")),
             ("max_msgs_per_subject", json!(history)),
@@ -208,7 +208,7 @@ fn bucket_stream(part: Part, bucket: &str, layout: &Layout, history: i64) -> Str
 
 /// What all streams have. What a stream does not need is off by name: each of these lets a publisher's header remove
 /// or forge what others published.
-fn base(subject: String, retention: &str, layout: &Layout) -> Settings {
+fn base(subject: &str, retention: &str, layout: &Layout) -> Settings {
     Settings::from([
         ("subjects", json!([subject])),
         ("retention", json!(retention)),

@@ -155,8 +155,11 @@ mod tests {
     use serde_json::json;
 
     fn check(setting: &'static str, wanted: Value, found: Value, expected: Option<(&str, bool)>) {
-        let differences =
-            compare("stream JOBS", &Settings::from([(setting, wanted)]), &json!({ setting: found }));
+        let differences = compare(
+            "stream JOBS",
+            &Settings::from([(setting, wanted)]),
+            &Value::from_iter([(setting, found)]),
+        );
         let found = differences.first().map(|(d, weaker)| (d.to_string(), *weaker));
         assert_eq!(found, expected.map(|(text, weaker)| (format!("stream JOBS: {text}"), weaker)));
     }

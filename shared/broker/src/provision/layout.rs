@@ -57,7 +57,7 @@ pub struct InvalidLayout {
     pub reason: String,
 }
 
-const DAY: Duration = Duration::from_secs(86_400);
+const DAY: Duration = Duration::from_hours(24);
 const GIB: i64 = 1 << 30;
 
 // === impl Layout ===
@@ -69,7 +69,7 @@ impl Default for Layout {
             pools: BTreeMap::new(),
             queues: vec![QueueName::default()],
             max_queues: 1000,
-            horizon: Duration::from_secs(15 * 60),
+            horizon: Duration::from_mins(15),
             ack_wait: Duration::from_secs(30),
             max_ack_pending: 1000,
             // What a server takes by default.

@@ -159,12 +159,14 @@ its message and the broker's delivery count. With the rule, no history of the sa
 Written by the tests (`WINDLASS_BLESS=1 cargo test -p windlass-core --test protocol_model`); do not edit.
 ";
 
+#[allow(clippy::print_stdout, reason = "the history is what the test is for")]
 fn check(name: &str) {
     if std::env::var_os("WINDLASS_BLESS").is_some() {
         return;
     }
     let this = BREAKS.iter().find(|b| b.name == name).expect("in the table");
     let found = section(this);
+    println!("{found}");
     let heading = format!("## {name}\n");
     let start = FILE.find(&heading).unwrap_or_else(|| panic!("histories.md has no section {name}"));
     let rest = &FILE[start + heading.len()..];

@@ -4,6 +4,7 @@ use windlass_core::attempt;
 use windlass_core::protocol::{
     self, AfterWrite, Answer, Delivery, Kind, Opening, Record, Removal, Stale, Standing, View,
 };
+use windlass_core::settle::{self, AfterFailure};
 use windlass_core::{Outcome, RetryPolicy};
 
 use crate::state::History;
@@ -180,11 +181,10 @@ impl Defences {
     /// Whether another attempt follows these.
     pub(crate) fn is_tried_again(&self, policy: &RetryPolicy, history: History) -> bool {
         let attempts = history.attempts();
-        let used = if self.only_failures_count {
-            attempt::failures(&attempts)
+        if self.only_failures_count {
+            matches!(settle::after_failure(policy, &attempts, false, None, 0.0), AfterFailure::Retry(_))
         } else {
-            attempt::next_number(&attempts) - 1
-        };
-        policy.delay(used, 0.0).is_some()
+            policy.delay(attempt::next_number(&attempts) - 1, 0.0).is_some()
+        }
     }
 }

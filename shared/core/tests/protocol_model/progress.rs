@@ -62,8 +62,8 @@ pub(crate) fn check(model: &Protocol, shows: fn(&State) -> bool) -> Progress {
     let reaches = reaching(&mut backwards, &good, parents.len());
     let stuck = reaches
         .iter()
-        .zip(shown)
-        .position(|(reaches, shown)| !reaches && shown)
+        .zip(worth)
+        .position(|(reaches, worth)| !reaches && worth)
         .map(|id| history(model, &parents, id));
     Progress { states: parents.len(), good_ends: good.len(), stuck }
 }

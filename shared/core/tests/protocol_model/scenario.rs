@@ -106,7 +106,7 @@ pub(crate) const EVERYTHING: Scenario = Scenario {
     ],
     creates: &[Kind::Ready, Kind::Held],
     bound: 2,
-    floor: 700_000,
+    floor: 600_000,
     ..BASE
 };
 
@@ -116,7 +116,7 @@ pub(crate) const FROM_TASK: Scenario = Scenario {
     creates: &[Kind::Ready, Kind::Later, Kind::Held],
     created: false,
     bound: 1,
-    floor: 30_000,
+    floor: 24_000,
     ..EVERYTHING
 };
 
@@ -125,7 +125,7 @@ pub(crate) const FLOW_CONTROL: Scenario = Scenario {
     name: "flow control",
     creates: &[Kind::Due, Kind::Held],
     flow_control: true,
-    floor: 60_000,
+    floor: 50_000,
     ..FROM_TASK
 };
 
@@ -133,7 +133,7 @@ pub(crate) const FLOW_CONTROL: Scenario = Scenario {
 pub(crate) const LEASES: Scenario = Scenario {
     name: "leases",
     faults: &[WorkerCrash, LeaseEnds, ClaimExpires, HandBack, Forgets],
-    floor: 220_000,
+    floor: 180_000,
     ..BASE
 };
 
@@ -141,7 +141,7 @@ pub(crate) const LEASES: Scenario = Scenario {
 pub(crate) const FORGETFUL: Scenario = Scenario {
     name: "forgetful broker",
     faults: &[WorkerCrash, LeaseEnds, ForgetsUnnoticed],
-    floor: 80_000,
+    floor: 65_000,
     ..BASE
 };
 
@@ -149,7 +149,7 @@ pub(crate) const FORGETFUL: Scenario = Scenario {
 pub(crate) const TIMERS: Scenario = Scenario {
     name: "timers",
     faults: &[WorkerCrash, LeaseEnds, FiresTwice, TimerSurvives, Cancel],
-    floor: 450_000,
+    floor: 400_000,
     ..BASE
 };
 
@@ -159,7 +159,7 @@ pub(crate) const DUE_TIMERS: Scenario = Scenario {
     creates: &[Kind::Due],
     flow_control: true,
     faults: &[DispatcherCrash, FiresTwice, TimerSurvives, LeaseEnds],
-    floor: 340_000,
+    floor: 280_000,
     ..BASE
 };
 
@@ -170,7 +170,7 @@ pub(crate) const CREATES: Scenario = Scenario {
     horizon: true,
     faults: &[DuplicateSubmit, DispatcherCrash, TaskLeaseEnds, AnswerLost, Delayed, InFlight],
     bound: 2,
-    floor: 50_000,
+    floor: 40_000,
     ..BASE
 };
 
@@ -178,13 +178,13 @@ pub(crate) const CREATES: Scenario = Scenario {
 pub(crate) const SILENCE: Scenario = Scenario {
     name: "silence",
     faults: &[WorkerCrash, AnswerLost, Delayed, InFlight],
-    floor: 170_000,
+    floor: 140_000,
     ..BASE
 };
 
 /// No holder crashes, so no crash may be invented.
 pub(crate) const HAND_BACK: Scenario =
-    Scenario { name: "hand-back", faults: &[HandBack, LeaseEnds, AnswerLost], floor: 70_000, ..BASE };
+    Scenario { name: "hand-back", faults: &[HandBack, LeaseEnds, AnswerLost], floor: 55_000, ..BASE };
 
 /// Operators against timers, holds and running workers.
 pub(crate) const OPERATORS: Scenario = Scenario {
@@ -192,7 +192,7 @@ pub(crate) const OPERATORS: Scenario = Scenario {
     creates: &[Kind::Ready, Kind::Later, Kind::Held],
     faults: &[Cancel, OperatorCrash, ReleaseAgain, TimerSurvives, AnswerLost],
     bound: 2,
-    floor: 180_000,
+    floor: 150_000,
     ..BASE
 };
 

@@ -30,6 +30,8 @@ pub(super) struct Held {
     pub(super) attempts: Vec<Attempt>,
     pub(super) trace: Option<TraceParent>,
     pub(super) handle: Handle,
+    /// The broker's count of this delivery.
+    pub(super) delivery_count: u64,
     pub(super) ack_wait: Duration,
 }
 
@@ -60,6 +62,7 @@ pub(super) async fn open(
         attempts: job.attempts.clone(),
         trace: delivered.trace(),
         handle: delivered.handle().clone(),
+        delivery_count: delivered.count,
         ack_wait,
         address,
         job,
@@ -96,6 +99,12 @@ pub(super) async fn read(shared: &Shared, address: &Address) -> Option<Seen> {
 
 async fn claim(shared: &Shared, delivered: &Delivered, mut held: Held, seen: &Seen, token: u64) -> Option<Held> {
     let last = seen.last.as_ref()?;
+    if let RecordBody::Claim(claim) = &last.body
+        && protocol::is_outdated(delivered.delivery(), claim.delivery_count)
+    {
+        not_mine(shared, &held, seen, Stale::Abandon, "claim").await;
+        return None;
+    }
     held.attempts = last.body.attempts().to_vec();
     let now = Timestamp::now();
     let lost_by = previous_holder(delivered, &last.body);
@@ -125,6 +134,7 @@ async fn claim(shared: &Shared, delivered: &Delivered, mut held: Held, seen: &Se
         kind: held.job.task.kind.clone(),
         accepted_at: held.job.accepted_at,
         nonce: nonce.clone(),
+        delivery_count: delivered.count,
     };
     match write_claim(shared, &held, token, claim.encode(), &nonce).await {
         Verdict::Won(sequence) => held.token = sequence,

@@ -126,6 +126,7 @@ pub(super) async fn hand_back(shared: &Shared, held: &Held, attempt: Option<Atte
         kind: held.job.task.kind.clone(),
         accepted_at: held.job.accepted_at,
         nonce: nonce.clone(),
+        delivery_count: held.delivery_count,
     };
     match write_claim(shared, held, held.token, claim.encode(), &nonce).await {
         Verdict::Won(_) => {}

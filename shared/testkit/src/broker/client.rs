@@ -11,7 +11,7 @@ use windlass_broker::{Auth, Options};
 
 /// A connection that hears what the server complains of.
 pub struct Client {
-    client: async_nats::Client,
+    nats: async_nats::Client,
     api_prefix: String,
     complaints: mpsc::Receiver<String>,
 }
@@ -42,14 +42,14 @@ impl Client {
             std::future::ready(())
         });
         let servers: Vec<&str> = options.url.split(',').collect();
-        let client = connect.connect(servers).await?;
+        let nats = connect.connect(servers).await?;
         let api_prefix = options.api_prefix.unwrap_or_else(|| "$JS.API".to_owned());
-        Ok(Self { client, api_prefix, complaints })
+        Ok(Self { nats, api_prefix, complaints })
     }
 
     /// The connection itself.
     pub fn nats(&self) -> &async_nats::Client {
-        &self.client
+        &self.nats
     }
 
     /// Publishes, with a reply subject of the caller's choice or none, and waits until the server has read it.
@@ -63,12 +63,12 @@ impl Client {
         let (subject, body) = (subject.to_owned(), Bytes::copy_from_slice(body.as_ref()));
         let headers = header_map(headers);
         match reply {
-            None => self.client.publish_with_headers(subject, headers, body).await?,
+            None => self.nats.publish_with_headers(subject, headers, body).await?,
             Some(reply) => {
-                self.client.publish_with_reply_and_headers(subject, reply.to_owned(), headers, body).await?;
+                self.nats.publish_with_reply_and_headers(subject, reply.to_owned(), headers, body).await?;
             }
         }
-        tokio::time::timeout(TIMEOUT, self.client.flush()).await.context("the server does not read")??;
+        tokio::time::timeout(TIMEOUT, self.nats.flush()).await.context("the server does not read")??;
         Ok(())
     }
 
@@ -83,7 +83,7 @@ impl Client {
             .headers(header_map(headers))
             .payload(Bytes::copy_from_slice(body.as_ref()))
             .timeout(Some(TIMEOUT));
-        let answer = self.client.send_request(subject.to_owned(), request).await?;
+        let answer = self.nats.send_request(subject.to_owned(), request).await?;
         Ok(serde_json::from_slice(&answer.payload)?)
     }
 
@@ -91,7 +91,7 @@ impl Client {
     pub async fn api(&self, call: &str, request: &Value) -> Result<Value> {
         let subject = self.api_subject(call);
         let request = async_nats::Request::new().payload(request.to_string().into()).timeout(Some(TIMEOUT));
-        Ok(serde_json::from_slice(&self.client.send_request(subject, request).await?.payload)?)
+        Ok(serde_json::from_slice(&self.nats.send_request(subject, request).await?.payload)?)
     }
 
     /// Where this user sees a call of JetStream's API.
@@ -107,7 +107,7 @@ impl Client {
 
     /// Subscribes.
     pub async fn subscribe(&self, subject: &str) -> Result<Subscriber> {
-        Ok(self.client.subscribe(subject.to_owned()).await?)
+        Ok(self.nats.subscribe(subject.to_owned()).await?)
     }
 
     /// The next message of a subscription, within a bound.

@@ -39,7 +39,13 @@ pub(super) struct Args {
     #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
     queue: Option<String>,
     /// Why, for people
-    #[arg(long, value_name = "TEXT", default_value = "", allow_hyphen_values = true, hide_default_value = true)]
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "",
+        allow_hyphen_values = true,
+        hide_default_value = true
+    )]
     reason: String,
     /// How long to wait for the effect
     #[arg(long, value_name = "DURATION", default_value = "30s", allow_hyphen_values = true)]

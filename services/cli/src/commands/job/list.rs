@@ -65,7 +65,8 @@ pub(super) async fn run(args: Args, global: &Global) -> Result<ExitCode, Error> 
 
 /// The query of the API.
 fn query(args: &Args) -> Result<Vec<(&'static str, String)>, Error> {
-    let limit = args.limit.as_deref().map_or(Ok(DEFAULT_LIMIT), |text| number("limit", text, 1, MAX_LIMIT))?;
+    let limit =
+        args.limit.as_deref().map_or(Ok(DEFAULT_LIMIT), |text| number("limit", text, 1, MAX_LIMIT))?;
     let state = optional::<JobState>("state", args.state.as_deref())?.map(|state| state.to_string());
     let kind = optional::<Kind>("kind", args.kind.as_deref())?.map(|kind| kind.to_string());
     let queue = optional::<QueueName>("queue", args.queue.as_deref())?.map(|queue| queue.to_string());

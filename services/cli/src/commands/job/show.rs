@@ -138,7 +138,8 @@ mod tests {
             }],
         };
         let text = job(&view, at(75));
-        let line = |start: &str| text.lines().find(|line| line.starts_with(start)).unwrap_or_default().to_owned();
+        let line =
+            |start: &str| text.lines().find(|line| line.starts_with(start)).unwrap_or_default().to_owned();
         assert_eq!(line("state"), "state     dead");
         assert_eq!(line("error"), "error     no file (handler)");
         assert!(line("ended").ends_with("(60s ago)"), "{text}");

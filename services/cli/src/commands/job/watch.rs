@@ -1,6 +1,7 @@
 //! `windlass job watch`.
 
 use std::collections::HashSet;
+use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use crate::args::Global;
 use crate::commands::arguments::{duration, optional, parse};
 use crate::commands::{Error, ending, lookup};
 use crate::connect::Fleet;
-use crate::output::table::instant;
+use crate::output::table::{instant, printable};
 use crate::output::{self, Format};
 
 /// How often the job is looked at.
@@ -135,7 +136,8 @@ impl Told {
             && !text.is_empty()
             && let Some(error) = view.error.as_ref()
         {
-            text.push_str(&format!("error     {}\n", crate::output::table::printable(&error.message)));
+            // Writing into a string does not fail.
+            let _ = writeln!(text, "error: {}", printable(&error.message));
         }
         text
     }
@@ -180,7 +182,10 @@ mod tests {
         let mut told = Told::default();
         let mut check = |state, transitions: &[(Transition, u32)], expected: &[&str]| {
             let text = told.news(&view(state, transitions), Timestamp::UNIX_EPOCH);
-            let words: Vec<_> = text.lines().map(|line| line.split_whitespace().skip(1).collect::<Vec<_>>().join(" ")).collect();
+            let words: Vec<_> = text
+                .lines()
+                .map(|line| line.split_whitespace().skip(1).collect::<Vec<_>>().join(" "))
+                .collect();
             assert_eq!(words, expected);
         };
         check(JobState::Queued, &[], &["is queued"]);

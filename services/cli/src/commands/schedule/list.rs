@@ -39,7 +39,9 @@ fn values(listing: &Listing) -> Value {
 fn value(stored: &Stored) -> Value {
     let schedule = &stored.schedule;
     let (cron, zone, every) = match &schedule.spec {
-        Spec::Cron(cron) => (Some(cron.expression()), Some(cron.zone()).filter(|zone| !zone.is_empty()), None),
+        Spec::Cron(cron) => {
+            (Some(cron.expression()), Some(cron.zone()).filter(|zone| !zone.is_empty()), None)
+        }
         Spec::Interval(interval) => (None, None, Some(duration(interval.period()))),
     };
     json!({
@@ -85,7 +87,15 @@ fn table(listing: &Listing, now: Timestamp) -> String {
     }
     for (id, error) in &listing.malformed {
         let reason = format!("malformed: {error}");
-        table.row([id.clone(), String::new(), String::new(), reason, String::new(), String::new(), String::new()]);
+        table.row([
+            id.clone(),
+            String::new(),
+            String::new(),
+            reason,
+            String::new(),
+            String::new(),
+            String::new(),
+        ]);
     }
     table.render()
 }
@@ -120,7 +130,8 @@ mod tests {
 
     #[test]
     fn a_schedule_is_shown_as_its_file_says_it() {
-        let text = r#"{"id": "a", "kind": "k", "payload": {"n": 1}, "every": "90s", "attempt_timeout": "10m"}"#;
+        let text =
+            r#"{"id": "a", "kind": "k", "payload": {"n": 1}, "every": "90s", "attempt_timeout": "10m"}"#;
         let cursor = Cursor { last_instant: at(180), misfires: 2, in_doubt: None };
         let shown = value(&stored(text, Some(cursor)));
         assert_eq!((&shown["payload"], &shown["misfires"]), (&json!({"n": 1}), &json!(2)));
@@ -139,7 +150,8 @@ mod tests {
         let paused = stored(r#"{"id": "p", "kind": "k", "every": "1m", "paused": true}"#, None);
         let due = stored(r#"{"id": "d", "kind": "k", "every": "1m"}"#, None);
         let error = windlass_proto::Error { field: "id".to_owned(), reason: "is wrong".to_owned() };
-        let listing = Listing { schedules: vec![cron, paused, due], malformed: vec![("x".to_owned(), error)] };
+        let listing =
+            Listing { schedules: vec![cron, paused, due], malformed: vec![("x".to_owned(), error)] };
         let text = table(&listing, at(130));
         let lines: Vec<_> = text.lines().collect();
         assert!(lines[1].contains("0 2 * * * Europe/Berlin  in "), "{text}");

@@ -64,7 +64,9 @@ impl History {
             let query = format!("queue={}&limit={PAGE}{cursor}", self.first.queue);
             let page: Option<JobList> = self.get(format!("{}/jobs?{query}", self.api)).await?;
             let Some(page) = page else { return Ok(jobs) };
-            jobs.extend(page.jobs.into_iter().filter(|job| job.trace_id.as_ref() == Some(&self.first.trace_id)));
+            jobs.extend(
+                page.jobs.into_iter().filter(|job| job.trace_id.as_ref() == Some(&self.first.trace_id)),
+            );
             if behind > 0 || jobs.iter().any(|job| job.id == self.first.id) {
                 behind += 1;
             }

@@ -141,7 +141,8 @@ impl Percentiles {
     fn of(mut seconds: Vec<f64>) -> Self {
         seconds.sort_by(f64::total_cmp);
         // Nearest rank: a value that occurred.
-        let rank = |percent: usize| seconds.get((seconds.len() * percent).div_ceil(100).saturating_sub(1)).copied();
+        let rank =
+            |percent: usize| seconds.get((seconds.len() * percent).div_ceil(100).saturating_sub(1)).copied();
         Self { p50: rank(50), p99: rank(99) }
     }
 }

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use super::*;
 
-const ATTEMPT: Duration = Duration::from_secs(60);
+const ATTEMPT: Duration = Duration::from_mins(1);
 
 fn job(argv: &[&str]) -> CommandRun {
     CommandRun {

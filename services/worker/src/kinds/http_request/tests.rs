@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 
 use super::*;
 
-const ATTEMPT: Duration = Duration::from_secs(60);
+const ATTEMPT: Duration = Duration::from_mins(1);
 
 /// A server for as long as the test's runtime lives; its address.
 async fn serve(router: Router) -> String {
