@@ -85,7 +85,7 @@ Examples:
   windlass job list -o json
 
 Exit codes: 0 done; 1 failed, or a job that was waited for did not succeed; 2 wrong usage or configuration;
-3 (run) stopped, but work in flight did not end in time.";
+3 (run) stopped, but work in flight did not end in time; 4 no such job or schedule; 5 the id is in several queues.";
 
 // === impl Cli ===
 

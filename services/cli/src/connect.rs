@@ -189,7 +189,8 @@ fn choose(
         (None, None, None) => return Err(Error::Unknown(folder.map(Path::to_owned))),
     };
     // Named by its address, a running `windlass dev` is still the same fleet.
-    let dev = running.filter(|running| running.nats_url.trim_end_matches('/') == url.trim_end_matches('/'));
+    let has_user = url.contains('@');
+    let dev = running.filter(|running| address(&running.nats_url) == address(&url));
     let mut nats = Nats {
         url: ServerUrl::new(url),
         user: global.nats_user.clone(),
@@ -200,13 +201,19 @@ fn choose(
     if let Some(user) = &nats.user {
         // What `deploy/nats` gives each user; one without such limits may use it as well.
         nats.inbox_prefix = Some(format!("_INBOX_{user}"));
-    } else if let Some(operator) = dev.as_ref().and_then(|dev| dev.operator.clone()) {
+    } else if !has_user && let Some(operator) = dev.as_ref().and_then(|dev| dev.operator.clone()) {
         nats.user = Some(operator.user);
         nats.password_file = Some(operator.password_file);
         nats.inbox_prefix = operator.inbox_prefix;
     }
     let namespace = global.namespace.clone().or_else(|| dev.as_ref().map(|dev| dev.namespace.clone()));
     Ok(Place { nats, namespace, found, http_url: dev.map(|dev| dev.http_url) })
+}
+
+/// The part of a URL that names a server.
+fn address(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.rsplit_once('@').map_or(rest, |(_, rest)| rest).trim_end_matches('/')
 }
 
 fn check(nats: &Nats) -> Result<(), Error> {
@@ -261,6 +268,7 @@ mod tests {
         check(chosen(None, true, Some("nats://b")).unwrap(), dev(), operator, http_url);
         check(chosen(None, false, Some("nats://b")).unwrap(), Found::Environment, None, None);
         check(chosen(Some("nats://127.0.0.1:1/"), true, None).unwrap(), Found::Option, operator, http_url);
+        check(chosen(Some("nats://admin:x@127.0.0.1:1"), true, None).unwrap(), Found::Option, None, http_url);
         let error = chosen(None, false, None).unwrap_err().to_string();
         for way in ["windlass dev", "/data", "--nats-url", "WINDLASS_NATS_URL"] {
             assert!(error.contains(way), "{error}");

@@ -167,6 +167,13 @@ async fn work(
     let nats_url = reached.operator.url.clone();
     let counts = Counts { schedulers: args.schedulers, dispatchers: args.dispatchers, workers: args.workers };
     let identity = &reached.identity;
+    // What a person gives to any NATS client: on this machine only, and only shown to who started it.
+    let shown_url = match identity {
+        Identity::Each(credentials) => {
+            credentials.url(&nats_url, "admin").unwrap_or_else(|| nats_url.clone())
+        }
+        Identity::Ours(_) => nats_url.clone(),
+    };
     let plan = Plan { data, screen, nats_url: &nats_url, identity, http_port, counts };
     let http_url = fleet.start_services(&plan).await?;
     data.announce(&Running {
@@ -180,9 +187,9 @@ async fn work(
     screen.idle();
     let folder = data.path().display();
     screen.show(&format!(
-        "dashboard  {http_url}\nbroker     {nats_url}\ndata       {folder}\nlogs       {folder}/logs"
+        "dashboard  {http_url}\nbroker     {shown_url}\ndata       {folder}\nlogs       {folder}/logs"
     ));
-    screen.answer(&json!({ "nats_url": nats_url, "http_url": http_url, "data_dir": data.path() }));
+    screen.answer(&json!({ "nats_url": shown_url, "http_url": http_url, "data_dir": data.path() }));
     if let Some(root) = root {
         let demo = demo::Demo { options: reached.operator, http_url, root, timeout: args.timeout };
         match demo.run(screen).await {

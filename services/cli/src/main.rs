@@ -41,7 +41,9 @@ async fn execute(Cli { global, command }: Cli) -> ExitCode {
             return dev::run(args, &global).await.unwrap_or_else(|error| fail(error.exit_code(), error));
         }
         Command::Provision(args) => {
-            return provision::run(args, &global).await.unwrap_or_else(|error| fail(error.exit_code(), error));
+            return provision::run(args, &global)
+                .await
+                .unwrap_or_else(|error| fail(error.exit_code(), error));
         }
         Command::Submit(args) => Box::pin(commands::submit::run(args, &global)).await,
         Command::Job(args) => commands::job::run(args, &global).await,

@@ -106,7 +106,11 @@ async fn end(shared: &Shared, jobs: &Jobs, order: &Order, last: &SeenRecord, ste
 
 fn words(order: &Order) -> String {
     let by = if order.requested_by.is_empty() { "somebody" } else { &order.requested_by };
-    if order.reason.is_empty() { format!("cancelled by {by}") } else { format!("cancelled by {by}: {}", order.reason) }
+    if order.reason.is_empty() {
+        format!("cancelled by {by}")
+    } else {
+        format!("cancelled by {by}: {}", order.reason)
+    }
 }
 
 /// Says the end again, in case whoever wrote it could not, and clears away what may be left under it.

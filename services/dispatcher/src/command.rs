@@ -51,7 +51,8 @@ pub(crate) async fn carry_out(shared: &Shared, delivered: Delivered) {
             return refuse(shared, &delivered, reason).await;
         }
     };
-    metrics::counter!("windlass_commands_total", "verb" => verb.clone(), "carried" => label(&carried)).increment(1);
+    metrics::counter!("windlass_commands_total", "verb" => verb.clone(), "carried" => label(&carried))
+        .increment(1);
     let age = Timestamp::now().duration_since(delivered.published_at).unsigned_abs();
     let acknowledged = match carried {
         Carried::Out => delivered.handle().ack().await,
@@ -62,7 +63,9 @@ pub(crate) async fn carry_out(shared: &Shared, delivered: Delivered) {
         Carried::NoJob | Carried::Open => delivered.handle().nak(Some(AGAIN)).await,
     };
     if acknowledged.is_err() {
-        tracing::debug!("a command's acknowledgement was not sent; it is carried out again, which does no harm");
+        tracing::debug!(
+            "a command's acknowledgement was not sent; it is carried out again, which does no harm"
+        );
     }
 }
 

@@ -34,15 +34,16 @@ where
     let under_way = TaskTracker::new();
     let condition: &'static str = if source.stream.ends_with("TASKS") { "tasks" } else { "commands" };
     while !context.stop.is_cancelled() {
-        let mut puller = match Puller::open(&context.broker, source.stream.clone(), source.consumer.clone()).await {
-            Ok(puller) => puller,
-            Err(connect::Error::Closed) => return Err(connect::Error::Closed),
-            Err(error) => {
-                context.health.not_ready(condition, error.to_string());
-                context.stop.run_until_cancelled(tokio::time::sleep(LOOK_AGAIN)).await;
-                continue;
-            }
-        };
+        let mut puller =
+            match Puller::open(&context.broker, source.stream.clone(), source.consumer.clone()).await {
+                Ok(puller) => puller,
+                Err(connect::Error::Closed) => return Err(connect::Error::Closed),
+                Err(error) => {
+                    context.health.not_ready(condition, error.to_string());
+                    context.stop.run_until_cancelled(tokio::time::sleep(LOOK_AGAIN)).await;
+                    continue;
+                }
+            };
         context.health.ready(condition);
         context.ready();
         let ended = read(context, &mut puller, &room, &under_way, &source, &work).await;

@@ -50,7 +50,8 @@ impl Default for Options {
 impl Validate for Options {
     fn validate(&self, problems: &mut Problems) {
         if !(1..=10_000).contains(&self.max_in_flight) {
-            problems.add("max_in_flight", format!("{} is out of range: expected 1 to 10000", self.max_in_flight));
+            problems
+                .add("max_in_flight", format!("{} is out of range: expected 1 to 10000", self.max_in_flight));
         }
         if !(1..=1_048_576).contains(&self.max_payload_bytes) {
             problems.add(

@@ -24,7 +24,13 @@ pub(crate) struct Rejection {
 impl Rejection {
     /// A field is not what it must be.
     pub(crate) fn invalid(field: impl Into<String>, reason: impl std::fmt::Display) -> Self {
-        Self { code: "invalid_task", field: field.into(), reason: reason.to_string(), queue: None, task: None }
+        Self {
+            code: "invalid_task",
+            field: field.into(),
+            reason: reason.to_string(),
+            queue: None,
+            task: None,
+        }
     }
 
     /// It may have run already, and been forgotten since.
@@ -32,9 +38,10 @@ impl Rejection {
         Self {
             code: "outcome_unknown",
             field: String::new(),
-            reason: "no dispatcher was there for longer than ends of jobs are remembered: the job may have run \
+            reason:
+                "no dispatcher was there for longer than ends of jobs are remembered: the job may have run \
                      before that, so it is not run again unasked"
-                .to_owned(),
+                    .to_owned(),
             queue: None,
             task: None,
         }

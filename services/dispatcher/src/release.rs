@@ -26,7 +26,9 @@ pub(crate) async fn release(shared: &Shared, order: &Order) -> Carried {
         }
     };
     let Some(last) = &seen.last else { return Carried::NoJob };
-    let (Removal::Write { token, .. }, RecordBody::Job(waiting)) = (protocol::release(&seen.view), &last.body) else {
+    let (Removal::Write { token, .. }, RecordBody::Job(waiting)) =
+        (protocol::release(&seen.view), &last.body)
+    else {
         // It runs, is about to, or has ended: there is nothing to release.
         return Carried::Out;
     };

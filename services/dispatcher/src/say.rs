@@ -9,8 +9,14 @@ use windlass_proto::{Done, RecordBody};
 pub(crate) fn event(record: &SeenRecord, transition: Transition, at: Timestamp) -> Event {
     let address = &record.address;
     let attempt = record.body.attempts().iter().map(|a| a.number).max().unwrap_or(0);
-    let mut event =
-        Event::new(address.queue.clone(), address.job_id, record.body.kind().clone(), transition, attempt, at);
+    let mut event = Event::new(
+        address.queue.clone(),
+        address.job_id,
+        record.body.kind().clone(),
+        transition,
+        attempt,
+        at,
+    );
     event.accepted_at = Some(record.body.accepted_at());
     event.priority = address.priority;
     event.traceparent = record.trace.map(|t| t.to_string()).unwrap_or_default();

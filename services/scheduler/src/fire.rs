@@ -42,6 +42,9 @@ pub(crate) trait World: Sync {
         instant: Timestamp,
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 
+    /// The schedule was removed: its cursor has no further use. Best effort; a later removal tries again.
+    fn forget(&self, id: &ScheduleId);
+
     /// So many instants were recorded as missed.
     fn missed(&self, schedule: &Schedule<Bytes>, count: u64);
 }

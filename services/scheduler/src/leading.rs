@@ -99,6 +99,7 @@ impl<W: World> Leading<'_, W> {
                 if let Ok(id) = change.key.parse() {
                     tracing::info!(schedule = %id, "a schedule was removed");
                     self.plan.remove(&id);
+                    self.world.forget(&id);
                 }
             }
         }

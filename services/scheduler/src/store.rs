@@ -174,15 +174,12 @@ impl ScheduleStore {
         Ok(Some(Stored { schedule, revision: entry.revision, cursor }))
     }
 
-    /// Removes a schedule and its cursor; false if there is none. Jobs that it made go on.
+    /// Removes a schedule; false if there is none. Jobs that it made go on. Its cursor is removed by the scheduler:
+    /// who may write cursors can make instants fire again, so people may not.
     pub async fn delete(&self, id: &ScheduleId) -> Result<bool, Error> {
         let existed = self.schedules.get(id.as_str()).await?.is_some();
-        // Even if there is none: a cursor may have been left by a deletion that was cut short.
         if existed {
             self.schedules.delete(id.as_str()).await?;
-        }
-        if self.cursors.get(id.as_str()).await?.is_some() {
-            self.cursors.delete(id.as_str()).await?;
         }
         Ok(existed)
     }

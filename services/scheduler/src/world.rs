@@ -103,6 +103,20 @@ impl World for LeaderWorld {
         }
     }
 
+    fn forget(&self, id: &ScheduleId) {
+        let (cursors, id) = (self.cursors.clone(), id.clone());
+        tokio::spawn(async move {
+            let removed = match cursors.get(id.as_str()).await {
+                Ok(Some(entry)) => cursors.delete_revision(id.as_str(), entry.revision).await,
+                Ok(None) => Ok(()),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = removed {
+                tracing::debug!(schedule = %id, %error, "the cursor of a removed schedule stays");
+            }
+        });
+    }
+
     fn missed(&self, schedule: &Schedule<Bytes>, count: u64) {
         if count > 0 {
             measure::missed(count);

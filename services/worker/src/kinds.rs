@@ -37,10 +37,10 @@ pub(crate) struct Kinds {
 /// Every shipped kind, with its settings.
 pub(crate) fn handlers(commands: Commands, requester: Requester) -> Result<Handlers<Kinds>, Error> {
     Handlers::with_state(Kinds { commands: Arc::new(commands), requester: Arc::new(requester) })
-        .add(file_digest::handle)?
-        .add(folder_index::handle)?
-        .add(command_run::handle)?
-        .add(http_request::handle)
+        .register(file_digest::handle)?
+        .register(folder_index::handle)?
+        .register(command_run::handle)?
+        .register(http_request::handle)
 }
 
 // === impl Kinds ===

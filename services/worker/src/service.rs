@@ -5,8 +5,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 use windlass::QueueName;
-use windlass_service::{Layout, Part};
 use windlass_service::{Context, Service};
+use windlass_service::{Layout, Part};
 
 use crate::kinds;
 use crate::kinds::command_run::Commands;

@@ -290,12 +290,12 @@ impl Broker {
         let mut denied = self.shared.denied.clone();
         let denial = denied.wait_for(|d| d.count > seen && d.text.contains(&subject));
         tokio::select! {
-            answer = answer => answer.map_err(|error| self.request_error(subject, timeout, &error)),
+            answer = answer => answer.map_err(|error| Self::request_error(subject, timeout, &error)),
             Ok(denied) = denial => Err(Error::PermissionDenied(denied.text.clone())),
         }
     }
 
-    fn request_error(&self, subject: String, timeout: Duration, error: &async_nats::RequestError) -> Error {
+    fn request_error(subject: String, timeout: Duration, error: &async_nats::RequestError) -> Error {
         use async_nats::RequestErrorKind as Kind;
         match error.kind() {
             Kind::TimedOut => Error::TimedOut { subject, timeout },
@@ -314,7 +314,8 @@ impl Broker {
         timeout: Duration,
     ) -> Result<T, Error> {
         let subject = self.api_subject(call);
-        let malformed = |e: serde_json::Error| Error::Malformed { subject: subject.clone(), reason: e.to_string() };
+        let malformed =
+            |e: serde_json::Error| Error::Malformed { subject: subject.clone(), reason: e.to_string() };
         let body = serde_json::to_vec(request).map_err(malformed)?;
         let answer = self.request(subject.clone(), None, body.into(), timeout).await?;
         read_answer(&answer.payload).map_err(|e| match e {
@@ -369,17 +370,20 @@ fn on_event(event: &Event, status: &watch::Sender<Status>, denied: &watch::Sende
         }
         Event::Closed => {
             status.send_modify(|s| *s = Status { connected: false, closed: true, ..*s });
-            tracing::warn!("the connection to the broker is closed");
+            tracing::info!("the connection to the broker is closed");
         }
         Event::SlowConsumer(subscription) => {
             metrics::counter!("windlass_broker_slow_consumer_total").increment(1);
             tracing::warn!(subscription, "messages were dropped: a subscription is too slow");
         }
-        Event::ServerError(ServerError::Other(text)) if text.to_lowercase().contains("permissions violation") => {
+        Event::ServerError(ServerError::Other(text))
+            if text.to_lowercase().contains("permissions violation") =>
+        {
             metrics::counter!("windlass_broker_permission_denied_total").increment(1);
             tracing::error!(error = %text, "permission denied by the broker");
             denied.send_modify(|d| *d = Denied { count: d.count + 1, text: text.clone() });
         }
+        Event::Draining => tracing::debug!("draining the connection to the broker"),
         other => tracing::warn!(event = %other, "the broker's connection reports"),
     }
 }

@@ -57,7 +57,11 @@ pub async fn publish(
 }
 
 /// The letter of a job, if there is one.
-pub async fn find(broker: &Broker, queue: &QueueName, job_id: JobId) -> Result<Option<v1::DeadLetter>, Error> {
+pub async fn find(
+    broker: &Broker,
+    queue: &QueueName,
+    job_id: JobId,
+) -> Result<Option<v1::DeadLetter>, Error> {
     let subject = broker.names().dead_subject(queue, job_id);
     let malformed = |reason: String| Error::Malformed { subject: subject.clone(), reason };
     let reading = async {
@@ -91,8 +95,7 @@ fn fit(mut letter: v1::DeadLetter, limit: usize) -> Bytes {
         let rest = letter.encoded_len() - full;
         let kept = limit.saturating_sub(rest + 128).min(full);
         letter.original_body.truncate(kept);
-        letter.reason.push_str(" (only ");
-        letter.reason.push_str(&format!("{kept} of its {full} bytes fit here)"));
+        letter.reason = format!("{} (only {kept} of its {full} bytes fit here)", letter.reason);
     }
     letter.encode_to_vec().into()
 }

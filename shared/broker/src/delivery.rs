@@ -6,6 +6,7 @@ use async_nats::jetstream::AckKind;
 use async_nats::{HeaderMap, Message, Subject};
 use bytes::Bytes;
 use jiff::Timestamp;
+use tokio::time::Instant;
 use windlass_core::protocol;
 use windlass_core::trace::TraceParent;
 
@@ -30,6 +31,10 @@ pub struct Delivered {
     pub pending: u64,
     /// One of the first deliveries after a (re)connection or on a new durable.
     pub suspect: bool,
+    /// When it arrived here.
+    pub received_at: Instant,
+    /// Of the connection that brought it.
+    epoch: u64,
     headers: Option<HeaderMap>,
     handle: Handle,
 }
@@ -61,6 +66,8 @@ impl Delivered {
             published_at,
             pending,
             suspect,
+            received_at: Instant::now(),
+            epoch: broker.status().borrow().epoch,
             headers: message.headers,
             handle: Handle { broker: broker.clone(), reply },
         };
@@ -70,6 +77,13 @@ impl Delivered {
     /// As the protocol sees it.
     pub fn delivery(&self) -> protocol::Delivery {
         protocol::Delivery { count: self.count, fired: self.is_fired(), suspect: self.suspect }
+    }
+
+    /// Whether it is still ours to claim: within its lease, on the connection that brought it. After that the broker
+    /// may have given it to another, and a claim would take it away again.
+    pub fn is_fresh(&self, ack_wait: Duration) -> bool {
+        let status = *self.handle.broker.status().borrow();
+        self.received_at.elapsed() < ack_wait && status.connected && status.epoch == self.epoch
     }
 
     /// Whether a timer published it.

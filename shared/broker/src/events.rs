@@ -139,7 +139,8 @@ async fn write(broker: Broker, service: &'static str, pool: PoolName, mut waitin
         for (queue, pending) in by_queue {
             for batch in batches(pending) {
                 let Ok(permit) = in_flight.clone().acquire_owned().await else { return };
-                let (broker, subject) = (broker.clone(), broker.names().event_subject(&queue, service, &pool));
+                let (broker, subject) =
+                    (broker.clone(), broker.names().event_subject(&queue, service, &pool));
                 tokio::spawn(async move {
                     let stored = store(&broker, subject, &batch.body).await;
                     for answer in batch.stored {
@@ -205,8 +206,7 @@ impl EventReader {
     /// Starts to read.
     pub async fn open(broker: &Broker) -> Result<Self, Error> {
         let names = broker.names();
-        let puller =
-            Puller::open(broker, names.events_stream(), names.monitor_consumer().to_owned()).await?;
+        let puller = Puller::open(broker, names.events_stream(), names.monitor_consumer().to_owned()).await?;
         Ok(Self { puller })
     }
 
@@ -229,7 +229,9 @@ impl EventReader {
                 }
                 Ok(Ok(Arrival::Renew)) => {}
                 Ok(Ok(Arrival::Missing)) => {
-                    return Err(Error::Read(connect::Error::NoResponders("the monitors' consumer".to_owned())));
+                    return Err(Error::Read(connect::Error::NoResponders(
+                        "the monitors' consumer".to_owned(),
+                    )));
                 }
             }
         }
@@ -241,8 +243,10 @@ impl EventReader {
 pub async fn extent(broker: &Broker) -> Result<Extent, Error> {
     let (stream, consumer) = (broker.names().events_stream(), broker.names().monitor_consumer());
     let none = serde_json::json!({});
-    let info: ConsumerInfo = broker.api(&format!("CONSUMER.INFO.{stream}.{consumer}"), &none, CALL_TIMEOUT).await?;
-    let StreamInfo { created, state } = broker.api(&format!("STREAM.INFO.{stream}"), &none, CALL_TIMEOUT).await?;
+    let info: ConsumerInfo =
+        broker.api(&format!("CONSUMER.INFO.{stream}.{consumer}"), &none, CALL_TIMEOUT).await?;
+    let StreamInfo { created, state } =
+        broker.api(&format!("STREAM.INFO.{stream}"), &none, CALL_TIMEOUT).await?;
     Ok(Extent {
         created,
         first_sequence: state.first_seq,

@@ -186,7 +186,8 @@ impl Jobs {
     }
 
     async fn last_under(&self, filter: &str) -> Result<Option<SeenRecord>, Error> {
-        let stream = self.broker.jetstream.get_stream_no_info(&self.stream).await.map_err(|e| self.unread(e))?;
+        let stream =
+            self.broker.jetstream.get_stream_no_info(&self.stream).await.map_err(|e| self.unread(e))?;
         // From the leader: a replica's answer may be stale just after a write.
         match timeout(CALL_TIMEOUT, stream.get_last_raw_message_by_subject(filter)).await {
             Err(_) => Err(self.unread("no answer in time")),
@@ -217,7 +218,8 @@ impl Jobs {
         Ok(SeenRecord {
             address: Address { queue: subject.queue, priority: subject.priority, job_id: subject.job_id },
             record: Record { sequence, kind },
-            stored_at: Timestamp::from_nanosecond(message.time.unix_timestamp_nanos()).unwrap_or(Timestamp::MIN),
+            stored_at: Timestamp::from_nanosecond(message.time.unix_timestamp_nanos())
+                .unwrap_or(Timestamp::MIN),
             body,
             trace: trace::from_headers(Some(&message.headers)),
         })
@@ -238,16 +240,23 @@ impl Jobs {
             if left.is_zero() {
                 return Ok(Verdict::Undecided);
             }
-            let answer =
-                publish::publish_if(&self.broker, subject.clone(), headers.clone(), change.body.clone(), left)
-                    .await
-                    .map_err(|source| Error::Broker { stream: self.stream.clone(), source })?;
+            let answer = publish::publish_if(
+                &self.broker,
+                subject.clone(),
+                headers.clone(),
+                change.body.clone(),
+                left,
+            )
+            .await
+            .map_err(|source| Error::Broker { stream: self.stream.clone(), source })?;
             match protocol::after_write(answer, silent_before) {
                 AfterWrite::Won(sequence) => return Ok(Verdict::Won(sequence)),
                 AfterWrite::Lost => return Ok(Verdict::Lost),
                 AfterWrite::Compare => match self.read(&change.address.queue, change.address.job_id).await {
                     Ok(seen) => return Ok(compare(&seen, change.nonce)),
-                    Err(error) => tracing::warn!(%error, "a refused write could not be compared; trying again"),
+                    Err(error) => {
+                        tracing::warn!(%error, "a refused write could not be compared; trying again");
+                    }
                 },
                 AfterWrite::Again => {
                     metrics::counter!("windlass_writes_undecided_total").increment(1);

@@ -103,9 +103,10 @@ impl Bucket {
 
     /// The value of a key.
     pub async fn get(&self, key: &str) -> Result<Option<Entry>, Error> {
-        Ok(self.last(key).await?.and_then(|(revision, value)| {
-            value.map(|value| Entry { key: key.to_owned(), value, revision })
-        }))
+        Ok(self
+            .last(key)
+            .await?
+            .and_then(|(revision, value)| value.map(|value| Entry { key: key.to_owned(), value, revision })))
     }
 
     /// Sets a key, whatever it was. Seconds are the unit of `ttl`; the least is one.

@@ -96,7 +96,9 @@ impl Term {
                 }
                 // It may be our own write, whose answer was lost.
                 Ok(Err(Error::Conflict(_))) => match self.lease.bucket.get(&self.lease.key).await {
-                    Ok(Some(entry)) if entry.value == self.lease.value() && entry.revision > self.revision => {
+                    Ok(Some(entry))
+                        if entry.value == self.lease.value() && entry.revision > self.revision =>
+                    {
                         self.revision = entry.revision;
                     }
                     _ => return Err(lost(None)),

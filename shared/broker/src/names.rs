@@ -54,7 +54,11 @@ impl Names {
     }
 
     fn stream(&self, name: &str) -> String {
-        if self.namespace == DEFAULT_NAMESPACE { name.to_owned() } else { format!("{}_{name}", self.namespace) }
+        if self.namespace == DEFAULT_NAMESPACE {
+            name.to_owned()
+        } else {
+            format!("{}_{name}", self.namespace)
+        }
     }
 
     fn bucket(&self, name: &str) -> String {

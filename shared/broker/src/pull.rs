@@ -68,8 +68,9 @@ struct ConsumerConfig {
 impl Puller {
     /// Prepares to receive from a durable consumer, which must exist.
     pub async fn open(broker: &Broker, stream: String, consumer: String) -> Result<Self, Error> {
-        let info: ConsumerInfo =
-            broker.api(&format!("CONSUMER.INFO.{stream}.{consumer}"), &serde_json::json!({}), CALL_TIMEOUT).await?;
+        let info: ConsumerInfo = broker
+            .api(&format!("CONSUMER.INFO.{stream}.{consumer}"), &serde_json::json!({}), CALL_TIMEOUT)
+            .await?;
         let max_ack_pending = u64::try_from(info.config.max_ack_pending).unwrap_or(1000);
         let inbox = broker.client.new_inbox();
         let arriving = timeout(CALL_TIMEOUT, broker.client.subscribe(inbox.clone()))
@@ -121,7 +122,8 @@ impl Puller {
             "expires": u64::try_from(EXPIRES.as_nanos()).unwrap_or(u64::MAX),
             "idle_heartbeat": u64::try_from(HEARTBEAT.as_nanos()).unwrap_or(u64::MAX),
         });
-        let subject = self.broker.api_subject(&format!("CONSUMER.MSG.NEXT.{}.{}", self.stream, self.consumer));
+        let subject =
+            self.broker.api_subject(&format!("CONSUMER.MSG.NEXT.{}.{}", self.stream, self.consumer));
         if self.outstanding == 0 {
             self.heard_at = Instant::now();
         }
@@ -182,7 +184,8 @@ impl Puller {
             self.outstanding = self.outstanding.saturating_sub(1);
             let suspect = self.suspect_left > 0;
             self.suspect_left = self.suspect_left.saturating_sub(1);
-            let Some((mut delivered, consumer_sequence)) = Delivered::read(&self.broker, message, suspect) else {
+            let Some((mut delivered, consumer_sequence)) = Delivered::read(&self.broker, message, suspect)
+            else {
                 tracing::error!(consumer = self.consumer, "a message without a reply subject was delivered");
                 return None;
             };

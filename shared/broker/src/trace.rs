@@ -61,8 +61,9 @@ impl Hop {
         started_at: Option<SystemTime>,
     ) -> Self {
         let tracer = global::tracer(SCOPE);
-        let mut builder =
-            SpanBuilder::from_name(format!("{operation} {}", subject.queue)).with_kind(kind).with_attributes([
+        let mut builder = SpanBuilder::from_name(format!("{operation} {}", subject.queue))
+            .with_kind(kind)
+            .with_attributes([
                 KeyValue::new("messaging.system", "nats"),
                 KeyValue::new("messaging.operation.name", operation),
                 KeyValue::new("messaging.destination.name", subject.queue.to_string()),
@@ -88,7 +89,9 @@ impl Hop {
         let context = Context::new().with_span(span);
         // Nothing is recorded: what a handler submits still belongs to the job's trace.
         let context = match remote {
-            Some(remote) if !context.span().span_context().is_valid() => context.with_remote_span_context(remote),
+            Some(remote) if !context.span().span_context().is_valid() => {
+                context.with_remote_span_context(remote)
+            }
             _ => context,
         };
         Self { context, parent }

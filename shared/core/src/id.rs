@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// The namespace of ids that are derived, so that no other use of UUID version 5 makes the same ones.
-const DERIVED: Uuid = Uuid::from_u128(0x7b0d_5c1e_2a64_5f0e_9d3a_77_69_6e_64_6c_61);
+const DERIVED: Uuid = Uuid::from_u128(0x7b0d_5c1e_2a64_5f0e_9d3a_7769_6e64_6c61);
 
 /// A job's id: a UUID (RFC 9562), written hyphenated in lower case.
 ///

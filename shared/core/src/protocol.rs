@@ -315,7 +315,8 @@ mod tests {
         fn the_latest_delivery_is_never_outdated(count in 1u64..9, claimed in 0u64..9, fired: bool) {
             let delivery = Delivery { count, fired, suspect: false };
             prop_assert_eq!(is_outdated(delivery, claimed), count <= claimed);
-            prop_assert!(!is_outdated(Delivery { suspect: true, ..delivery }, claimed));
+            let suspect = Delivery { suspect: true, ..delivery };
+            prop_assert!(!is_outdated(suspect, claimed));
         }
 
         #[test]

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 /// up to `jitter` of itself, so that jobs that failed together do not come back together.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Parts", into = "Parts")]
+#[derive(Default)]
 pub struct RetryPolicy {
     parts: Parts,
 }
@@ -86,12 +87,6 @@ impl RetryPolicy {
         let full = (self.parts.initial_delay_seconds * self.parts.multiplier.powi(exponent))
             .min(self.parts.max_delay_seconds);
         Some(Duration::from_secs_f64(full * (1.0 - self.parts.jitter * unit.clamp(0.0, 1.0))))
-    }
-}
-
-impl Default for RetryPolicy {
-    fn default() -> Self {
-        Self { parts: Parts::default() }
     }
 }
 

@@ -34,6 +34,17 @@ pub mod headers {
     pub const TRACEPARENT: &str = "traceparent";
 }
 
+/// The headers of ours that a plain task may have.
+const KNOWN: [&str; 7] = [
+    headers::KIND,
+    headers::ID,
+    headers::PRIORITY,
+    headers::DELAY,
+    headers::RUN_AT,
+    headers::MAX_ATTEMPTS,
+    headers::TIMEOUT,
+];
+
 /// The broker's headers that a publisher may set.
 const ALLOWED_BROKER_HEADERS: [&str; 2] = ["Nats-Msg-Id", "Nats-Expected-Stream"];
 
@@ -63,17 +74,10 @@ pub fn read_task(incoming: Incoming<'_>) -> Result<Task<Bytes>, Error> {
         }
         return task::from_wire(v1::Task::decode(incoming.body.clone())?, Some(incoming.derived_id));
     };
-    const KNOWN: [&str; 7] = [
-        headers::KIND,
-        headers::ID,
-        headers::PRIORITY,
-        headers::DELAY,
-        headers::RUN_AT,
-        headers::MAX_ATTEMPTS,
-        headers::TIMEOUT,
-    ];
-    if let Some((name, _)) =
-        incoming.headers.iter().find(|(name, _)| is_ours(name) && !KNOWN.iter().any(|k| k.eq_ignore_ascii_case(name)))
+    if let Some((name, _)) = incoming
+        .headers
+        .iter()
+        .find(|(name, _)| is_ours(name) && !KNOWN.iter().any(|k| k.eq_ignore_ascii_case(name)))
     {
         return Err(Error::new(*name, format!("is no known header: expected one of {}", KNOWN.join(", "))));
     }
@@ -115,7 +119,8 @@ fn is_ours(name: &str) -> bool {
 }
 
 fn find<'a>(lines: &[(&'a str, &'a str)], wanted: &str) -> Result<Option<&'a str>, Error> {
-    let mut values = lines.iter().filter(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| *value);
+    let mut values =
+        lines.iter().filter(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| *value);
     let first = values.next();
     if values.next().is_some() {
         return Err(Error::new(wanted, "is given twice: expected once"));
@@ -125,10 +130,9 @@ fn find<'a>(lines: &[(&'a str, &'a str)], wanted: &str) -> Result<Option<&'a str
 
 /// Reads a duration for people: `30s`, `1h 30m`, `250ms`, `PT30S`.
 fn duration(field: &str, text: &str) -> Result<Duration, Error> {
-    text.parse::<SignedDuration>()
-        .ok()
-        .and_then(|d| Duration::try_from(d).ok())
-        .ok_or_else(|| Error::new(field, "expected a duration of zero or more, as 30s, 1h 30m, 250ms or PT30S"))
+    text.parse::<SignedDuration>().ok().and_then(|d| Duration::try_from(d).ok()).ok_or_else(|| {
+        Error::new(field, "expected a duration of zero or more, as 30s, 1h 30m, 250ms or PT30S")
+    })
 }
 
 fn instant(field: &str, text: &str) -> Result<Timestamp, Error> {
@@ -203,7 +207,11 @@ mod tests {
             (&[kind, ("Windlass-Delay", "-1s")], b"", "Windlass-Delay"),
             (&[kind, ("Windlass-Delay", "soon")], b"", "Windlass-Delay"),
             (&[kind, ("Windlass-Run-At", "2026-01-31")], b"", "Windlass-Run-At"),
-            (&[kind, ("Windlass-Delay", "1s"), ("Windlass-Run-At", "2026-01-31T09:00:00Z")], b"", "Windlass-Run-At"),
+            (
+                &[kind, ("Windlass-Delay", "1s"), ("Windlass-Run-At", "2026-01-31T09:00:00Z")],
+                b"",
+                "Windlass-Run-At",
+            ),
             (&[kind, ("Windlass-Max-Attempts", "0")], b"", "Windlass-Max-Attempts"),
             (&[kind, ("Nats-Schedule", "@every 1s")], b"", "Nats-Schedule"),
             (&[kind, ("nats-rollup", "all")], b"", "nats-rollup"),

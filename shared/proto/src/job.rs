@@ -85,7 +85,9 @@ impl RecordBody {
     /// Reads the body of a message of this sort.
     pub fn decode(record: RecordKind, body: Bytes) -> Result<Self, Error> {
         Ok(match record {
-            RecordKind::Later | RecordKind::Held | RecordKind::Due | RecordKind::Ready => Self::Job(Job::decode(body)?),
+            RecordKind::Later | RecordKind::Held | RecordKind::Due | RecordKind::Ready => {
+                Self::Job(Job::decode(body)?)
+            }
             RecordKind::Claim => Self::Claim(Claim::decode(body)?),
             RecordKind::Done => Self::Done(Done::decode(body)?),
         })

@@ -44,7 +44,10 @@ pub(crate) fn from_wire(task: v1::Task, derived: Option<JobId>) -> Result<Task<B
             Some(v1::task::Start::RunAt(at)) => Start::At(time::from_wire("run_at", at)?),
         },
         retry: task.retry.map(retry_policy).transpose()?,
-        attempt_timeout: task.attempt_timeout.map(|t| time::duration_from_wire("attempt_timeout", t)).transpose()?,
+        attempt_timeout: task
+            .attempt_timeout
+            .map(|t| time::duration_from_wire("attempt_timeout", t))
+            .transpose()?,
     })
 }
 
@@ -100,7 +103,11 @@ pub(crate) fn retry_policy(wire: v1::RetryPolicy) -> Result<RetryPolicy, Error> 
     };
     let parts = Parts {
         max_attempts: if wire.max_attempts == 0 { default.max_attempts } else { wire.max_attempts },
-        initial_delay_seconds: seconds("retry.initial_delay", wire.initial_delay, default.initial_delay_seconds)?,
+        initial_delay_seconds: seconds(
+            "retry.initial_delay",
+            wire.initial_delay,
+            default.initial_delay_seconds,
+        )?,
         max_delay_seconds: seconds("retry.max_delay", wire.max_delay, default.max_delay_seconds)?,
         multiplier: if wire.multiplier == 0.0 { default.multiplier } else { wire.multiplier },
         jitter: wire.jitter.unwrap_or(default.jitter),

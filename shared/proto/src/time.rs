@@ -18,7 +18,8 @@ pub fn to_wire(at: Timestamp) -> prost_types::Timestamp {
 }
 
 pub(crate) fn from_wire(field: &str, at: prost_types::Timestamp) -> Result<Timestamp, Error> {
-    Timestamp::new(at.seconds, at.nanos).map_err(|_| Error::new(field, "is not an instant of the years -9999 to 9999"))
+    Timestamp::new(at.seconds, at.nanos)
+        .map_err(|_| Error::new(field, "is not an instant of the years -9999 to 9999"))
 }
 
 pub(crate) fn required(field: &str, at: Option<prost_types::Timestamp>) -> Result<Timestamp, Error> {

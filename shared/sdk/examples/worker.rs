@@ -44,7 +44,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         options.auth = Auth::UserPassword { user, password: Secret::new(password) };
     }
     let client = Client::connect_with(options).await?;
-    let handlers = Handlers::with_state(Greeter { word: "Hello" }).add(greet)?;
+    let handlers = Handlers::with_state(Greeter { word: "Hello" }).register(greet)?;
     let options = worker::Options { queues: vec!["greetings".parse()?], ..Default::default() };
     let worker = Worker::new(client.broker().clone(), handlers, options)?;
     let (stop, ready) = (CancellationToken::new(), CancellationToken::new());

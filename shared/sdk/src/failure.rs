@@ -26,7 +26,12 @@ const MESSAGE_LIMIT: usize = 4096;
 impl Failure {
     /// A failure that another attempt may mend.
     pub fn new(message: impl fmt::Display) -> Self {
-        Self { message: shorten(message.to_string()), code: "handler".to_owned(), terminal: false, retry_after: None }
+        Self {
+            message: shorten(message.to_string()),
+            code: "handler".to_owned(),
+            terminal: false,
+            retry_after: None,
+        }
     }
 
     /// No retry can help: the job is dead at once.

@@ -162,7 +162,7 @@ impl<S: Send + Sync + 'static> Handlers<S> {
     }
 
     /// Adds a handler for its job's kind.
-    pub fn add<H, M>(mut self, handler: H) -> Result<Self, Error>
+    pub fn register<H, M>(mut self, handler: H) -> Result<Self, Error>
     where
         H: Handler<S, M>,
     {

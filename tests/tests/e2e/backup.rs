@@ -15,7 +15,8 @@ async fn a_fleet_goes_on_from_a_copy_of_the_store() -> Result<()> {
     let finished: JobId = "01890a5d-ac96-774b-bcce-b302099a8060".parse()?;
     command(&["true"]).into_submission(&fleet).id(finished).submit().await?;
     fleet.result(finished).await?;
-    let delayed = command(&["echo", "later"]).into_submission(&fleet).delay(Duration::from_secs(4)).submit().await?.id;
+    let delayed =
+        command(&["echo", "later"]).into_submission(&fleet).delay(Duration::from_secs(4)).submit().await?.id;
     fleet.tap.heard(delayed, Transition::Accepted).await?;
     for label in ["dispatcher", "worker"] {
         fleet.take(label)?.stop().await?;

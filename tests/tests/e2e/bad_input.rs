@@ -8,6 +8,9 @@ use windlass_testkit::Fleet;
 
 use crate::support::{command, dead_letter, submit};
 
+/// Subject, headers, body; then the field that is refused, and the queue of the letter.
+type Case<'a> = (String, Vec<(&'a str, &'a str)>, &'a [u8], &'a str, &'a str);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_task_becomes_a_dead_letter_with_its_reason_and_its_bytes() -> Result<()> {
     let fleet = Fleet::running().await?;
@@ -17,7 +20,7 @@ async fn what_is_no_task_becomes_a_dead_letter_with_its_reason_and_its_bytes() -
     let unknown_enum = v1::Task { kind: "a.b".into(), priority: 99, ..Default::default() }.encode_to_vec();
     let bad_id = v1::Task { kind: "a.b".into(), id: "7".into(), ..Default::default() }.encode_to_vec();
     let large = vec![b'x'; 600_000];
-    let cases: Vec<(String, Vec<(&str, &str)>, &[u8], &str, &str)> = vec![
+    let cases: Vec<Case<'_>> = vec![
         ("windlass.task.default".into(), vec![], b"\xff\xfe garbage", "body", "default"),
         (
             "windlass.task.default".into(),

@@ -11,7 +11,8 @@ use crate::support::command;
 async fn an_operator_submits_reads_and_cancels() -> Result<()> {
     let mut fleet = Fleet::running().await?;
     fleet.service("monitor").await?;
-    let job = fleet.cli(&["submit", "command.run", r#"{"argv": ["echo", "hi"]}"#, "--wait", "-o", "json"]).await?;
+    let job =
+        fleet.cli(&["submit", "command.run", r#"{"argv": ["echo", "hi"]}"#, "--wait", "-o", "json"]).await?;
     let job: Value = serde_json::from_str(&job)?;
     assert_eq!((&job["state"], &job["result"]["stdout"]), (&"succeeded".into(), &"hi\n".into()));
     let id = job["id"].as_str().context("no id")?;
@@ -52,7 +53,8 @@ async fn an_id_in_two_queues_is_an_error_that_names_them() -> Result<()> {
     }
     let error = fleet.cli(&["job", "get", id]).await.expect_err("the id is in two queues").to_string();
     assert!(error.contains("one") && error.contains("two"), "{error}");
-    let got: Value = serde_json::from_str(&fleet.cli(&["job", "get", id, "--queue", "two", "-o", "json"]).await?)?;
+    let got: Value =
+        serde_json::from_str(&fleet.cli(&["job", "get", id, "--queue", "two", "-o", "json"]).await?)?;
     assert_eq!(got["queue"], "two");
     Ok(())
 }
@@ -66,7 +68,7 @@ async fn the_demo_digests_every_file_and_leaves_nothing_behind() -> Result<()> {
     std::fs::create_dir_all(files.path().join("a/.b"))?;
     for (name, content) in [("one", "1"), ("a/two", ""), ("a/.b/three", "drei\n"), ("ä ö", "x")] {
         std::fs::write(files.path().join(name), content)?;
-        let digest: String = Sha256::digest(content).iter().map(|b| format!("{b:02x}")).collect();
+        let digest = crate::support::hex(&Sha256::digest(content));
         expected.push((name.to_owned(), digest));
     }
     let program = windlass_testkit::program("windlass").await?;

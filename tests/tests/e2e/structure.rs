@@ -10,6 +10,10 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
+/// What a service may use.
+const SERVICE: &[&str] =
+    &["windlass-core", "windlass-proto", "windlass-broker", "windlass", "windlass-service"];
+
 /// core ← proto ← broker ← sdk ← services; services never depend on each other, and only the command line on them.
 #[test]
 fn dependencies_point_one_way() -> Result<()> {
@@ -42,8 +46,6 @@ fn dependencies_point_one_way() -> Result<()> {
         ),
         ("windlass-tests", &[]),
     ]);
-    const SERVICE: &[&str] =
-        &["windlass-core", "windlass-proto", "windlass-broker", "windlass", "windlass-service"];
     assert_eq!(metadata.packages.len(), allowed.len(), "a package is missing from this test");
     for package in &metadata.packages {
         let allowed = allowed[package.name.as_str()];

@@ -113,3 +113,12 @@ pub(crate) async fn dead_letter(fleet: &Fleet, queue: &str, id: JobId) -> Result
     let letter = windlass_broker::dead::find(fleet.client.broker(), &queue.parse()?, id).await?;
     letter.context("there is no dead letter")
 }
+
+/// As hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

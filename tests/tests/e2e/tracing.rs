@@ -15,6 +15,8 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use windlass_testkit::{Fleet, PATIENCE};
 
+use crate::support::hex;
+
 /// An OTLP receiver. Spans come with the name of the service that made them.
 struct Receiver {
     url: String,
@@ -53,9 +55,14 @@ impl Receiver {
                 .collect()
         };
         let mut spans = self.spans.clone();
-        let waited = timeout(PATIENCE, spans.wait_for(|all| operations.iter().all(|o| of(all).contains_key(*o)))).await;
+        let waited =
+            timeout(PATIENCE, spans.wait_for(|all| operations.iter().all(|o| of(all).contains_key(*o))))
+                .await;
         let all = waited.with_context(|| {
-            format!("not all of {operations:?} came: {:?}", of(&self.spans.borrow()).keys().collect::<Vec<_>>())
+            format!(
+                "not all of {operations:?} came: {:?}",
+                of(&self.spans.borrow()).keys().collect::<Vec<_>>()
+            )
         })??;
         Ok(of(&all))
     }
@@ -77,10 +84,6 @@ fn read(request: ExportTraceServiceRequest) -> Vec<(String, Span)> {
     spans
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
-}
-
 fn attribute<'a>(span: &'a Span, key: &str) -> Option<&'a opentelemetry_proto::tonic::common::v1::AnyValue> {
     span.attributes.iter().find(|a| a.key == key)?.value.as_ref()
 }
@@ -98,8 +101,14 @@ async fn a_job_is_one_trace_across_four_programs() -> Result<()> {
     let submitted: serde_json::Value = serde_json::from_str(&submitted)?;
     let trace_id = submitted["trace_id"].as_str().context("no trace id")?;
     let id = submitted["id"].as_str().context("no id")?;
-    let operations =
-        ["send default", "admit default", "wait default", "process default", "settle default", "record default"];
+    let operations = [
+        "send default",
+        "admit default",
+        "wait default",
+        "process default",
+        "settle default",
+        "record default",
+    ];
     let trace = receiver.trace(trace_id, &operations).await?;
 
     let parent = |child: &str, parent: &str| {
@@ -115,10 +124,19 @@ async fn a_job_is_one_trace_across_four_programs() -> Result<()> {
     parent("settle default", "process default");
     for operation in operations {
         let span = &trace[operation].1;
-        for key in ["windlass.job.id", "windlass.job.kind", "windlass.job.queue", "windlass.job.attempt", "messaging.system"] {
+        for key in [
+            "windlass.job.id",
+            "windlass.job.kind",
+            "windlass.job.queue",
+            "windlass.job.attempt",
+            "messaging.system",
+        ] {
             assert!(attribute(span, key).is_some(), "{operation} has no {key}");
         }
-        assert!(format!("{:?}", attribute(span, "windlass.job.id")).contains(id), "{operation} names another job");
+        assert!(
+            format!("{:?}", attribute(span, "windlass.job.id")).contains(id),
+            "{operation} names another job"
+        );
     }
     let services: std::collections::BTreeSet<_> = trace.values().map(|(service, _)| service).collect();
     assert_eq!(services.len(), 4, "{services:?}");

@@ -162,6 +162,7 @@ mod tests {
             kind: "a.b".parse().unwrap(),
             accepted_at: at(10),
             nonce: bytes::Bytes::new(),
+            delivery_count: 1,
         })
     }
 

@@ -116,6 +116,8 @@ impl World for Fake {
         if fails { Err(Failure::NotLeading) } else { Ok(()) }
     }
 
+    fn forget(&self, _: &ScheduleId) {}
+
     fn missed(&self, _: &Schedule<Bytes>, count: u64) {
         self.inner.lock().unwrap().missed += count;
     }

@@ -91,6 +91,12 @@ impl Credentials {
         self.passwords.get(user).map(Secret::new)
     }
 
+    /// The server's address with a user and its password in it, which every NATS client takes.
+    pub fn url(&self, url: &str, user: &str) -> Option<String> {
+        let (scheme, rest) = url.split_once("://")?;
+        Some(format!("{scheme}://{user}:{}@{rest}", self.passwords.get(user)?))
+    }
+
     /// The prefix under which a user's answers arrive.
     pub fn inbox_prefix(user: &str) -> String {
         format!("_INBOX_{user}")

@@ -1,5 +1,6 @@
 //! From a delivered message to the right to run it.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -9,7 +10,7 @@ use windlass_broker::jobs::{Address, Change, Seen, Verdict, nonce};
 use windlass_core::attempt::{next_number, push_bounded};
 use windlass_core::protocol::{self, Opening, Stale, Standing};
 use windlass_core::trace::TraceParent;
-use windlass_core::{Attempt, JobError, Outcome, RecordKind, Transition};
+use windlass_core::{Attempt, JobError, RecordKind, Transition};
 use windlass_proto::{Claim, Job, RecordBody, v1};
 
 use super::{Shared, say};
@@ -33,6 +34,8 @@ pub(super) struct Held {
     /// The broker's count of this delivery.
     pub(super) delivery_count: u64,
     pub(super) ack_wait: Duration,
+    /// When the broker last confirmed the lease; at first, when the message arrived.
+    pub(super) confirmed_at: Mutex<Instant>,
 }
 
 // === impl Held ===
@@ -40,6 +43,17 @@ pub(super) struct Held {
 impl Held {
     pub(super) fn attempt_number(&self) -> u32 {
         next_number(&self.attempts)
+    }
+
+    /// The broker has confirmed the lease just now.
+    pub(super) fn confirm(&self) {
+        *self.confirmed_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// Whether the broker has confirmed the lease within its time. If not, another may have been given the message.
+    pub(super) fn is_leased(&self) -> bool {
+        let confirmed_at = *self.confirmed_at.lock().unwrap_or_else(PoisonError::into_inner);
+        confirmed_at.elapsed() < self.ack_wait
     }
 
     pub(super) fn attempt_timeout(&self, shared: &Shared) -> Duration {
@@ -64,6 +78,7 @@ pub(super) async fn open(
         handle: delivered.handle().clone(),
         delivery_count: delivered.count,
         ack_wait,
+        confirmed_at: Mutex::new(delivered.received_at),
         address,
         job,
     };
@@ -97,7 +112,14 @@ pub(super) async fn read(shared: &Shared, address: &Address) -> Option<Seen> {
     }
 }
 
-async fn claim(shared: &Shared, delivered: &Delivered, mut held: Held, seen: &Seen, token: u64) -> Option<Held> {
+async fn claim(
+    shared: &Shared,
+    delivered: &Delivered,
+    mut held: Held,
+    seen: &Seen,
+    token: u64,
+) -> Option<Held> {
+    let ack_wait = held.ack_wait;
     let last = seen.last.as_ref()?;
     if let RecordBody::Claim(claim) = &last.body
         && protocol::is_outdated(delivered.delivery(), claim.delivery_count)
@@ -107,14 +129,19 @@ async fn claim(shared: &Shared, delivered: &Delivered, mut held: Held, seen: &Se
     }
     held.attempts = last.body.attempts().to_vec();
     let now = Timestamp::now();
-    let lost_by = previous_holder(delivered, &last.body);
-    let crash = lost_by.map(|worker| {
+    let (holder, handed_back) = match &last.body {
+        RecordBody::Claim(claim) => (claim.worker.clone(), claim.reason == v1::ClaimReason::HandBack),
+        // A first holder leaves its name in an event only.
+        _ => (String::new(), false),
+    };
+    let lost = protocol::lost_attempt(delivered.delivery(), last.record.kind, handed_back);
+    let crash = lost.map(|outcome| {
         let crash = Attempt {
             number: held.attempt_number(),
-            worker,
+            worker: holder,
             started_at: None,
             ended_at: now,
-            outcome: Outcome::Crashed,
+            outcome,
             error: Some(JobError {
                 message: "the worker was lost, or lost its lease".to_owned(),
                 code: "worker_lost".to_owned(),
@@ -136,7 +163,12 @@ async fn claim(shared: &Shared, delivered: &Delivered, mut held: Held, seen: &Se
         nonce: nonce.clone(),
         delivery_count: delivered.count,
     };
-    match write_claim(shared, &held, token, claim.encode(), &nonce).await {
+    if !delivered.is_fresh(ack_wait) {
+        tracing::info!(job_id = %held.address.job_id, "a delivery is too old to be claimed");
+        return None;
+    }
+    let deadline = (delivered.received_at + ack_wait).min(Instant::now() + WRITE_TIMEOUT);
+    match write_claim(shared, &held, token, claim.encode(), &nonce, deadline).await {
         Verdict::Won(sequence) => held.token = sequence,
         Verdict::Undecided => return None,
         Verdict::Lost => {
@@ -150,24 +182,13 @@ async fn claim(shared: &Shared, delivered: &Delivered, mut held: Held, seen: &Se
             "the job's former worker was lost; running it again");
         let mut event = say::event(&held, Transition::Crashed, crash.number, now);
         event.worker = crash.worker;
-        event.outcome = Some(Outcome::Crashed);
+        event.outcome = Some(crash.outcome);
         event.error = crash.error;
         // Not waited for: the claim and every successor carry the crash.
         let events = shared.events.clone();
         tokio::spawn(async move { events.record(event).await });
     }
     Some(held)
-}
-
-/// Whose attempt ended without a word, if one did: empty if it is not known who that was.
-fn previous_holder(delivered: &Delivered, last: &RecordBody) -> Option<String> {
-    match last {
-        RecordBody::Claim(claim) if claim.reason == v1::ClaimReason::HandBack => None,
-        RecordBody::Claim(claim) => Some(claim.worker.clone()),
-        // A first delivery that is merely suspect says nothing of an earlier one.
-        _ if delivered.count > 1 => Some(String::new()),
-        _ => None,
-    }
 }
 
 /// Writes a claim of the held work; an error of the broker's leaves it undecided.
@@ -177,6 +198,7 @@ pub(super) async fn write_claim(
     token: u64,
     body: bytes::Bytes,
     nonce: &bytes::Bytes,
+    deadline: Instant,
 ) -> Verdict {
     let change = Change {
         address: &held.address,
@@ -189,7 +211,7 @@ pub(super) async fn write_claim(
         timer: None,
         purge: None,
     };
-    shared.jobs.write(change, Instant::now() + WRITE_TIMEOUT).await.unwrap_or_else(|error| {
+    shared.jobs.write(change, deadline).await.unwrap_or_else(|error| {
         tracing::error!(job_id = %held.address.job_id, %error, "a claim was not written");
         Verdict::Undecided
     })

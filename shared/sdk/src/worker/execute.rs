@@ -49,8 +49,7 @@ pub(super) async fn execute(
     // Two ways to the same trace: a handler's `tracing` spans, and what it submits through the client.
     let handler = handler.instrument(span).with_context(hop.context().clone());
     let mut handler = tokio::spawn(handler);
-    let mut lease =
-        std::pin::pin!(lease::keep(&held.handle, &shared.jobs, &held.address, held.token, held.ack_wait));
+    let mut lease = std::pin::pin!(lease::keep(held, &shared.jobs));
     let mut lease_lost = false;
     let mut timeout = std::pin::pin!(sleep(context.timeout()));
     let mut abort_at: Option<Instant> = None;

@@ -59,7 +59,9 @@ impl Fetch {
         loop {
             match Puller::open(broker, stream.clone(), consumer.clone()).await {
                 Ok(puller) => return Some(puller),
-                Err(error) if said => tracing::debug!(queue = %self.queue, %error, "the queue's consumer is missing"),
+                Err(error) if said => {
+                    tracing::debug!(queue = %self.queue, %error, "the queue's consumer is missing");
+                }
                 Err(error) => {
                     tracing::warn!(queue = %self.queue, %error, "the queue's consumer is missing; looking again");
                     said = true;
@@ -109,7 +111,12 @@ impl Fetch {
     }
 
     /// Without a permit the job is only handed back.
-    fn start(&self, delivered: Delivered, ack_wait: Duration, permit: Option<tokio::sync::OwnedSemaphorePermit>) {
+    fn start(
+        &self,
+        delivered: Delivered,
+        ack_wait: Duration,
+        permit: Option<tokio::sync::OwnedSemaphorePermit>,
+    ) {
         let shared = Arc::clone(&self.shared);
         let run = permit.is_some();
         self.attempts.spawn(async move {

@@ -32,7 +32,8 @@ pub(super) async fn process(shared: &Shared, delivered: Delivered, ack_wait: Dur
     let (subject, job) = match (subject, Job::decode(delivered.body.clone())) {
         (Some(subject), Ok(job)) => (subject, job),
         (_, decoded) => {
-            let reason = decoded.err().map_or_else(|| "subject: is not a job's".to_owned(), |e| e.to_string());
+            let reason =
+                decoded.err().map_or_else(|| "subject: is not a job's".to_owned(), |e| e.to_string());
             return malformed(shared, &delivered, reason).await;
         }
     };
@@ -50,7 +51,13 @@ pub(super) async fn process(shared: &Shared, delivered: Delivered, ack_wait: Dur
             tracing::warn!(kind = %held.job.task.kind, "no handler for this kind; handing the job on");
             return settle::hand_back(shared, &held, None, Some(UNKNOWN_KIND_DELAY)).await;
         }
-        return give_up(shared, &held, DeadCause::UnknownKind, "no worker of its queue has a handler for its kind").await;
+        return give_up(
+            shared,
+            &held,
+            DeadCause::UnknownKind,
+            "no worker of its queue has a handler for its kind",
+        )
+        .await;
     }
     attempt(shared, &held).await;
 }

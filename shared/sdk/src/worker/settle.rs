@@ -111,7 +111,12 @@ pub(super) async fn fail(shared: &Shared, held: &Held, attempt: Attempt, retry_a
 }
 
 /// Gives the job back: a claim that says so, then a nak. Uses no attempt, and counts no crash.
-pub(super) async fn hand_back(shared: &Shared, held: &Held, attempt: Option<Attempt>, delay: Option<Duration>) {
+pub(super) async fn hand_back(
+    shared: &Shared,
+    held: &Held,
+    attempt: Option<Attempt>,
+    delay: Option<Duration>,
+) {
     let mut attempts = held.attempts.clone();
     if let Some(attempt) = &attempt {
         push_bounded(&mut attempts, attempt.clone());
@@ -128,7 +133,8 @@ pub(super) async fn hand_back(shared: &Shared, held: &Held, attempt: Option<Atte
         nonce: nonce.clone(),
         delivery_count: held.delivery_count,
     };
-    match write_claim(shared, held, held.token, claim.encode(), &nonce).await {
+    let deadline = Instant::now() + WRITE_TIMEOUT;
+    match write_claim(shared, held, held.token, claim.encode(), &nonce, deadline).await {
         Verdict::Won(_) => {}
         // Without the mark its next holder would count a crash: the lease decides.
         Verdict::Undecided => return,
@@ -137,7 +143,10 @@ pub(super) async fn hand_back(shared: &Shared, held: &Held, attempt: Option<Atte
     if let Some(attempt) = attempt {
         let _ = shared.events.record(say::ended(held, Transition::HandedBack, &attempt)).await;
     }
-    let _ = held.handle.nak(delay).await;
+    // A stale nak would take the message from whoever has it now; then its lease decides.
+    if held.is_leased() {
+        let _ = held.handle.nak(delay).await;
+    }
 }
 
 /// Stores the letter of a dead job; true once it is stored.
