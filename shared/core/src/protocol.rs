@@ -9,6 +9,8 @@
 //! lost or stuck. Each function says which of them it defends.
 
 use crate::attempt::Outcome;
+use std::time::Duration;
+
 use crate::state::RecordKind;
 
 /// A message of one job in JOBS, as much of it as the protocol looks at.
@@ -193,10 +195,11 @@ pub fn lost_attempt(delivery: Delivery, last: Kind, handed_back: bool) -> Option
 /// slept perhaps, while the broker delivered the message again. To claim on it would take the job from its rightful
 /// holder: safe, as all claims are, but an execution for which there was no fault. It is abandoned.
 ///
-/// A broker that was killed counts from 1 again; such deliveries are suspect and pass, or fall behind the claim's count
-/// only until it is caught up with.
-pub fn is_outdated(delivery: Delivery, claimed_count: u64) -> bool {
-    !delivery.suspect && delivery.count <= claimed_count
+/// A broker that was killed counts from 1 again, so a suspect delivery may have a low count and be the latest. It passes
+/// once the claim is older than a lease: were its holder alive, its heartbeats would have kept the broker from
+/// delivering.
+pub fn is_outdated(delivery: Delivery, claimed_count: u64, claim_age: Duration, ack_wait: Duration) -> bool {
+    delivery.count <= claimed_count && (!delivery.suspect || claim_age < ack_wait)
 }
 
 /// What a holder whose conditional write was refused does with its work message.
@@ -313,10 +316,12 @@ mod tests {
 
         #[test]
         fn the_latest_delivery_is_never_outdated(count in 1u64..9, claimed in 0u64..9, fired: bool) {
+            let (young, old, lease) = (Duration::from_secs(1), Duration::from_secs(9), Duration::from_secs(5));
             let delivery = Delivery { count, fired, suspect: false };
-            prop_assert_eq!(is_outdated(delivery, claimed), count <= claimed);
+            prop_assert_eq!(is_outdated(delivery, claimed, old, lease), count <= claimed);
             let suspect = Delivery { suspect: true, ..delivery };
-            prop_assert!(!is_outdated(suspect, claimed));
+            prop_assert_eq!(is_outdated(suspect, claimed, young, lease), count <= claimed);
+            prop_assert!(!is_outdated(suspect, claimed, old, lease));
         }
 
         #[test]

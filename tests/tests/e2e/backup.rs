@@ -26,9 +26,9 @@ async fn a_fleet_goes_on_from_a_copy_of_the_store() -> Result<()> {
     // A second store, so that nothing of the first can serve by accident.
     fleet.broker.stop().await?;
     let copy = tempfile::tempdir()?;
-    copy_folder(&fleet.broker.folder().join("jetstream"), &copy.path().join("jetstream"))?;
-    std::fs::remove_dir_all(fleet.broker.folder().join("jetstream"))?;
-    copy_folder(&copy.path().join("jetstream"), &fleet.broker.folder().join("jetstream"))?;
+    copy_folder(&fleet.broker.folder().join("store"), &copy.path().join("store"))?;
+    std::fs::remove_dir_all(fleet.broker.folder().join("store"))?;
+    copy_folder(&copy.path().join("store"), &fleet.broker.folder().join("store"))?;
     fleet.broker.restart().await?;
 
     fleet.service("dispatcher-2").await?;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use prost::Message as _;
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
 use windlass::Submission;
 use windlass::client::Ended;
 use windlass_core::JobId;
@@ -53,12 +54,20 @@ pub(crate) fn gated(fleet: &Fleet, name: &str) -> Result<(PathBuf, Command)> {
     Ok((gate, command(&["sh", "-c", &script])))
 }
 
-/// Opens a gate; returns once its reader has it.
+/// Opens a gate; returns once its reader has what is written. Never blocks a thread: a test that has ended must end.
 pub(crate) async fn open(gate: &Path, text: &str) -> Result<()> {
-    let (gate, text) = (gate.to_owned(), text.to_owned());
-    let opened = tokio::task::spawn_blocking(move || std::fs::write(gate, text));
-    tokio::time::timeout(PATIENCE, opened).await.context("nobody reads the gate")???;
-    Ok(())
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let mut writer = loop {
+        match tokio::net::unix::pipe::OpenOptions::new().open_sender(gate) {
+            Ok(writer) => break writer,
+            Err(error) if error.raw_os_error() == Some(NO_READER) => {
+                anyhow::ensure!(tokio::time::Instant::now() < deadline, "nobody reads the gate");
+                tokio::time::sleep(POLL).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    };
+    Ok(writer.write_all(text.as_bytes()).await?)
 }
 
 /// Opens a gate again and again until its job has ended: a command whose worker was killed outlives it, and may be the
@@ -66,10 +75,13 @@ pub(crate) async fn open(gate: &Path, text: &str) -> Result<()> {
 pub(crate) async fn open_until_ended(fleet: &Fleet, gate: &Path, id: JobId) -> Result<Ended> {
     let opening = async {
         loop {
-            open(gate, "open\n").await?;
+            match open(gate, "open\n").await {
+                // The reader went away in the meantime.
+                Err(error) if error.downcast_ref::<std::io::Error>().is_some_and(is_broken) => {}
+                Err(error) => return Err::<(), _>(error),
+                Ok(()) => {}
+            }
         }
-        #[allow(unreachable_code)]
-        Ok::<(), anyhow::Error>(())
     };
     tokio::select! {
         ended = fleet.ended(id) => ended,
@@ -79,22 +91,26 @@ pub(crate) async fn open_until_ended(fleet: &Fleet, gate: &Path, id: JobId) -> R
 
 /// Waits until no process has the gate open for reading.
 pub(crate) async fn nobody_reads(gate: &Path) -> Result<()> {
-    use std::os::unix::fs::OpenOptionsExt as _;
     let deadline = tokio::time::Instant::now() + PATIENCE;
     loop {
         // Without a reader a writer that does not want to wait is refused.
-        match std::fs::OpenOptions::new().write(true).custom_flags(NONBLOCK).open(gate) {
+        match tokio::net::unix::pipe::OpenOptions::new().open_sender(gate) {
             Err(error) if error.raw_os_error() == Some(NO_READER) => return Ok(()),
             Err(error) => return Err(error.into()),
             Ok(_) => anyhow::ensure!(tokio::time::Instant::now() < deadline, "the gate is still read"),
         }
-        tokio::task::yield_now().await;
+        tokio::time::sleep(POLL).await;
     }
 }
 
-/// `O_NONBLOCK` and `ENXIO` of Linux.
-const NONBLOCK: i32 = 0o4000;
+fn is_broken(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::BrokenPipe
+}
+
+/// `ENXIO`: a named pipe that nobody reads.
 const NO_READER: i32 = 6;
+/// Nothing tells of a pipe's readers but trying.
+const POLL: std::time::Duration = std::time::Duration::from_millis(5);
 
 /// Sends a command as the operator.
 pub(crate) async fn order(fleet: &Fleet, queue: &str, verb: &str, id: JobId) -> Result<()> {

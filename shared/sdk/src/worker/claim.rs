@@ -122,7 +122,12 @@ async fn claim(
     let ack_wait = held.ack_wait;
     let last = seen.last.as_ref()?;
     if let RecordBody::Claim(claim) = &last.body
-        && protocol::is_outdated(delivered.delivery(), claim.delivery_count)
+        && protocol::is_outdated(
+            delivered.delivery(),
+            claim.delivery_count,
+            Timestamp::now().duration_since(last.stored_at).unsigned_abs(),
+            ack_wait,
+        )
     {
         not_mine(shared, &held, seen, Stale::Abandon, "claim").await;
         return None;

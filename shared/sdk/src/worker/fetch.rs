@@ -1,6 +1,7 @@
 //! One queue: asks for as many messages as there are free slots, and starts an attempt for each.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -22,8 +23,9 @@ pub(super) struct Fetch {
     pub(super) queue: QueueName,
     pub(super) attempts: TaskTracker,
     pub(super) stop: CancellationToken,
-    /// Gains a permit when the queue is being served for the first time.
+    /// Gains a permit when the queue is served, or found to have no consumer yet.
     pub(super) serving: Arc<Semaphore>,
+    pub(super) announced: AtomicBool,
 }
 
 // === impl Fetch ===
@@ -33,13 +35,9 @@ impl Fetch {
     /// first task.
     pub(super) async fn run(self) -> Result<(), Error> {
         let slots = Arc::new(Semaphore::new(self.shared.options.slots));
-        let mut announced = false;
         while !self.stop.is_cancelled() {
             let Some(mut puller) = self.open().await else { break };
-            if !announced {
-                announced = true;
-                self.serving.add_permits(1);
-            }
+            self.announce();
             let ended = self.serve(&mut puller, &slots).await;
             // What had come already is handed back with its claims, not left to its lease.
             puller.stop().await;
@@ -49,6 +47,13 @@ impl Fetch {
             ended?;
         }
         Ok(())
+    }
+
+    /// Once: this queue does not keep the worker from being ready.
+    fn announce(&self) {
+        if !self.announced.swap(true, Ordering::Relaxed) {
+            self.serving.add_permits(1);
+        }
     }
 
     async fn open(&self) -> Option<Puller> {
@@ -65,6 +70,8 @@ impl Fetch {
                 Err(error) => {
                     tracing::warn!(queue = %self.queue, %error, "the queue's consumer is missing; looking again");
                     said = true;
+                    // A queue without tasks yet has none: the worker is as ready as it can be.
+                    self.announce();
                 }
             }
             tokio::select! {

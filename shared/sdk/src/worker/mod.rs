@@ -170,6 +170,7 @@ impl Worker {
                 attempts: attempts.clone(),
                 stop: stop.clone(),
                 serving: Arc::clone(&serving),
+                announced: std::sync::atomic::AtomicBool::new(false),
             };
             fetchers.spawn(fetch.run());
         }
