@@ -1,6 +1,7 @@
 //! The service: two consumers, read until the drain.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use windlass_broker::Broker;
@@ -44,6 +45,12 @@ impl Service for Dispatcher {
             parts.push(Part::Jobs(pool));
         }
         parts
+    }
+
+    /// A create is dropped, from the client's buffer too, once its task has been held for `ack_wait`: another replica may
+    /// have the task then, and its job may end and be forgotten before ours arrives.
+    fn give_up_after(layout: &Layout) -> Option<Duration> {
+        Some(layout.ack_wait / 3)
     }
 
     async fn run(options: Options, context: Context) -> anyhow::Result<()> {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::{ConnectOptions, Event, HeaderMap, Message, Request, ServerError};
+use async_nats::{ClientError, ConnectOptions, Event, HeaderMap, Message, Request, ServerError};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
@@ -31,6 +31,10 @@ pub struct Options {
     pub connect_timeout: Duration,
     /// A file of certificates to trust.
     pub tls_ca: Option<PathBuf>,
+    /// How long a lost connection is sought before the client is closed, with whatever it has buffered; for ever, if
+    /// none. For who must not send late what was asked for early: a create's condition, "the job does not exist",
+    /// becomes true again once the job is forgotten.
+    pub give_up_after: Option<Duration>,
 }
 
 /// Who we are.
@@ -146,6 +150,9 @@ pub enum Error {
     Closed,
 }
 
+/// Between two tries to connect again.
+const LONGEST_RECONNECT_DELAY: Duration = Duration::from_millis(500);
+
 // === impl Secret ===
 
 impl Secret {
@@ -180,6 +187,7 @@ impl Options {
             names: Names::default(),
             connect_timeout: Duration::from_secs(5),
             tls_ca: None,
+            give_up_after: None,
         }
     }
 }
@@ -208,20 +216,30 @@ impl Broker {
             .ping_interval(Duration::from_secs(10))
             // Quick at first, never slow: a fleet should be back within a second of its broker.
             .reconnect_delay_callback(|attempts| {
-                Duration::from_millis(if attempts < 4 { 50 * attempts as u64 } else { 500 })
+                if attempts < 4 {
+                    Duration::from_millis(50 * attempts as u64)
+                } else {
+                    LONGEST_RECONNECT_DELAY
+                }
             })
             .request_timeout(Some(Duration::from_secs(10)))
             .event_callback(move |event| {
                 on_event(&event, &status_tx, &denied_tx);
                 std::future::ready(())
             });
+        let servers: Vec<&str> = options.url.split(',').map(str::trim).collect();
+        if let Some(bound) = options.give_up_after {
+            let each = options.connect_timeout.min(Duration::from_secs(1));
+            let tries = bound.as_millis() / (each + LONGEST_RECONNECT_DELAY).as_millis();
+            let tries = usize::try_from(tries).unwrap_or(usize::MAX).max(servers.len());
+            connect = connect.connection_timeout(each).max_reconnects(tries);
+        }
         if let Some(prefix) = &options.inbox_prefix {
             connect = connect.custom_inbox_prefix(prefix);
         }
         if let Some(ca) = options.tls_ca {
             connect = connect.add_root_certificates(ca).require_tls(true);
         }
-        let servers: Vec<&str> = options.url.split(',').map(str::trim).collect();
         let client = connect
             .connect(servers)
             .await
@@ -371,6 +389,10 @@ fn on_event(event: &Event, status: &watch::Sender<Status>, denied: &watch::Sende
         Event::Closed => {
             status.send_modify(|s| *s = Status { connected: false, closed: true, ..*s });
             tracing::info!("the connection to the broker is closed");
+        }
+        Event::ClientError(ClientError::MaxReconnects) => {
+            status.send_modify(|s| *s = Status { connected: false, closed: true, ..*s });
+            tracing::warn!("the broker was away for too long; what was not sent is forgotten");
         }
         Event::SlowConsumer(subscription) => {
             metrics::counter!("windlass_broker_slow_consumer_total").increment(1);

@@ -94,6 +94,7 @@ impl Nats {
             names,
             connect_timeout: self.connect_timeout,
             tls_ca: self.tls_ca.clone(),
+            give_up_after: None,
         })
     }
 

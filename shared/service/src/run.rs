@@ -208,8 +208,10 @@ impl<S: Service> Process<'_, S> {
     async fn supervise(&self) -> Exit {
         let common = &self.config.common;
         let parts = S::parts(&self.config.options, &common.layout);
+        let give_up_after = S::give_up_after(&common.layout);
         loop {
-            let Some(broker) = connect(common, &self.instance, &self.health, &self.stop).await else {
+            let Some(broker) = connect(common, &self.instance, give_up_after, &self.health, &self.stop).await
+            else {
                 return Exit::Stopped;
             };
             let provisioned = tokio::select! {

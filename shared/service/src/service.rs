@@ -30,6 +30,12 @@ pub trait Service: 'static {
     /// What it uses on the broker: made or checked before it runs.
     fn parts(options: &Self::Options, layout: &Layout) -> Vec<Part>;
 
+    /// How long a lost connection is sought before it is replaced by a new one, which has nothing buffered; for ever,
+    /// if none.
+    fn give_up_after(_: &Layout) -> Option<Duration> {
+        None
+    }
+
     /// Runs until [`Context::stop`], then ends its work in flight and returns. An error or an early return ends the
     /// process. Called again, with a new broker, if the connection was closed for good.
     fn run(options: Self::Options, context: Context) -> impl Future<Output = anyhow::Result<()>> + Send;

@@ -22,6 +22,7 @@ const PROVISION_DELAY: Duration = Duration::from_secs(3);
 pub(crate) async fn connect(
     common: &Common,
     client_name: &str,
+    give_up_after: Option<Duration>,
     health: &Health,
     stop: &CancellationToken,
 ) -> Option<Broker> {
@@ -30,7 +31,7 @@ pub(crate) async fn connect(
     loop {
         let cause = tokio::select! {
             () = stop.cancelled() => return None,
-            attempt = attempt(common, client_name) => match attempt {
+            attempt = attempt(common, client_name, give_up_after) => match attempt {
                 Ok(broker) => {
                     health.ready(BROKER);
                     return Some(broker);
@@ -48,8 +49,13 @@ pub(crate) async fn connect(
     }
 }
 
-async fn attempt(common: &Common, client_name: &str) -> anyhow::Result<Broker> {
+async fn attempt(
+    common: &Common,
+    client_name: &str,
+    give_up_after: Option<Duration>,
+) -> anyhow::Result<Broker> {
     let options = common.nats.broker_options(common.names(), client_name.to_owned())?;
+    let options = windlass_broker::Options { give_up_after, ..options };
     // Each server of the list has its own time; this bound is for what that time does not cover, as names to resolve.
     let servers = u32::try_from(options.url.split(',').count()).unwrap_or(1);
     let limit = options.connect_timeout * (servers + 2);
