@@ -57,7 +57,7 @@ struct Step {
 async fn end(shared: &Shared, jobs: &Jobs, order: &Order, last: &SeenRecord, step: Step) -> Verdict {
     let may_run = matches!(last.record.kind, Kind::Ready | Kind::Claim { .. });
     if may_run {
-        let mark_it = Mark { job_id: order.job_id, token: step.token, reason: order.reason.clone() };
+        let mark_it = Mark { job_id: order.job_id, token: step.token, reason: words(order) };
         if let Err(error) = mark(&shared.broker, &order.queue, &mark_it).await {
             tracing::warn!(job_id = %order.job_id, %error, "a cancellation could not be marked");
             return Verdict::Undecided;
@@ -90,15 +90,16 @@ async fn end(shared: &Shared, jobs: &Jobs, order: &Order, last: &SeenRecord, ste
         Verdict::Undecided
     });
     if let Verdict::Won(_) = verdict {
-        let mut event = say::end(last, &done, Transition::Cancelled);
-        event.note = words(order);
+        let event = say::end(last, &done, Transition::Cancelled);
         if shared.events.record(event).await.is_err() {
             return Verdict::Undecided;
         }
         if let Some(sequence) = step.then_delete
             && let Err(error) = jobs.delete(sequence).await
         {
-            tracing::debug!(%error, "a cancelled job's message was not deleted; its delivery finds the end");
+            // Left there, it would run once the end is forgotten.
+            tracing::warn!(%error, "a cancelled job's message was not deleted; the command is carried out again");
+            return Verdict::Undecided;
         }
     }
     verdict
@@ -124,7 +125,8 @@ async fn ended(shared: &Shared, jobs: &Jobs, order: &Order, seen: &Seen) -> Carr
         Ok(left) => {
             for record in left.iter().filter(|r| protocol::is_left_over(r, &seen.view)) {
                 if let Err(error) = jobs.delete(record.sequence).await {
-                    tracing::debug!(%error, "what is left of an ended job was not deleted");
+                    tracing::warn!(%error, "what is left of an ended job was not deleted; trying again");
+                    return Carried::Open;
                 }
             }
             Carried::Out

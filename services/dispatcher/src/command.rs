@@ -53,10 +53,10 @@ pub(crate) async fn carry_out(shared: &Shared, delivered: Delivered) {
     };
     metrics::counter!("windlass_commands_total", "verb" => verb.clone(), "carried" => label(&carried))
         .increment(1);
-    let age = Timestamp::now().duration_since(delivered.published_at).unsigned_abs();
     let acknowledged = match carried {
         Carried::Out => delivered.handle().ack().await,
-        Carried::NoJob if age > PATIENCE => {
+        // Counted in looks, not by the command's age: after an outage its task may be admitted only now.
+        Carried::NoJob if delivered.count > PATIENCE.as_secs() / AGAIN.as_secs() => {
             tracing::warn!(job_id = %order.job_id, queue = %order.queue, verb, "a command for a job that does not exist");
             delivered.handle().ack().await
         }

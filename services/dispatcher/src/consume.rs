@@ -47,8 +47,7 @@ where
         context.health.ready(condition);
         context.ready();
         let ended = read(context, &mut puller, &room, &under_way, &source, &work).await;
-        puller.stop().await;
-        while let Ok(Arrival::Message(delivered)) = puller.next().await {
+        for delivered in puller.rest().await {
             // Not begun: another replica takes it at once. Nothing is counted against it.
             let _ = delivered.handle().nak(None).await;
         }

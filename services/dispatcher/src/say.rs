@@ -56,6 +56,9 @@ pub(crate) fn end(record: &SeenRecord, done: &Done, transition: Transition) -> E
         event.started_at = last.started_at;
         event.outcome = Some(last.outcome);
     }
+    if done.state == JobState::Cancelled {
+        event.note = done.error.as_ref().map(|e| e.message.clone()).unwrap_or_default();
+    }
     if done.state == JobState::Succeeded {
         event.result = Some(done.result.to_vec());
         event.result_content_type.clone_from(&done.result_content_type);

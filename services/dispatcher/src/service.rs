@@ -58,7 +58,7 @@ impl Service for Dispatcher {
             events: EventWriter::new(context.broker.clone(), "dispatcher", PoolName::default()),
             limits: options.limits(),
             queues: Queues::default(),
-            absence: Watch::start(&context.broker).await,
+            absence: Watch::start(&context.broker, &context.stop).await,
             broker: context.broker.clone(),
             layout: context.layout.clone(),
         });

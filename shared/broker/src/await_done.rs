@@ -45,7 +45,10 @@ impl Jobs {
                 return Ok(None);
             }
             // An announcement is a hint: a write on a condition may still be refused, so the record decides.
-            let _ = timeout_at(deadline.min(Instant::now() + LOOK_AGAIN), announced.next()).await;
+            let hint = timeout_at(deadline.min(Instant::now() + LOOK_AGAIN), announced.next()).await;
+            if matches!(hint, Ok(None)) {
+                return Err(lost(connect::Error::Closed));
+            }
         }
     }
 }

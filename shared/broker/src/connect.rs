@@ -9,56 +9,10 @@ use async_nats::{ClientError, ConnectOptions, Event, HeaderMap, Message, Request
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
 
 use crate::Names;
-
-/// How to reach the broker.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// As `nats://127.0.0.1:4222`; several, with commas between them, are one cluster.
-    pub url: String,
-    /// Who we are.
-    pub auth: Auth,
-    /// Where answers arrive. A user with least rights may subscribe to its own prefix only.
-    pub inbox_prefix: Option<String>,
-    /// Where JetStream's API is: `$JS.API`, or what the user's account imports it as.
-    pub api_prefix: Option<String>,
-    /// Shown by the broker.
-    pub client_name: String,
-    /// Of the fleet.
-    pub names: Names,
-    /// For the first connection.
-    pub connect_timeout: Duration,
-    /// A file of certificates to trust.
-    pub tls_ca: Option<PathBuf>,
-    /// How long a lost connection is sought before the client is closed, with whatever it has buffered; for ever, if
-    /// none. For who must not send late what was asked for early: a create's condition, "the job does not exist",
-    /// becomes true again once the job is forgotten.
-    pub give_up_after: Option<Duration>,
-}
-
-/// Who we are.
-#[derive(Debug, Clone, Default)]
-pub enum Auth {
-    /// A broker without users.
-    #[default]
-    None,
-    /// A user of the broker's configuration.
-    UserPassword {
-        /// Its name.
-        user: String,
-        /// Its password.
-        password: Secret,
-    },
-    /// A token.
-    Token(Secret),
-    /// A file with a JWT and its seed.
-    CredentialsFile(PathBuf),
-}
-
-/// A text that is never shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+use crate::options::{Auth, Options};
 
 /// Whether we are connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -145,6 +99,9 @@ pub enum Error {
         /// What is wrong with the answer.
         reason: String,
     },
+    /// Not connected just now; nothing was sent, and nothing will be.
+    #[error("not connected to the broker")]
+    Disconnected,
     /// The connection is closed for good.
     #[error("the connection to the broker is closed")]
     Closed,
@@ -152,45 +109,6 @@ pub enum Error {
 
 /// Between two tries to connect again.
 const LONGEST_RECONNECT_DELAY: Duration = Duration::from_millis(500);
-
-// === impl Secret ===
-
-impl Secret {
-    /// Hides a text.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The text itself.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
-
-// === impl Options ===
-
-impl Options {
-    /// A broker without users at this address, for the default namespace.
-    pub fn new(url: impl Into<String>) -> Self {
-        Self {
-            url: url.into(),
-            auth: Auth::None,
-            inbox_prefix: None,
-            api_prefix: None,
-            client_name: "windlass".to_owned(),
-            names: Names::default(),
-            connect_timeout: Duration::from_secs(5),
-            tls_ca: None,
-            give_up_after: None,
-        }
-    }
-}
 
 // === impl Broker ===
 
@@ -290,6 +208,24 @@ impl Broker {
         let _ = tokio::time::timeout(Duration::from_secs(2), self.client.drain()).await;
     }
 
+    /// Whether something can be sent now.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.shared.status.borrow().connected
+    }
+
+    /// Waits until something can be sent.
+    pub(crate) async fn connected(&self, until: Instant) -> Result<(), Error> {
+        if self.is_connected() {
+            return Ok(());
+        }
+        let mut status = self.status();
+        match timeout_at(until, status.wait_for(|s| s.connected || s.closed)).await {
+            Ok(Ok(status)) if status.connected => Ok(()),
+            Ok(_) => Err(Error::Closed),
+            Err(_) => Err(Error::Disconnected),
+        }
+    }
+
     /// Asks and waits for one answer.
     pub(crate) async fn request(
         &self,
@@ -303,12 +239,22 @@ impl Broker {
             request = request.headers(headers);
         }
         let seen = self.shared.denied.borrow().count;
-        let answer = self.client.send_request(subject.clone(), request);
+        let bound = Instant::now() + timeout;
+        // What is asked for while disconnected would lie in the client's buffer and be sent when nobody wants it any
+        // more; and the client counts its time only from when there is room in that buffer.
+        self.connected(bound).await?;
+        let sending = timeout_at(bound, self.client.send_request(subject.clone(), request));
+        let answer = async {
+            match sending.await {
+                Ok(answer) => answer.map_err(|error| Self::request_error(subject.clone(), timeout, &error)),
+                Err(_) => Err(Error::TimedOut { subject: subject.clone(), timeout }),
+            }
+        };
         // A missing right is said beside the request, which is never answered: do not wait for that.
         let mut denied = self.shared.denied.clone();
         let denial = denied.wait_for(|d| d.count > seen && d.text.contains(&subject));
         tokio::select! {
-            answer = answer => answer.map_err(|error| Self::request_error(subject, timeout, &error)),
+            answer = answer => answer,
             Ok(denied) = denial => Err(Error::PermissionDenied(denied.text.clone())),
         }
     }

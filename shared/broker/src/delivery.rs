@@ -14,6 +14,9 @@ use crate::connect::{Broker, Error};
 use crate::publish::header;
 use crate::trace;
 
+/// For handing a word to the connection.
+const SAY_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// A message that a durable consumer delivered.
 #[derive(Debug)]
 pub struct Delivered {
@@ -131,6 +134,14 @@ impl Handle {
     }
 
     async fn say(&self, kind: AckKind) -> Result<(), Error> {
-        self.broker.client.publish(self.reply.clone(), kind.into()).await.map_err(|_| Error::Closed)
+        // Said late, from a buffer, it would move a message that another holder has by then.
+        if !self.broker.is_connected() {
+            return Err(Error::Disconnected);
+        }
+        let saying = self.broker.client.publish(self.reply.clone(), kind.into());
+        match tokio::time::timeout(SAY_TIMEOUT, saying).await {
+            Ok(said) => said.map_err(|_| Error::Closed),
+            Err(_) => Err(Error::TimedOut { subject: self.reply.to_string(), timeout: SAY_TIMEOUT }),
+        }
     }
 }

@@ -10,7 +10,7 @@ use prost::Message as _;
 use tokio::time::Instant;
 use windlass_proto::v1;
 
-use crate::kv::{Bucket, Error};
+use crate::kv::{Bucket, Entry, Error};
 
 /// A role that one of many holds.
 #[derive(Debug, Clone)]
@@ -95,10 +95,8 @@ impl Term {
                     return Ok(());
                 }
                 // It may be our own write, whose answer was lost.
-                Ok(Err(Error::Conflict(_))) => match self.lease.bucket.get(&self.lease.key).await {
-                    Ok(Some(entry))
-                        if entry.value == self.lease.value() && entry.revision > self.revision =>
-                    {
+                Ok(Err(Error::Conflict(_))) => match self.look().await {
+                    Some(entry) if entry.value == self.lease.value() && entry.revision > self.revision => {
                         self.revision = entry.revision;
                     }
                     _ => return Err(lost(None)),
@@ -111,6 +109,12 @@ impl Term {
                 }
             }
         }
+    }
+
+    /// What the key holds, if that is known while the lease lasts.
+    async fn look(&self) -> Option<Entry> {
+        let looking = self.lease.bucket.get(&self.lease.key);
+        tokio::time::timeout_at(self.valid_until, looking).await.ok()?.ok()?
     }
 
     /// Gives the role up, so that another need not wait for the lease to end.

@@ -16,6 +16,7 @@ pub mod leader;
 pub mod local;
 pub mod locate;
 pub mod names;
+pub mod options;
 pub mod provision;
 pub mod publish;
 pub mod pull;
@@ -23,5 +24,6 @@ pub mod retry;
 pub mod tasks;
 pub mod trace;
 
-pub use connect::{Auth, Broker, Options, Secret, Status};
+pub use connect::{Broker, Status};
 pub use names::Names;
+pub use options::{Auth, Options, Secret};

@@ -76,7 +76,7 @@ pub(crate) async fn publish_if(
 /// Whether trying again can help.
 pub(crate) fn is_transient(error: &Error) -> bool {
     match error {
-        Error::TimedOut { .. } | Error::NoResponders(_) => true,
+        Error::TimedOut { .. } | Error::NoResponders(_) | Error::Disconnected => true,
         // 10008 no JetStream leader now, 10023 and 10039 overloaded or out of resources, 10077 the stream is full,
         // 10002 the account's resources are used up: each may pass.
         Error::Refused { code, .. } => matches!(code, 10008 | 10023 | 10039 | 10077 | 10002 | 10164),

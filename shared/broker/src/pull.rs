@@ -18,6 +18,10 @@ use crate::delivery::Delivered;
 const EXPIRES: Duration = Duration::from_secs(30);
 /// How often the broker says that it still holds one.
 const HEARTBEAT: Duration = Duration::from_secs(5);
+/// Before asking again where the broker would not have it, or cannot be asked.
+const PAUSE: Duration = Duration::from_millis(500);
+/// For what is on its way when a consumer is given up.
+const REST_TIMEOUT: Duration = Duration::from_secs(2);
 /// For other calls.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -36,6 +40,7 @@ pub struct Puller {
     max_ack_pending: u64,
     last_consumer_sequence: u64,
     ack_wait: Duration,
+    pause_until: Option<Instant>,
 }
 
 /// What came.
@@ -92,6 +97,7 @@ impl Puller {
             max_ack_pending,
             last_consumer_sequence: 0,
             ack_wait: Duration::from_nanos(info.config.ack_wait),
+            pause_until: None,
         })
     }
 
@@ -105,17 +111,37 @@ impl Puller {
         self.ack_wait
     }
 
-    /// Gives up what was asked for: afterwards only what had already come is delivered, and then the end.
-    pub async fn stop(&mut self) {
-        if self.arriving.drain().await.is_err() {
-            tracing::debug!(consumer = self.consumer, "the subscription had ended");
+    /// Gives up what was asked for, and returns what had already come. Nothing comes afterwards.
+    pub async fn rest(&mut self) -> Vec<Delivered> {
+        let mut rest = Vec::new();
+        let collecting = async {
+            if self.arriving.drain().await.is_err() {
+                tracing::debug!(consumer = self.consumer, "the subscription had ended");
+            }
+            while let Some(message) = self.arriving.next().await {
+                if let Some(Arrival::Message(delivered)) = self.read(message) {
+                    rest.push(*delivered);
+                }
+            }
+        };
+        // With the broker away its word that it has stopped does not come.
+        if timeout(REST_TIMEOUT, collecting).await.is_err() {
+            tracing::debug!(consumer = self.consumer, "the broker did not confirm the end of a subscription");
         }
+        rest
     }
 
     /// Asks for this many more.
     pub async fn request(&mut self, count: usize) -> Result<(), Error> {
         if count == 0 {
             return Ok(());
+        }
+        if let Some(until) = self.pause_until.take() {
+            sleep_until(until).await;
+        }
+        // A request in the buffer of a lost connection would be one too many when it is back.
+        if let Err(error) = self.broker.connected(Instant::now() + PAUSE).await {
+            return if matches!(error, Error::Disconnected) { Ok(()) } else { Err(error) };
         }
         let body = serde_json::json!({
             "batch": count,
@@ -127,11 +153,12 @@ impl Puller {
         if self.outstanding == 0 {
             self.heard_at = Instant::now();
         }
-        self.broker
-            .client
-            .publish_with_reply(subject, self.inbox.clone(), body.to_string().into())
-            .await
-            .map_err(|_| Error::Closed)?;
+        let asking =
+            self.broker.client.publish_with_reply(subject, self.inbox.clone(), body.to_string().into());
+        match timeout(CALL_TIMEOUT, asking).await {
+            Ok(asked) => asked.map_err(|_| Error::Closed)?,
+            Err(_) => return Ok(()),
+        }
         self.outstanding += count;
         Ok(())
     }
@@ -168,6 +195,8 @@ impl Puller {
                     tracing::warn!(consumer = self.consumer, "no sign from the broker; asking again");
                     metrics::counter!("windlass_pull_silences_total").increment(1);
                     self.forget();
+                    // Its leader may have changed, and forgotten what it delivered.
+                    self.suspect_left = self.max_ack_pending;
                     return Ok(Arrival::Renew);
                 }
             }
@@ -189,7 +218,7 @@ impl Puller {
                 tracing::error!(consumer = self.consumer, "a message without a reply subject was delivered");
                 return None;
             };
-            if consumer_sequence < self.last_consumer_sequence {
+            if consumer_sequence <= self.last_consumer_sequence {
                 // The durable is a new one, or its broker lost some of its memory.
                 self.suspect_left = self.max_ack_pending;
                 delivered.suspect = true;
@@ -213,13 +242,18 @@ impl Puller {
             .as_ref()
             .and_then(|h| h.get("Nats-Pending-Messages"))
             .and_then(|v| v.as_str().parse::<usize>().ok());
-        match undelivered {
-            Some(count) => self.outstanding = self.outstanding.saturating_sub(count),
-            None => self.outstanding = 0,
+        if let Some(count) = undelivered {
+            self.outstanding = self.outstanding.saturating_sub(count);
+        } else {
+            // Refused as a whole, without a count: not again at once.
+            self.outstanding = 0;
+            self.pause_until = Some(Instant::now() + PAUSE);
         }
         if status.as_u16() == 409 {
             let description = message.description.as_deref().unwrap_or_default();
             tracing::debug!(consumer = self.consumer, description, "the broker ended a request");
+            // Leadership changed, or the server shuts down: deliveries may be forgotten.
+            self.suspect_left = self.max_ack_pending;
             if description.contains("Consumer Deleted") {
                 self.outstanding = 0;
                 self.suspect_left = self.max_ack_pending;

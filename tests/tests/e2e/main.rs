@@ -7,6 +7,7 @@ mod credentials;
 mod examples;
 mod faults;
 mod flow;
+mod histories;
 mod services;
 mod structure;
 mod support;

@@ -8,7 +8,7 @@ use std::path::Path;
 use rand::RngExt as _;
 
 use super::{Error, file_error};
-use crate::connect::{Auth, Options, Secret};
+use crate::options::{Auth, Options, Secret};
 
 /// The server's configuration that `windlass dev` and the tests run with.
 pub const CONFIG_FILE: &str = include_str!("../../../../deploy/nats/windlass.conf");

@@ -173,7 +173,9 @@ async fn claim(
         return None;
     }
     let deadline = (delivered.received_at + ack_wait).min(Instant::now() + WRITE_TIMEOUT);
-    match write_claim(shared, &held, token, claim.encode(), &nonce, deadline).await {
+    // It outlasts the attempt, and whoever might still hold the token that it replaced.
+    let ttl = held.attempt_timeout(shared) + shared.options.horizon;
+    match write_claim(shared, &held, token, claim.encode(), &nonce, ttl, deadline).await {
         Verdict::Won(sequence) => held.token = sequence,
         Verdict::Undecided => return None,
         Verdict::Lost => {
@@ -203,6 +205,7 @@ pub(super) async fn write_claim(
     token: u64,
     body: bytes::Bytes,
     nonce: &bytes::Bytes,
+    ttl: Duration,
     deadline: Instant,
 ) -> Verdict {
     let change = Change {
@@ -212,7 +215,7 @@ pub(super) async fn write_claim(
         body,
         nonce,
         trace: held.trace,
-        ttl: Some(held.attempt_timeout(shared) + shared.options.horizon),
+        ttl: Some(ttl),
         timer: None,
         purge: None,
     };

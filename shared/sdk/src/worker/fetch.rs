@@ -40,9 +40,8 @@ impl Fetch {
             self.announce();
             let ended = self.serve(&mut puller, &slots).await;
             // What had come already is handed back with its claims, not left to its lease.
-            puller.stop().await;
-            while let Ok(Arrival::Message(delivered)) = puller.next().await {
-                self.start(*delivered, puller.ack_wait(), None);
+            for delivered in puller.rest().await {
+                self.start(delivered, puller.ack_wait(), None);
             }
             ended?;
         }
@@ -101,8 +100,11 @@ impl Fetch {
             match arrival {
                 Arrival::Message(delivered) => {
                     // There is one, but for a broker that answers a request that it was believed to have forgotten.
-                    let Ok(permit) = Arc::clone(slots).acquire_owned().await else { return Ok(()) };
-                    self.start(*delivered, puller.ack_wait(), Some(permit));
+                    let permit = tokio::select! {
+                        permit = Arc::clone(slots).acquire_owned() => permit.ok(),
+                        () = self.stop.cancelled() => None,
+                    };
+                    self.start(*delivered, puller.ack_wait(), permit);
                 }
                 Arrival::Renew => {}
                 Arrival::Missing => {

@@ -179,7 +179,11 @@ impl Worker {
         for queue in &shared.options.queues {
             listeners.spawn(fetch::listen(Arc::clone(&shared), queue.clone()));
         }
-        let presence = tokio::spawn(presence::announce(Arc::clone(&shared), stop.clone()));
+        let announcing = stop.child_token();
+        let presence = tokio::spawn(presence::announce(Arc::clone(&shared), announcing.clone()));
+        // The grace counts from the word to stop, whatever the fetchers are about.
+        let mut grace = tokio::task::JoinSet::new();
+        grace.spawn(hand_back_after(Arc::clone(&shared), stop.clone()));
         let queues = u32::try_from(shared.options.queues.len()).unwrap_or(u32::MAX);
         let announced = async {
             if serving.acquire_many(queues).await.is_ok() {
@@ -192,14 +196,20 @@ impl Worker {
             outcome = all(&mut fetchers) => outcome,
         };
         attempts.close();
-        if tokio::time::timeout(shared.options.drain_timeout, attempts.wait()).await.is_err() {
-            tracing::info!(running = attempts.len(), "handing back what still runs");
-            shared.hand_back.cancel();
-            attempts.wait().await;
-        }
+        attempts.wait().await;
+        // Also where a fetcher failed, and nobody said stop.
+        announcing.cancel();
         let _ = presence.await;
         outcome
     }
+}
+
+/// Tells the attempts that still run to hand their jobs back, once the grace of a drain is over.
+async fn hand_back_after(shared: Arc<Shared>, stop: CancellationToken) {
+    stop.cancelled().await;
+    tokio::time::sleep(shared.options.drain_timeout).await;
+    tracing::info!(running = shared.running.count(), "handing back what still runs");
+    shared.hand_back.cancel();
 }
 
 /// Waits for all of them; the first that fails ends the others.

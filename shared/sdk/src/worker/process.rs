@@ -46,8 +46,9 @@ pub(super) async fn process(shared: &Shared, delivered: Delivered, ack_wait: Dur
         return give_up(shared, &held, DeadCause::CrashLoop, "its worker was lost too often").await;
     }
     if !shared.handlers.contains_key(&held.job.task.kind) {
-        let waited = Timestamp::now().duration_since(held.job.due_at);
-        if waited.unsigned_abs() < shared.options.unknown_kind_patience {
+        // In hand-overs, not by the job's age: one that waited long must still meet a worker that knows its kind.
+        let waited = UNKNOWN_KIND_DELAY * u32::try_from(held.delivery_count).unwrap_or(u32::MAX);
+        if waited < shared.options.unknown_kind_patience {
             tracing::warn!(kind = %held.job.task.kind, "no handler for this kind; handing the job on");
             return settle::hand_back(shared, &held, None, Some(UNKNOWN_KIND_DELAY)).await;
         }

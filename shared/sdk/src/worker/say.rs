@@ -49,6 +49,9 @@ pub(super) fn end(held: &Held, done: &Done) -> Event {
     };
     event.at = done.ended_at;
     event.error.clone_from(&done.error);
+    if done.state == JobState::Cancelled {
+        event.note = done.error.as_ref().map(|e| e.message.clone()).unwrap_or_default();
+    }
     if done.state == JobState::Succeeded {
         event.result = Some(done.result.to_vec());
         event.result_content_type.clone_from(&done.result_content_type);
@@ -63,15 +66,32 @@ pub(super) async fn again(shared: &Shared, held: &Held, seen: &Seen) -> bool {
         if done.state == JobState::Dead && !settle::bury(shared, held, done).await {
             return false;
         }
+        // The last attempt's end is the job's.
+        let earlier = &done.attempts[..done.attempts.len().saturating_sub(1)];
+        if !attempts(shared, held, earlier, None).await {
+            return false;
+        }
         return shared.events.record(end(held, done)).await.is_ok();
     }
     let Some(RecordBody::Job(successor)) = seen.last.as_ref().map(|l| &l.body) else { return true };
-    match successor.attempts.last() {
-        Some(last) if matches!(last.outcome, Outcome::Failed | Outcome::TimedOut) => {
-            let mut event = ended(held, Transition::Retried, last);
-            event.due_at = Some(successor.due_at);
-            shared.events.record(event).await.is_ok()
+    attempts(shared, held, &successor.attempts, Some(successor.due_at)).await
+}
+
+/// Says how attempts ended that another followed; `due_at` is when the follower of the last may run.
+async fn attempts(shared: &Shared, held: &Held, attempts: &[Attempt], due_at: Option<Timestamp>) -> bool {
+    for (index, attempt) in attempts.iter().enumerate() {
+        let transition = match attempt.outcome {
+            Outcome::Crashed => Transition::Crashed,
+            Outcome::HandedBack => Transition::HandedBack,
+            _ => Transition::Retried,
+        };
+        let mut event = ended(held, transition, attempt);
+        if index + 1 == attempts.len() {
+            event.due_at = due_at;
         }
-        _ => true,
+        if shared.events.record(event).await.is_err() {
+            return false;
+        }
     }
+    true
 }

@@ -19,6 +19,9 @@ use super::{Shared, say};
 /// The largest result that the record of a job's end holds.
 pub(super) const RESULT_LIMIT_BYTES: usize = 64 * 1024;
 
+/// How long a hand-back is remembered while no worker takes the job: without it the next one would count a crash.
+const HAND_BACK_TTL: Duration = Duration::from_secs(28 * 86_400);
+
 /// Ends a job. `attempt` is the one that just ended, if one ran.
 pub(super) async fn end(
     shared: &Shared,
@@ -134,7 +137,8 @@ pub(super) async fn hand_back(
         delivery_count: held.delivery_count,
     };
     let deadline = Instant::now() + WRITE_TIMEOUT;
-    match write_claim(shared, held, held.token, claim.encode(), &nonce, deadline).await {
+    let ttl = HAND_BACK_TTL;
+    match write_claim(shared, held, held.token, claim.encode(), &nonce, ttl, deadline).await {
         Verdict::Won(_) => {}
         // Without the mark its next holder would count a crash: the lease decides.
         Verdict::Undecided => return,
