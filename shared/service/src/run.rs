@@ -22,6 +22,8 @@ use crate::signal::Signals;
 use crate::start::{BROKER, PROVISIONED, connect, follow, prepare};
 use crate::telemetry::Telemetry;
 
+/// Between a call that fails because the connection is closed, and the word that it is.
+const CLOSED_TIMEOUT: Duration = Duration::from_secs(1);
 /// For spans that wait when the service has ended.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 /// Metrics are folded so often, whether or not somebody reads them.
@@ -247,7 +249,10 @@ impl<S: Service> Process<'_, S> {
         let mut running = AbortOnDropHandle::new(tokio::spawn(S::run(self.config.options.clone(), context)));
         let (ended, lost) = tokio::select! {
             // A service may fail because its connection is closed; then that is the cause to act on.
-            ended = &mut running => (Some(ended), broker.status().borrow().closed),
+            ended = &mut running => {
+                let lost = is_closed(broker, matches!(ended, Ok(Err(_)))).await;
+                (Some(ended), lost)
+            }
             () = self.stop.cancelled() => (None, false),
             () = follow(broker, &self.health) => (None, true),
         };
@@ -268,6 +273,16 @@ impl<S: Service> Process<'_, S> {
         };
         Some(outcome(ended))
     }
+}
+
+/// Whether the connection is closed for good. The client tells that beside the calls that fail by it, so a service may
+/// have failed a moment before: then it is waited for.
+async fn is_closed(broker: &Broker, failed: bool) -> bool {
+    let mut status = broker.status();
+    if !failed {
+        return status.borrow().closed;
+    }
+    tokio::time::timeout(CLOSED_TIMEOUT, status.wait_for(|s| s.closed)).await.is_ok_and(|seen| seen.is_ok())
 }
 
 fn outcome(ended: Result<anyhow::Result<()>, JoinError>) -> Exit {
