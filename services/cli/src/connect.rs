@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use prost::Message as _;
 use tokio::sync::OnceCell;
+use windlass_broker::names::MONITOR_ENDPOINT_KEY;
 use windlass_broker::{Broker, Names, Options, connect, kv};
 use windlass_proto::v1;
 use windlass_service::{Nats, Problems, ServerUrl, Validate as _};
@@ -14,8 +15,6 @@ use crate::dev::data as dev;
 
 /// Names the broker where nothing else does.
 const NATS_URL: &str = "WINDLASS_NATS_URL";
-/// As the wire's definition of `Endpoint` says.
-const MONITOR_KEY: &str = "endpoint.monitor";
 
 /// A fleet. Nothing is connected before it is needed.
 #[derive(Debug)]
@@ -169,8 +168,11 @@ impl Fleet {
 
     async fn monitor_url(&self) -> Result<Option<String>, Error> {
         let broker = self.broker().await?;
-        let entry =
-            broker.bucket(broker.names().control_bucket()).get(MONITOR_KEY).await.map_err(Error::Control)?;
+        let entry = broker
+            .bucket(broker.names().control_bucket())
+            .get(MONITOR_ENDPOINT_KEY)
+            .await
+            .map_err(Error::Control)?;
         Ok(entry.and_then(|e| v1::Endpoint::decode(e.value).ok()).map(|endpoint| endpoint.http_url))
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use prost::Message as _;
+use windlass_broker::commands::Verb;
 use windlass_broker::dead;
 use windlass_broker::delivery::Delivered;
 use windlass_core::{JobId, QueueName};
@@ -43,16 +44,12 @@ pub(crate) async fn carry_out(shared: &Shared, delivered: Delivered) {
         Ok(read) => read,
         Err(reason) => return refuse(shared, &delivered, reason).await,
     };
-    let carried = match verb.as_str() {
-        "cancel" => cancel::cancel(shared, &order).await,
-        "release" => release::release(shared, &order).await,
-        other => {
-            let reason = format!("verb: `{other}` is no command: expected cancel or release");
-            return refuse(shared, &delivered, reason).await;
-        }
+    let carried = match verb {
+        Verb::Cancel => cancel::cancel(shared, &order).await,
+        Verb::Release => release::release(shared, &order).await,
     };
-    metrics::counter!("windlass_commands_total", "verb" => verb.clone(), "carried" => label(&carried))
-        .increment(1);
+    let verb = verb.as_str();
+    metrics::counter!("windlass_commands_total", "verb" => verb, "carried" => label(&carried)).increment(1);
     let acknowledged = match carried {
         Carried::Out => delivered.handle().ack().await,
         // Counted in looks, not by the command's age: after an outage its task may be admitted only now.
@@ -77,10 +74,11 @@ fn label(carried: &Carried) -> &'static str {
     }
 }
 
-fn read(shared: &Shared, delivered: &Delivered) -> Result<(String, Order), String> {
+fn read(shared: &Shared, delivered: &Delivered) -> Result<(Verb, Order), String> {
     let names = shared.broker.names();
     let (queue, verb) =
         names.parse_command_subject(&delivered.subject).ok_or("subject: expected a queue and a verb")?;
+    let verb = verb.parse().map_err(|e| format!("verb: {e}"))?;
     let command = v1::Command::decode(delivered.body.clone()).map_err(|e| format!("body: {e}"))?;
     let order = Order {
         queue: queue.parse().map_err(|e| format!("queue: {e}"))?,
@@ -88,7 +86,7 @@ fn read(shared: &Shared, delivered: &Delivered) -> Result<(String, Order), Strin
         reason: command.reason,
         requested_by: command.requested_by,
     };
-    Ok((verb.to_owned(), order))
+    Ok((verb, order))
 }
 
 async fn refuse(shared: &Shared, delivered: &Delivered, reason: String) {

@@ -37,12 +37,7 @@ pub(crate) fn accepted(record: &SeenRecord) -> Event {
 /// The job's end, as its record shows it.
 pub(crate) fn ended(seen: &Seen) -> Option<Event> {
     let (record, done) = (seen.last.as_ref()?, seen.done.as_ref()?);
-    let transition = match done.state {
-        JobState::Succeeded => Transition::Succeeded,
-        JobState::Cancelled => Transition::Cancelled,
-        JobState::Expired => Transition::Expired,
-        _ => Transition::Dead,
-    };
+    let transition = done.state.end().unwrap_or(Transition::Dead);
     Some(end(record, done, transition))
 }
 

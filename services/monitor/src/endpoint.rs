@@ -7,10 +7,9 @@ use prost::Message as _;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use windlass_broker::Broker;
+use windlass_broker::names::MONITOR_ENDPOINT_KEY as KEY;
 use windlass_proto::v1;
 
-/// As the wire's definition of `Endpoint` says.
-const KEY: &str = "endpoint.monitor";
 /// A monitor that is gone is not found for longer than this.
 const TTL: Duration = Duration::from_secs(30);
 const RENEW: Duration = Duration::from_secs(10);

@@ -8,18 +8,14 @@ use async_nats::HeaderMap;
 use bytes::Bytes;
 use jiff::Timestamp;
 use prost::Message as _;
-use tokio::time::Instant;
 use windlass_core::{JobId, QueueName};
 use windlass_proto::v1;
 
 use crate::connect::{Broker, Error};
 use crate::publish::{self, header};
-use crate::retry::Waits;
 
 /// How long a command is tried, a leader's loss included.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
-/// For one try.
-const TRY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a command asks for: the last word of its subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -55,19 +51,8 @@ pub async fn publish(
     let mut headers = HeaderMap::new();
     // Makes two tries of one command one message; asking twice stays two.
     headers.insert(header::MESSAGE_ID, format!("{queue}.{job_id}.{verb}.{:016x}", rand::random::<u64>()));
-    let mut waits = Waits::until(Instant::now() + WRITE_TIMEOUT);
-    loop {
-        let timeout = waits.left().min(TRY_TIMEOUT);
-        match publish::publish(broker, subject.clone(), headers.clone(), body.clone(), timeout).await {
-            Ok(stored) => return Ok(stored.sequence),
-            Err(error) if publish::is_transient(&error) => {
-                if !waits.wait().await {
-                    return Err(error);
-                }
-            }
-            Err(error) => return Err(error),
-        }
-    }
+    let stored = publish::publish_until(broker, subject, headers, body, WRITE_TIMEOUT).await?;
+    Ok(stored.sequence)
 }
 
 // === impl Verb ===

@@ -6,13 +6,11 @@ use async_nats::HeaderMap;
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use bytes::Bytes;
 use prost::Message as _;
-use tokio::time::Instant;
 use windlass_core::{JobId, QueueName};
 use windlass_proto::v1;
 
 use crate::connect::{Broker, Error};
 use crate::publish;
-use crate::retry::Waits;
 
 /// How long a letter is tried, a leader's loss included.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -41,19 +39,7 @@ pub async fn publish(
     }
     let body = fit(letter, broker.max_payload_bytes().saturating_sub(OWN_HEADERS_BYTES));
     let subject = broker.names().dead_subject(queue, job_id);
-    let mut waits = Waits::until(Instant::now() + WRITE_TIMEOUT);
-    loop {
-        let timeout = waits.left().min(Duration::from_secs(5));
-        match publish::publish(broker, subject.clone(), headers.clone(), body.clone(), timeout).await {
-            Ok(_) => return Ok(()),
-            Err(error) if publish::is_transient(&error) => {
-                if !waits.wait().await {
-                    return Err(error);
-                }
-            }
-            Err(error) => return Err(error),
-        }
-    }
+    publish::publish_until(broker, subject, headers, body, WRITE_TIMEOUT).await.map(|_| ())
 }
 
 /// The letter of a job, if there is one.

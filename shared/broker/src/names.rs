@@ -33,6 +33,8 @@ pub struct JobSubject {
     pub job_id: JobId,
 }
 
+/// Where a monitor says its API is, as a key of the control bucket.
+pub const MONITOR_ENDPOINT_KEY: &str = "endpoint.monitor";
 /// The namespace of a fleet that names none.
 pub const DEFAULT_NAMESPACE: &str = "windlass";
 

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use async_nats::HeaderMap;
 use bytes::Bytes;
+use tokio::time::Instant;
 use windlass_core::protocol::Answer;
 
 use crate::connect::{self, Broker, Error};
+use crate::retry::Waits;
 
 /// A JetStream answer: the condition on the last sequence does not hold.
 const WRONG_LAST_SEQUENCE: u64 = 10071;
@@ -14,6 +16,9 @@ const WRONG_LAST_SEQUENCE: u64 = 10071;
 const UNDECIDED: u64 = 10164;
 /// For one try; a leader's loss takes about six seconds, so several tries are needed to outlast it.
 const TRY_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// For one try of a write without a condition.
+const UNCONDITIONAL_TRY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Headers that the broker gives a meaning.
 pub(crate) mod header {
@@ -53,6 +58,29 @@ pub(crate) async fn publish(
         connect::Answer::Refused { code, description } => Error::Refused { code, description },
         connect::Answer::Malformed(e) => Error::Malformed { subject, reason: e.to_string() },
     })
+}
+
+/// Publishes, trying again for as long as that can help and the time lasts. A message that may not be stored twice
+/// carries a message id.
+pub(crate) async fn publish_until(
+    broker: &Broker,
+    subject: String,
+    headers: HeaderMap,
+    body: Bytes,
+    wait: Duration,
+) -> Result<Stored, Error> {
+    let mut waits = Waits::until(Instant::now() + wait);
+    loop {
+        let timeout = waits.left().min(UNCONDITIONAL_TRY_TIMEOUT);
+        match publish(broker, subject.clone(), headers.clone(), body.clone(), timeout).await {
+            Err(error) if is_transient(&error) => {
+                if !waits.wait().await {
+                    return Err(error);
+                }
+            }
+            answer => return answer,
+        }
+    }
 }
 
 /// Publishes once on a condition. What cannot be known is [`Answer::Silent`] or [`Answer::Undecided`]; an error is

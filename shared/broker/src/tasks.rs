@@ -5,18 +5,13 @@ use std::time::Duration;
 use async_nats::HeaderMap;
 use bytes::Bytes;
 use prost::Message as _;
-use tokio::time::Instant;
 use windlass_core::trace::TraceParent;
 use windlass_core::{QueueName, Task};
 use windlass_proto::v1;
 
 use crate::connect::{self, Broker};
 use crate::publish::{self, header};
-use crate::retry::Waits;
 use crate::trace;
-
-/// For one try.
-const TRY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A task was accepted: it is stored and will reach exactly one end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,17 +55,6 @@ pub async fn publish(
     // Lets the broker drop the second of two tries. A job's identity does not rest on it.
     headers.insert(header::MESSAGE_ID, format!("{queue}.{}", task.id));
     trace::to_headers(&mut headers, trace);
-    let mut waits = Waits::until(Instant::now() + wait);
-    loop {
-        let timeout = waits.left().min(TRY_TIMEOUT);
-        match publish::publish(broker, subject.clone(), headers.clone(), body.clone(), timeout).await {
-            Ok(stored) => return Ok(Published { duplicate: stored.duplicate }),
-            Err(error) if publish::is_transient(&error) => {
-                if !waits.wait().await {
-                    return Err(Error::Broker(error));
-                }
-            }
-            Err(error) => return Err(Error::Broker(error)),
-        }
-    }
+    let stored = publish::publish_until(broker, subject, headers, body, wait).await.map_err(Error::Broker)?;
+    Ok(Published { duplicate: stored.duplicate })
 }

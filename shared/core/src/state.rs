@@ -133,8 +133,19 @@ words! { Transition, "transition",
 }
 
 impl JobState {
+    /// The transition into it, if it is terminal.
+    pub const fn end(self) -> Option<Transition> {
+        match self {
+            Self::Succeeded => Some(Transition::Succeeded),
+            Self::Dead => Some(Transition::Dead),
+            Self::Cancelled => Some(Transition::Cancelled),
+            Self::Expired => Some(Transition::Expired),
+            Self::Scheduled | Self::Held | Self::Queued | Self::Running | Self::Retrying => None,
+        }
+    }
+
     /// Whether nothing follows it.
     pub const fn is_terminal(self) -> bool {
-        matches!(self, Self::Succeeded | Self::Dead | Self::Cancelled | Self::Expired)
+        self.end().is_some()
     }
 }

@@ -37,12 +37,7 @@ pub(super) fn ended(held: &Held, transition: Transition, attempt: &Attempt) -> E
 
 /// The event of a job's end.
 pub(super) fn end(held: &Held, done: &Done) -> Event {
-    let transition = match done.state {
-        JobState::Succeeded => Transition::Succeeded,
-        JobState::Cancelled => Transition::Cancelled,
-        JobState::Expired => Transition::Expired,
-        _ => Transition::Dead,
-    };
+    let transition = done.state.end().unwrap_or(Transition::Dead);
     let mut event = match done.attempts.last() {
         Some(last) => ended(held, transition, last),
         None => event(held, transition, 0, done.ended_at),
