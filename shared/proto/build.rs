@@ -3,7 +3,9 @@
 use std::path::Path;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
+    // Cargo runs this in the package's folder. A path from the compilation would be that of an earlier checkout, where
+    // two share a target folder.
+    let root = Path::new("../../proto");
     let files = ["task", "job", "event", "schedule", "worker", "control"]
         .map(|name| root.join(format!("windlass/v1/{name}.proto")));
     for file in &files {

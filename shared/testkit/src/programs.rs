@@ -30,7 +30,6 @@ async fn build() -> Result<PathBuf> {
     let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     build
         .args(["build", "--quiet", "--locked", "--workspace", "--bins", "--examples"])
-        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
         .env("CARGO_TARGET_DIR", target)
         .stdin(Stdio::null())
         .kill_on_drop(true);
