@@ -1,28 +1,20 @@
-//! How long no dispatcher was there: what decides whether a redelivered task may still make a job (see
-//! `windlass_core::admission`).
+//! Keeps what is known of the dispatchers' absences up to date, and gives this one's sign of life.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
-use windlass_broker::Broker;
-use windlass_broker::kv::{self, Bucket};
+use windlass_broker::absence::{Signs, give_sign, keep};
+use windlass_broker::{Broker, kv};
 use windlass_core::admission::Absence;
 
-/// Where any dispatcher says that it lives.
-const SEEN: &str = "dispatchers.seen";
-/// Where the first that is back says for how long none was there, for all that come after it.
-const ABSENCE: &str = "dispatchers.absence";
 /// Before a look that failed is tried again.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// After this long, what was delivered before an absence has been delivered again.
 const OVER_AFTER: Duration = Duration::from_secs(7 * 86_400);
-/// How often.
+/// How often: three may be missed.
 const EVERY: Duration = Duration::from_secs(20);
-/// How old what was said may be: three times missed.
-pub(crate) const SLACK: Duration = Duration::from_secs(60);
 
 /// What is known of absences.
 #[derive(Debug, Default)]
@@ -36,8 +28,7 @@ impl Watch {
     /// Looks when a dispatcher was seen last; not before that is known may tasks be admitted.
     pub(crate) async fn start(broker: &Broker, stop: &CancellationToken) -> Self {
         let watch = Self::default();
-        let bucket = broker.bucket(broker.names().control_bucket());
-        while !stop.is_cancelled() && !watch.see(&bucket).await {
+        while !stop.is_cancelled() && !watch.see(broker).await {
             stop.run_until_cancelled(tokio::time::sleep(LOOK_AGAIN)).await;
         }
         watch
@@ -45,17 +36,16 @@ impl Watch {
 
     /// Says now and then that a dispatcher lives.
     pub(crate) async fn run(&self, broker: &Broker, stop: &CancellationToken) {
-        let bucket = broker.bucket(broker.names().control_bucket());
         while !stop.is_cancelled() {
-            self.see(&bucket).await;
+            self.see(broker).await;
             stop.run_until_cancelled(tokio::time::sleep(EVERY)).await;
         }
     }
 
     /// Reads the last sign of life, keeps an absence before it for all replicas, and only then gives a sign; false if
     /// not all of that was possible.
-    async fn see(&self, bucket: &Bucket) -> bool {
-        match self.try_see(bucket).await {
+    async fn see(&self, broker: &Broker) -> bool {
+        match self.try_see(broker).await {
             Ok(()) => true,
             Err(error) => {
                 tracing::warn!(%error, "the dispatchers' signs of life cannot be read or given");
@@ -64,28 +54,23 @@ impl Watch {
         }
     }
 
-    async fn try_see(&self, bucket: &Bucket) -> Result<(), kv::Error> {
-        let back = Timestamp::now();
-        let known = bucket.get(ABSENCE).await?.and_then(|e| parse(&e.value));
-        let last_seen =
-            bucket.get(SEEN).await?.and_then(|e| std::str::from_utf8(&e.value).ok()?.parse().ok());
-        let found = last_seen.map(|last_seen| Absence { last_seen, back }).filter(|a| length(a) > SLACK);
-        let latest = match (known, found) {
+    async fn try_see(&self, broker: &Broker) -> Result<(), kv::Error> {
+        let now = Timestamp::now();
+        let signs = Signs::read(broker).await?;
+        let latest = match (signs.absence, signs.present(now)) {
             // A shorter one hides less; what a longer one hid may still be unread.
-            (Some(known), Some(found)) if length(&known) > length(&found) && !is_over(&known, back) => {
+            (Some(known), Some(found)) if known.length() > found.length() && !is_over(&known, now) => {
                 Some(known)
             }
             (_, Some(found)) => {
                 tracing::info!(last_seen = %found.last_seen, "no dispatcher was seen for a while");
-                let text = format!("{} {}", found.last_seen, found.back);
-                bucket.put(ABSENCE, Bytes::from(text), None).await?;
+                keep(broker, found).await?;
                 Some(found)
             }
             (known, None) => known,
         };
         *self.lock() = latest;
-        bucket.put(SEEN, Bytes::from(back.to_string()), None).await?;
-        Ok(())
+        give_sign(broker, now).await
     }
 
     /// The latest absence, if there was one.
@@ -98,15 +83,6 @@ impl Watch {
     }
 }
 
-fn length(absence: &Absence) -> Duration {
-    absence.back.duration_since(absence.last_seen).unsigned_abs()
-}
-
 fn is_over(absence: &Absence, now: Timestamp) -> bool {
     now.duration_since(absence.back).unsigned_abs() > OVER_AFTER
-}
-
-fn parse(value: &[u8]) -> Option<Absence> {
-    let (last_seen, back) = std::str::from_utf8(value).ok()?.split_once(' ')?;
-    Some(Absence { last_seen: last_seen.parse().ok()?, back: back.parse().ok()? })
 }

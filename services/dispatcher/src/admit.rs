@@ -5,17 +5,16 @@ use std::time::Duration;
 use jiff::Timestamp;
 use opentelemetry::trace::SpanKind;
 use tokio::time::Instant;
+use windlass_broker::absence::SLACK;
 use windlass_broker::delivery::Delivered;
 use windlass_broker::jobs::{Address, Change, Verdict, nonce};
 use windlass_broker::provision;
 use windlass_broker::trace::{self, Hop, Relation, Subject};
 use windlass_core::admission::outcome_is_known;
-use windlass_core::{Event, JobId, QueueName, RecordKind, Task, Transition};
-use windlass_proto::{Incoming, Job};
+use windlass_core::{JobId, QueueName, RecordKind, Task};
+use windlass_proto::{Incoming, Job, Teller};
 
-use crate::absence::SLACK;
 use crate::reject::{Rejection, reject};
-use crate::say;
 use crate::service::Shared;
 
 /// Deals with one message of TASKS. It is acknowledged only once its outcome is stored; anything that stays open is
@@ -108,26 +107,22 @@ async fn create(
     let event = match jobs.write(change, deadline).await {
         Ok(Verdict::Won(_)) => {
             metrics::counter!("windlass_tasks_admitted_total", "queue" => queue).increment(1);
-            let mut event = Event::new(
-                address.queue.clone(),
-                address.job_id,
-                job.task.kind.clone(),
-                Transition::Accepted,
-                0,
+            let teller = Teller {
+                queue: &address.queue,
+                job_id: address.job_id,
+                priority: address.priority,
+                kind: &job.task.kind,
                 accepted_at,
-            );
-            event.accepted_at = Some(accepted_at);
-            event.due_at = Some(due_at);
-            event.priority = address.priority;
-            event.traceparent = hop.traceparent().map(|t| t.to_string()).unwrap_or_default();
-            event
+                trace: hop.traceparent(),
+            };
+            teller.accepted(due_at)
         }
         Ok(Verdict::Lost) => {
             metrics::counter!("windlass_tasks_duplicate_total", "queue" => queue).increment(1);
             hop.set("windlass.task.duplicate", true);
             match jobs.read(&address.queue, address.job_id).await {
                 Ok(seen) => match &seen.last {
-                    Some(last) => say::accepted(last),
+                    Some(last) => last.accepted(),
                     // Forgotten between the refusal and this look: the redelivery decides.
                     None => return,
                 },

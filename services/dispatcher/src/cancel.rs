@@ -6,13 +6,13 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::time::Instant;
 use windlass_broker::cancel::{Mark, mark};
-use windlass_broker::jobs::{Change, Jobs, Seen, SeenRecord, Verdict, nonce};
+use windlass_broker::jobs::{Change, Jobs, SeenRecord, Verdict, nonce};
 use windlass_core::protocol::{self, Kind, Removal};
-use windlass_core::{JobError, JobState, RecordKind, Transition};
+use windlass_core::{JobError, JobState, RecordKind};
 use windlass_proto::Done;
 
 use crate::command::{Carried, Order};
-use crate::say;
+use crate::ended;
 use crate::service::Shared;
 
 /// For one conditional write.
@@ -41,7 +41,11 @@ pub(crate) async fn cancel(shared: &Shared, order: &Order) -> Carried {
                     Verdict::Undecided => return Carried::Open,
                 }
             }
-            (Removal::Ended, _) => return ended(shared, &jobs, order, &seen).await,
+            // By another's hand, or by ours before a crash.
+            (Removal::Ended, _) => {
+                let cleared = ended::clear_up(shared, &jobs, &order.queue, order.job_id, &seen).await;
+                return if cleared { Carried::Out } else { Carried::Open };
+            }
             _ => return Carried::NoJob,
         }
     }
@@ -90,8 +94,7 @@ async fn end(shared: &Shared, jobs: &Jobs, order: &Order, last: &SeenRecord, ste
         Verdict::Undecided
     });
     if let Verdict::Won(_) = verdict {
-        let event = say::end(last, &done, Transition::Cancelled);
-        if shared.events.record(event).await.is_err() {
+        if shared.events.record(last.teller().ended(&done)).await.is_err() {
             return Verdict::Undecided;
         }
         if let Some(sequence) = step.then_delete
@@ -111,29 +114,5 @@ fn words(order: &Order) -> String {
         format!("cancelled by {by}")
     } else {
         format!("cancelled by {by}: {}", order.reason)
-    }
-}
-
-/// Says the end again, in case whoever wrote it could not, and clears away what may be left under it.
-async fn ended(shared: &Shared, jobs: &Jobs, order: &Order, seen: &Seen) -> Carried {
-    if let Some(event) = say::ended(seen)
-        && shared.events.record(event).await.is_err()
-    {
-        return Carried::Open;
-    }
-    match jobs.left_over(&order.queue, order.job_id).await {
-        Ok(left) => {
-            for record in left.iter().filter(|r| protocol::is_left_over(r, &seen.view)) {
-                if let Err(error) = jobs.delete(record.sequence).await {
-                    tracing::warn!(%error, "what is left of an ended job was not deleted; trying again");
-                    return Carried::Open;
-                }
-            }
-            Carried::Out
-        }
-        Err(error) => {
-            tracing::warn!(job_id = %order.job_id, %error, "a job could not be read");
-            Carried::Open
-        }
     }
 }

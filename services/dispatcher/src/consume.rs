@@ -16,6 +16,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// What is read.
 #[derive(Debug, Clone)]
 pub(crate) struct Source {
+    /// What is not ready while it cannot be read.
+    pub(crate) condition: &'static str,
     pub(crate) stream: String,
     pub(crate) consumer: String,
     pub(crate) max_in_flight: usize,
@@ -32,19 +34,18 @@ where
 {
     let room = Arc::new(Semaphore::new(source.max_in_flight));
     let under_way = TaskTracker::new();
-    let condition: &'static str = if source.stream.ends_with("TASKS") { "tasks" } else { "commands" };
     while !context.stop.is_cancelled() {
         let mut puller =
             match Puller::open(&context.broker, source.stream.clone(), source.consumer.clone()).await {
                 Ok(puller) => puller,
                 Err(connect::Error::Closed) => return Err(connect::Error::Closed),
                 Err(error) => {
-                    context.health.not_ready(condition, error.to_string());
+                    context.health.not_ready(source.condition, error.to_string());
                     context.stop.run_until_cancelled(tokio::time::sleep(LOOK_AGAIN)).await;
                     continue;
                 }
             };
-        context.health.ready(condition);
+        context.health.ready(source.condition);
         context.ready();
         let ended = read(context, &mut puller, &room, &under_way, &source, &work).await;
         for delivered in puller.rest().await {

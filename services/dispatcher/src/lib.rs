@@ -8,11 +8,12 @@ mod admit;
 mod cancel;
 mod command;
 mod consume;
+mod ended;
 mod options;
 mod queues;
+mod reconcile;
 mod reject;
 mod release;
-mod say;
 mod service;
 
 pub use options::Options;

@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::time::Instant;
-use windlass_broker::jobs::{Change, Verdict, nonce};
+use windlass_broker::jobs::{Change, Jobs, Seen, Verdict, nonce};
 use windlass_core::protocol::{self, Removal};
 use windlass_core::{RecordKind, Transition};
 use windlass_proto::{Job, RecordBody};
 
 use crate::command::{Carried, Order};
-use crate::say;
 use crate::service::Shared;
 
 /// For one conditional write.
@@ -25,6 +24,11 @@ pub(crate) async fn release(shared: &Shared, order: &Order) -> Carried {
             return Carried::Open;
         }
     };
+    let_run(shared, &jobs, &seen, &order.reason).await
+}
+
+/// Of a job as it was just read; `note` is for people.
+pub(crate) async fn let_run(shared: &Shared, jobs: &Jobs, seen: &Seen, note: &str) -> Carried {
     let Some(last) = &seen.last else { return Carried::NoJob };
     let (Removal::Write { token, .. }, RecordBody::Job(waiting)) =
         (protocol::release(&seen.view), &last.body)
@@ -47,15 +51,16 @@ pub(crate) async fn release(shared: &Shared, order: &Order) -> Carried {
     };
     match jobs.write(change, Instant::now() + WRITE_TIMEOUT).await {
         Ok(Verdict::Won(_)) => {
-            let mut event = say::event(last, Transition::Released, now);
+            let attempt = waiting.attempts.iter().map(|a| a.number).max().unwrap_or(0);
+            let mut event = last.teller().event(Transition::Released, attempt, now);
             event.due_at = Some(now);
-            event.note.clone_from(&order.reason);
+            note.clone_into(&mut event.note);
             // The job's own record does not say that it was released, so an event that is lost here is lost.
             if shared.events.record(event).await.is_ok() { Carried::Out } else { Carried::Open }
         }
         Ok(Verdict::Lost | Verdict::Undecided) => Carried::Open,
         Err(error) => {
-            tracing::error!(job_id = %order.job_id, %error, "a release was not written");
+            tracing::error!(job_id = %last.address.job_id, %error, "a release was not written");
             Carried::Open
         }
     }

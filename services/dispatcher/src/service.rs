@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use tokio_util::sync::CancellationToken;
 use windlass_broker::Broker;
 use windlass_broker::events::EventWriter;
 use windlass_broker::jobs::Jobs;
@@ -15,7 +16,7 @@ use crate::absence::Watch;
 use crate::consume::{Source, consume};
 use crate::options::Options;
 use crate::queues::Queues;
-use crate::{admit, command};
+use crate::{admit, command, reconcile};
 
 /// The dispatcher, as a program of the fleet.
 #[derive(Debug, Clone, Copy)]
@@ -64,12 +65,14 @@ impl Service for Dispatcher {
         });
         let names = context.broker.names();
         let tasks = Source {
+            condition: "tasks",
             stream: names.tasks_stream(),
             consumer: names.dispatcher_consumer().to_owned(),
             max_in_flight: options.max_in_flight,
         };
-        let commands = Source { stream: names.commands_stream(), ..tasks.clone() };
-        let watching = tokio::spawn(Arc::clone(&shared).watch(context.stop.clone()));
+        let commands = Source { condition: "commands", stream: names.commands_stream(), ..tasks.clone() };
+        let watching =
+            tokio::spawn(Arc::clone(&shared).watch(context.instance.clone(), context.stop.clone()));
         let outcome = tokio::try_join!(
             consume(&context, tasks, |delivered, ack_wait| {
                 let shared = Arc::clone(&shared);
@@ -88,8 +91,9 @@ impl Service for Dispatcher {
 // === impl Shared ===
 
 impl Shared {
-    async fn watch(self: Arc<Self>, stop: tokio_util::sync::CancellationToken) {
-        self.absence.run(&self.broker, &stop).await;
+    /// What goes on beside the consumers.
+    async fn watch(self: Arc<Self>, instance: String, stop: CancellationToken) {
+        tokio::join!(self.absence.run(&self.broker, &stop), reconcile::run(&self, &instance, &stop));
     }
 
     /// The stream of this queue's jobs.

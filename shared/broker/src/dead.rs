@@ -6,8 +6,9 @@ use async_nats::HeaderMap;
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use bytes::Bytes;
 use prost::Message as _;
-use windlass_core::{JobId, QueueName};
-use windlass_proto::v1;
+use windlass_core::settle::DeadCause;
+use windlass_core::{JobId, QueueName, Task};
+use windlass_proto::{Done, attempts_to_wire, v1};
 
 use crate::connect::{Broker, Error};
 use crate::publish;
@@ -21,6 +22,23 @@ const OWN_HEADERS_BYTES: usize = 4 * 1024;
 pub fn unknown_queue() -> QueueName {
     // Checked by a test: it is a valid name.
     "invalid".parse().unwrap_or_default()
+}
+
+/// The letter of a job that has ended as dead.
+pub fn of_job(broker: &Broker, queue: &QueueName, task: &Task<Bytes>, done: &Done) -> v1::DeadLetter {
+    let code = done.error.as_ref().map_or(DeadCause::AttemptsExhausted.as_str(), |e| {
+        if e.terminal { DeadCause::TerminalError.as_str() } else { e.code.as_str() }
+    });
+    v1::DeadLetter {
+        reason: done.error.as_ref().map(|e| e.message.clone()).unwrap_or_default(),
+        code: code.to_owned(),
+        field: String::new(),
+        original_subject: broker.names().task_subject(queue),
+        original_headers: Vec::new(),
+        original_body: v1::Task::from(task).encode_to_vec().into(),
+        attempts: attempts_to_wire(&done.attempts),
+        dead_at: Some(windlass_proto::instant(done.ended_at)),
+    }
 }
 
 /// Stores a letter. A later one of the same job replaces it, so saying it again does no harm.

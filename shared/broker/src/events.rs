@@ -121,9 +121,23 @@ impl EventWriter {
 
     /// Says an event, and waits until it is stored. Waits too while the buffer is full.
     pub async fn record(&self, event: Event) -> Result<(), Error> {
-        let (stored, answer) = oneshot::channel();
-        self.buffer.send(Pending { event, stored }).await.map_err(|_| Error::NotStored)?;
-        if answer.await.unwrap_or(false) { Ok(()) } else { Err(Error::NotStored) }
+        self.record_all([event]).await
+    }
+
+    /// Says events, and waits until all of them are stored.
+    pub async fn record_all(&self, events: impl IntoIterator<Item = Event>) -> Result<(), Error> {
+        let mut answers = Vec::new();
+        for event in events {
+            let (stored, answer) = oneshot::channel();
+            self.buffer.send(Pending { event, stored }).await.map_err(|_| Error::NotStored)?;
+            answers.push(answer);
+        }
+        for answer in answers {
+            if !answer.await.unwrap_or(false) {
+                return Err(Error::NotStored);
+            }
+        }
+        Ok(())
     }
 }
 

@@ -1,18 +1,21 @@
 //! A pool's stream of jobs: reading one job from its leader, and moving it on the condition of its token.
 
+mod seen;
+
 use std::time::Duration;
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::message::StreamMessage;
-use async_nats::jetstream::stream::LastRawMessageErrorKind;
+use async_nats::jetstream::stream::{LastRawMessageErrorKind, RawMessageError, Stream};
 use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::time::{Instant, timeout};
 use windlass_core::protocol::{self, AfterWrite, Answer, Record, View};
 use windlass_core::trace::TraceParent;
 use windlass_core::{JobId, PoolName, Priority, QueueName, RecordKind};
-use windlass_proto::{Done, RecordBody};
+use windlass_proto::RecordBody;
 
+pub use self::seen::{Seen, SeenRecord};
 use crate::connect::{self, Broker};
 use crate::publish::{self, header};
 use crate::retry::Waits;
@@ -38,32 +41,6 @@ pub struct Address {
     pub priority: Priority,
     /// Which.
     pub job_id: JobId,
-}
-
-/// A job as its leader's stream shows it, with what its messages say.
-#[derive(Debug, Default)]
-pub struct Seen {
-    /// For the protocol's decisions.
-    pub view: View,
-    /// The last message.
-    pub last: Option<SeenRecord>,
-    /// The end, last or not.
-    pub done: Option<Done>,
-}
-
-/// One message of a job.
-#[derive(Debug)]
-pub struct SeenRecord {
-    /// The job, with the priority of this message.
-    pub address: Address,
-    /// Its place.
-    pub record: Record,
-    /// When it was stored.
-    pub stored_at: Timestamp,
-    /// What it says.
-    pub body: RecordBody,
-    /// The job's trace.
-    pub trace: Option<TraceParent>,
 }
 
 /// A conditional write.
@@ -98,6 +75,11 @@ pub enum Verdict {
     Lost,
     /// Not known by the deadline: leave the message that led here unacknowledged.
     Undecided,
+}
+
+#[derive(serde::Deserialize)]
+struct StreamInfo {
+    ts: Timestamp,
 }
 
 /// A job could not be read or moved.
@@ -176,25 +158,49 @@ impl Jobs {
     }
 
     /// The work that a job still has in the stream, whatever else it has.
-    pub async fn left_over(&self, queue: &QueueName, job_id: JobId) -> Result<Vec<Record>, Error> {
+    pub async fn left_over(&self, queue: &QueueName, job_id: JobId) -> Result<Vec<SeenRecord>, Error> {
         let mut records = Vec::new();
         for record in [RecordKind::Ready, RecordKind::Due, RecordKind::Later, RecordKind::Held] {
             let filter = self.broker.names().record_filter(&self.pool, queue, record, job_id);
-            records.extend(self.last_under(&filter).await?.map(|seen| seen.record));
+            records.extend(self.last_under(&filter).await?);
         }
         Ok(records)
     }
 
+    /// The pool's oldest message of this sort whose sequence is at least this.
+    pub async fn next(&self, record: RecordKind, from: u64) -> Result<Option<SeenRecord>, Error> {
+        let filter = self.broker.names().pool_filter(&self.pool, record);
+        let stream = self.unseen_stream().await?;
+        self.found(stream.get_first_raw_message_by_subject(filter, from)).await
+    }
+
     async fn last_under(&self, filter: &str) -> Result<Option<SeenRecord>, Error> {
-        let stream =
-            self.broker.jetstream.get_stream_no_info(&self.stream).await.map_err(|e| self.unread(e))?;
-        // From the leader: a replica's answer may be stale just after a write.
-        match timeout(CALL_TIMEOUT, stream.get_last_raw_message_by_subject(filter)).await {
+        let stream = self.unseen_stream().await?;
+        self.found(stream.get_last_raw_message_by_subject(filter)).await
+    }
+
+    async fn unseen_stream(&self) -> Result<Stream<()>, Error> {
+        self.broker.jetstream.get_stream_no_info(&self.stream).await.map_err(|e| self.unread(e))
+    }
+
+    /// From the leader, as `STREAM.MSG.GET` is: a replica's answer may be stale just after a write.
+    async fn found(
+        &self,
+        asking: impl Future<Output = Result<StreamMessage, RawMessageError>>,
+    ) -> Result<Option<SeenRecord>, Error> {
+        match timeout(CALL_TIMEOUT, asking).await {
             Err(_) => Err(self.unread("no answer in time")),
             Ok(Err(e)) if e.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
             Ok(Err(e)) => Err(self.unread(e)),
             Ok(Ok(message)) => self.seen(message).map(Some),
         }
+    }
+
+    /// What the broker's clock shows: its timers and the ages of its messages go by it.
+    pub async fn broker_time(&self) -> Result<Timestamp, Error> {
+        let call = format!("STREAM.INFO.{}", self.stream);
+        let info = self.broker.api::<StreamInfo>(&call, &serde_json::json!({}), CALL_TIMEOUT).await;
+        info.map(|info| info.ts).map_err(|source| Error::Broker { stream: self.stream.clone(), source })
     }
 
     fn seen(&self, message: StreamMessage) -> Result<SeenRecord, Error> {

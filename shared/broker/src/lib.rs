@@ -3,6 +3,7 @@
 //! The only crate that uses `async-nats`. It moves bytes and says what became of them; what they mean is decided in
 //! `windlass-core`.
 
+pub mod absence;
 mod await_done;
 pub mod cancel;
 pub mod commands;

@@ -1,4 +1,4 @@
-//! Whether a redelivered task may still make a job.
+//! Whether a redelivered message may be of a job that has ended and been forgotten.
 
 use std::time::Duration;
 
@@ -13,12 +13,24 @@ pub struct Absence {
     pub back: Timestamp,
 }
 
+// === impl Absence ===
+
+impl Absence {
+    /// From the last sign to the first.
+    pub fn length(&self) -> Duration {
+        self.back.duration_since(self.last_seen).unsigned_abs()
+    }
+}
+
 /// Whether it is known that a task's job has not ended and been forgotten.
 ///
 /// A job's `done` refuses its duplicates for the horizon. A task that is delivered again makes a second job only if
 /// the first one was made, ended, and its `done` expired, before the redelivery. Redelivery follows within `ack_wait`
 /// while a dispatcher asks for tasks, so this takes an absence longer than the horizon; and only tasks that were
 /// published before the absence can have been delivered before it. `slack` is how old `last_seen` may be.
+///
+/// The same holds of work that is delivered again under no `done`: while a dispatcher is there, it removes what an end
+/// has left.
 pub fn outcome_is_known(
     published_at: Timestamp,
     first_certain_delivery: bool,
@@ -30,7 +42,7 @@ pub fn outcome_is_known(
         return true;
     }
     let Some(absence) = absence else { return true };
-    let away = absence.back.duration_since(absence.last_seen).unsigned_abs() + slack;
+    let away = absence.length() + slack;
     let may_have_been_delivered =
         published_at <= absence.last_seen.saturating_add(slack).unwrap_or(Timestamp::MAX);
     away < horizon || !may_have_been_delivered

@@ -8,10 +8,15 @@
 //! The invariants, proved by exhausting the model: at most one `done`; never two holders of one valid token; nothing
 //! lost or stuck. Each function says which of them it defends.
 
-use crate::attempt::Outcome;
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
+
+use crate::attempt::Outcome;
 use crate::state::RecordKind;
+
+/// A timer that is later than this is stuck: a leader's loss delays one by about six seconds.
+const OVERDUE_AFTER: SignedDuration = SignedDuration::from_secs(15);
 
 /// A message of one job in JOBS, as much of it as the protocol looks at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -261,6 +266,13 @@ pub fn release(view: &View) -> Removal {
 /// Whether the reconciler removes this message: work that is left under a `done`.
 pub fn is_left_over(record: &Record, view: &View) -> bool {
     view.done && !matches!(record.kind, Kind::Done | Kind::Claim { .. })
+}
+
+/// Whether the reconciler fires this timer itself. The broker fires within a quarter of a second, or as soon as it is
+/// back; but what it could not store when its time came, for want of space, it does not try again before it restarts.
+/// Both instants are the broker's.
+pub fn is_overdue(due_at: Timestamp, now: Timestamp) -> bool {
+    now.duration_since(due_at) > OVERDUE_AFTER
 }
 
 // === impl Kind ===

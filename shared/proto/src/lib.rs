@@ -7,10 +7,12 @@ mod event;
 mod job;
 mod schedule;
 mod task;
+mod teller;
 mod time;
 
 pub use envelope::{DEFAULT_CONTENT_TYPE, Incoming, headers, read_task};
 pub use job::{Claim, Done, Job, RecordBody, attempts_to_wire};
+pub use teller::Teller;
 pub use time::to_wire as instant;
 
 /// Generated from `proto/windlass/v1`.

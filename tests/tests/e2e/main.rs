@@ -8,6 +8,7 @@ mod examples;
 mod faults;
 mod flow;
 mod histories;
+mod reconciler;
 mod services;
 mod structure;
 mod support;

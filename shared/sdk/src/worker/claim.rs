@@ -5,15 +5,18 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::time::Instant;
+use windlass_broker::absence::{SLACK, Signs};
 use windlass_broker::delivery::{Delivered, Handle};
 use windlass_broker::jobs::{Address, Change, Seen, Verdict, nonce};
+use windlass_core::admission::outcome_is_known;
 use windlass_core::attempt::{next_number, push_bounded};
 use windlass_core::protocol::{self, Opening, Stale, Standing};
 use windlass_core::trace::TraceParent;
 use windlass_core::{Attempt, JobError, RecordKind, Transition};
-use windlass_proto::{Claim, Job, RecordBody, v1};
+use windlass_proto::{Claim, Job, RecordBody, Teller, v1};
 
-use super::{Shared, say};
+use super::unsaid::Unsaid;
+use super::{Shared, settle};
 
 /// For a conditional write, a leader's loss included.
 pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(25);
@@ -36,6 +39,8 @@ pub(super) struct Held {
     pub(super) ack_wait: Duration,
     /// When the broker last confirmed the lease; at first, when the message arrived.
     pub(super) confirmed_at: Mutex<Instant>,
+    /// What is to be said of it, and stored before the message is acknowledged.
+    pub(super) unsaid: Unsaid,
 }
 
 // === impl Held ===
@@ -54,6 +59,18 @@ impl Held {
     pub(super) fn is_leased(&self) -> bool {
         let confirmed_at = *self.confirmed_at.lock().unwrap_or_else(PoisonError::into_inner);
         confirmed_at.elapsed() < self.ack_wait
+    }
+
+    /// Who tells events of this job.
+    pub(super) fn teller(&self) -> Teller<'_> {
+        Teller {
+            queue: &self.address.queue,
+            job_id: self.address.job_id,
+            priority: self.address.priority,
+            kind: &self.job.task.kind,
+            accepted_at: self.job.accepted_at,
+            trace: self.trace,
+        }
     }
 
     pub(super) fn attempt_timeout(&self, shared: &Shared) -> Duration {
@@ -79,12 +96,18 @@ pub(super) async fn open(
         delivery_count: delivered.count,
         ack_wait,
         confirmed_at: Mutex::new(delivered.received_at),
+        unsaid: Unsaid::default(),
         address,
         job,
     };
     let opening = protocol::opening(delivered.delivery());
     if opening == Opening::Run {
-        return Some(held);
+        // Started later, it could run beside the holder that the broker gave it to since, or after its end.
+        if held.is_leased() {
+            return Some(held);
+        }
+        tracing::info!(job_id = %held.address.job_id, "a delivery is too old to be run");
+        return None;
     }
     let seen = read(shared, &held.address).await?;
     let standing = match opening {
@@ -140,7 +163,13 @@ async fn claim(
         _ => (String::new(), false),
     };
     let lost = protocol::lost_attempt(delivered.delivery(), last.record.kind, handed_back);
-    let crash = lost.map(|outcome| {
+    if let Some(outcome) = lost {
+        let message = if may_repeat(shared, delivered).await {
+            "the worker was lost, or lost its lease; the job may have ended and been forgotten since, so that the next \
+             attempt may repeat a finished job"
+        } else {
+            "the worker was lost, or lost its lease"
+        };
         let crash = Attempt {
             number: held.attempt_number(),
             worker: holder,
@@ -148,14 +177,13 @@ async fn claim(
             ended_at: now,
             outcome,
             error: Some(JobError {
-                message: "the worker was lost, or lost its lease".to_owned(),
+                message: message.to_owned(),
                 code: "worker_lost".to_owned(),
                 terminal: false,
             }),
         };
-        push_bounded(&mut held.attempts, crash.clone());
-        crash
-    });
+        push_bounded(&mut held.attempts, crash);
+    }
     let nonce = nonce();
     let claim = Claim {
         work_sequence: held.work,
@@ -183,19 +211,37 @@ async fn claim(
             return None;
         }
     }
-    if let Some(crash) = crash {
+    if let (Some(_), Some(crash)) = (lost, held.attempts.last()) {
         metrics::counter!("windlass_crashes_total", "queue" => held.address.queue.to_string()).increment(1);
         tracing::warn!(job_id = %held.address.job_id, attempt = crash.number, worker = crash.worker,
             "the job's former worker was lost; running it again");
-        let mut event = say::event(&held, Transition::Crashed, crash.number, now);
-        event.worker = crash.worker;
-        event.outcome = Some(crash.outcome);
-        event.error = crash.error;
-        // Not waited for: the claim and every successor carry the crash.
-        let events = shared.events.clone();
-        tokio::spawn(async move { events.record(event).await });
     }
+    // Also what an earlier claim has told: its writer may not have said it.
+    let first = next_number(&held.job.attempts);
+    let past = held.attempts.iter().filter(|a| a.number >= first).map(|a| held.teller().attempt_ended(a));
+    held.unsaid.add(past.collect());
     Some(held)
+}
+
+/// Whether this work may be of a job that ended before an absence of all dispatchers, and was forgotten in it.
+async fn may_repeat(shared: &Shared, delivered: &Delivered) -> bool {
+    let horizon = shared.options.horizon;
+    let now = Timestamp::now();
+    if now.duration_since(delivered.published_at).unsigned_abs() < horizon {
+        return false;
+    }
+    let absence = match Signs::read(shared.client.broker()).await {
+        Ok(signs) => signs.present(now).or(signs.absence),
+        Err(error) => {
+            tracing::warn!(%error, "the dispatchers' signs of life cannot be read");
+            None
+        }
+    };
+    let may_repeat = !outcome_is_known(delivered.published_at, false, absence, horizon, SLACK);
+    if may_repeat {
+        metrics::counter!("windlass_possible_repeats_total").increment(1);
+    }
+    may_repeat
 }
 
 /// Writes a claim of the held work; an error of the broker's leaves it undecided.
@@ -237,11 +283,11 @@ async fn not_mine(shared: &Shared, held: &Held, seen: &Seen, stale: Stale, tried
     let queue = held.address.queue.to_string();
     metrics::counter!("windlass_refusals_total", "queue" => queue, "tried" => tried).increment(1);
     tracing::info!(job_id = %held.address.job_id, token = held.token, tried, ?stale, "not the holder of this job");
-    let mut event = say::event(held, Transition::Refused, held.attempt_number(), Timestamp::now());
+    let mut event = held.teller().event(Transition::Refused, held.attempt_number(), Timestamp::now());
     event.worker.clone_from(&shared.options.id);
     event.note = format!("tried to {tried} with token {}, which is not valid any more", held.token);
     let said = shared.events.record(event).await.is_ok();
-    if stale == Stale::Acknowledge && said && say::again(shared, held, seen).await {
+    if stale == Stale::Acknowledge && said && settle::again(shared, held, seen).await {
         let _ = held.handle.ack().await;
     }
 }

@@ -8,8 +8,8 @@ mod lease;
 mod presence;
 mod process;
 mod running;
-mod say;
 mod settle;
+mod unsaid;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -13,11 +13,11 @@ use windlass_core::settle::{DeadCause, is_crash_loop};
 use windlass_core::{JobError, JobState, Outcome, Transition};
 use windlass_proto::{Job, v1};
 
+use super::Shared;
 use super::claim::{Held, open};
 use super::context::{Context, Reason};
 use super::execute::{Ended, execute};
-use super::settle::{self, RESULT_LIMIT_BYTES, failed_attempt};
-use super::{Shared, say};
+use super::settle::{self, RESULT_LIMIT_BYTES, ended_attempt};
 use crate::failure::Failure;
 
 /// How long a kind that nobody here handles stays away.
@@ -38,37 +38,37 @@ pub(super) async fn process(shared: &Shared, delivered: Delivered, ack_wait: Dur
         }
     };
     let address = Address { queue: subject.queue, priority: subject.priority, job_id: subject.job_id };
-    let Some(held) = open(shared, &delivered, address, job, ack_wait).await else { return };
+    let Some(mut held) = open(shared, &delivered, address, job, ack_wait).await else { return };
     if !run {
-        return settle::hand_back(shared, &held, None, None).await;
+        return settle::hand_back(shared, &mut held, None, None).await;
     }
     if is_crash_loop(&held.attempts) {
-        return give_up(shared, &held, DeadCause::CrashLoop, "its worker was lost too often").await;
+        return give_up(shared, &mut held, DeadCause::CrashLoop, "its worker was lost too often").await;
     }
     if !shared.handlers.contains_key(&held.job.task.kind) {
         // In hand-overs, not by the job's age: one that waited long must still meet a worker that knows its kind.
         let waited = UNKNOWN_KIND_DELAY * u32::try_from(held.delivery_count).unwrap_or(u32::MAX);
         if waited < shared.options.unknown_kind_patience {
             tracing::warn!(kind = %held.job.task.kind, "no handler for this kind; handing the job on");
-            return settle::hand_back(shared, &held, None, Some(UNKNOWN_KIND_DELAY)).await;
+            return settle::hand_back(shared, &mut held, None, Some(UNKNOWN_KIND_DELAY)).await;
         }
         return give_up(
             shared,
-            &held,
+            &mut held,
             DeadCause::UnknownKind,
             "no worker of its queue has a handler for its kind",
         )
         .await;
     }
-    attempt(shared, &held).await;
+    attempt(shared, &mut held).await;
 }
 
-async fn give_up(shared: &Shared, held: &Held, cause: DeadCause, message: &str) {
+async fn give_up(shared: &Shared, held: &mut Held, cause: DeadCause, message: &str) {
     let error = JobError { message: message.to_owned(), code: cause.as_str().to_owned(), terminal: false };
     settle::end(shared, held, None, JobState::Dead, Bytes::new(), Some(error)).await;
 }
 
-async fn attempt(shared: &Shared, held: &Held) {
+async fn attempt(shared: &Shared, held: &mut Held) {
     let number = held.attempt_number();
     let started_at = Timestamp::now();
     let waited = started_at.duration_since(held.job.due_at).unsigned_abs();
@@ -86,10 +86,9 @@ async fn attempt(shared: &Shared, held: &Held) {
     Hop::start("wait", SpanKind::Internal, subject, held.trace, relation, Some(held.job.due_at.into())).end();
     let hop = Hop::start("process", SpanKind::Consumer, subject, held.trace, relation, None);
 
-    let mut started = say::event(held, Transition::Started, number, started_at);
+    let mut started = held.teller().event(Transition::Started, number, started_at);
     started.worker.clone_from(&shared.options.id);
-    let events = shared.events.clone();
-    let started = tokio::spawn(async move { events.record(started).await });
+    held.unsaid.begin(&shared.events, started);
 
     let task = &held.job.task;
     let context = Context::new(
@@ -117,10 +116,6 @@ async fn attempt(shared: &Shared, held: &Held) {
         metrics::counter!("windlass_stuck_handlers_total", "queue" => queue).increment(1);
     }
     drop(registration);
-    // Before the end is said, the beginning is stored; if it was not, the redelivery says both again.
-    if !matches!(started.await, Ok(Ok(()))) {
-        tracing::warn!(job_id = %held.address.job_id, "the start of an attempt was not recorded");
-    }
     let settling = Hop::start("settle", SpanKind::Client, subject, hop.traceparent(), Relation::Child, None);
     settle_by(shared, held, started_at, ended, &hop).await;
     settling.end();
@@ -130,8 +125,9 @@ async fn attempt(shared: &Shared, held: &Held) {
     }
 }
 
-async fn settle_by(shared: &Shared, held: &Held, started_at: Timestamp, ended: Ended, hop: &Hop) {
-    let attempt = |outcome, error| failed_attempt(shared, held, started_at, outcome, error);
+async fn settle_by(shared: &Shared, held: &mut Held, started_at: Timestamp, ended: Ended, hop: &Hop) {
+    let number = held.attempt_number();
+    let attempt = |outcome, error| ended_attempt(shared, number, started_at, outcome, error);
     match ended {
         Ended::Returned(Ok(value)) if value.len() <= RESULT_LIMIT_BYTES => {
             let attempt = attempt(Outcome::Succeeded, None);

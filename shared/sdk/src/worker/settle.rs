@@ -4,17 +4,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use prost::Message as _;
 use tokio::time::Instant;
 use windlass_broker::dead;
-use windlass_broker::jobs::{Change, Verdict, nonce};
+use windlass_broker::jobs::{Change, Seen, Verdict, nonce};
 use windlass_core::attempt::push_bounded;
-use windlass_core::settle::{AfterFailure, DeadCause, after_failure};
-use windlass_core::{Attempt, JobError, JobState, Outcome, RecordKind, Transition};
-use windlass_proto::{Claim, Done, Job, attempts_to_wire, v1};
+use windlass_core::settle::{AfterFailure, after_failure};
+use windlass_core::{Attempt, JobError, JobState, Outcome, RecordKind};
+use windlass_proto::{Claim, Done, Job, v1};
 
+use super::Shared;
 use super::claim::{Held, WRITE_TIMEOUT, refused, write_claim};
-use super::{Shared, say};
 
 /// The largest result that the record of a job's end holds.
 pub(super) const RESULT_LIMIT_BYTES: usize = 64 * 1024;
@@ -25,7 +24,7 @@ const HAND_BACK_TTL: Duration = Duration::from_secs(28 * 86_400);
 /// Ends a job. `attempt` is the one that just ended, if one ran.
 pub(super) async fn end(
     shared: &Shared,
-    held: &Held,
+    held: &mut Held,
     attempt: Option<Attempt>,
     state: JobState,
     result: Bytes,
@@ -64,13 +63,14 @@ pub(super) async fn end(
     if state == JobState::Dead && !bury(shared, held, &done).await {
         return;
     }
-    if shared.events.record(say::end(held, &done)).await.is_ok() {
+    let event = held.teller().ended(&done);
+    if held.unsaid.finish(&shared.events, event).await {
         release(shared, held).await;
     }
 }
 
 /// After a failure: another attempt as the policy says, or the end.
-pub(super) async fn fail(shared: &Shared, held: &Held, attempt: Attempt, retry_after: Option<Duration>) {
+pub(super) async fn fail(shared: &Shared, held: &mut Held, attempt: Attempt, retry_after: Option<Duration>) {
     let policy = held.job.task.retry.unwrap_or(shared.options.retry);
     let mut attempts = held.attempts.clone();
     push_bounded(&mut attempts, attempt.clone());
@@ -104,9 +104,9 @@ pub(super) async fn fail(shared: &Shared, held: &Held, attempt: Attempt, retry_a
             if !write(shared, held, change, "retry").await {
                 return;
             }
-            let mut event = say::ended(held, Transition::Retried, &attempt);
+            let mut event = held.teller().attempt_ended(&attempt);
             event.due_at = Some(due_at);
-            if shared.events.record(event).await.is_ok() {
+            if held.unsaid.finish(&shared.events, event).await {
                 release(shared, held).await;
             }
         }
@@ -116,7 +116,7 @@ pub(super) async fn fail(shared: &Shared, held: &Held, attempt: Attempt, retry_a
 /// Gives the job back: a claim that says so, then a nak. Uses no attempt, and counts no crash.
 pub(super) async fn hand_back(
     shared: &Shared,
-    held: &Held,
+    held: &mut Held,
     attempt: Option<Attempt>,
     delay: Option<Duration>,
 ) {
@@ -144,8 +144,12 @@ pub(super) async fn hand_back(
         Verdict::Undecided => return,
         Verdict::Lost => return refused(shared, held, "hand back").await,
     }
+    // If it is not stored, the lease decides; the next holder says again what the claim tells.
     if let Some(attempt) = attempt {
-        let _ = shared.events.record(say::ended(held, Transition::HandedBack, &attempt)).await;
+        let event = held.teller().attempt_ended(&attempt);
+        if !held.unsaid.finish(&shared.events, event).await {
+            return;
+        }
     }
     // A stale nak would take the message from whoever has it now; then its lease decides.
     if held.is_leased() {
@@ -153,22 +157,20 @@ pub(super) async fn hand_back(
     }
 }
 
+/// Says again what the job's records tell: whoever wrote them may have died before saying so. True once it is stored.
+pub(super) async fn again(shared: &Shared, held: &Held, seen: &Seen) -> bool {
+    if let Some(done @ Done { state: JobState::Dead, .. }) = &seen.done
+        && !bury(shared, held, done).await
+    {
+        return false;
+    }
+    shared.events.record_all(seen.past()).await.is_ok()
+}
+
 /// Stores the letter of a dead job; true once it is stored.
-pub(super) async fn bury(shared: &Shared, held: &Held, done: &Done) -> bool {
+async fn bury(shared: &Shared, held: &Held, done: &Done) -> bool {
     let broker = shared.client.broker();
-    let code = done.error.as_ref().map_or(DeadCause::AttemptsExhausted.as_str(), |e| {
-        if e.terminal { DeadCause::TerminalError.as_str() } else { e.code.as_str() }
-    });
-    let letter = v1::DeadLetter {
-        reason: done.error.as_ref().map(|e| e.message.clone()).unwrap_or_default(),
-        code: code.to_owned(),
-        field: String::new(),
-        original_subject: broker.names().task_subject(&held.address.queue),
-        original_headers: Vec::new(),
-        original_body: v1::Task::from(&held.job.task).encode_to_vec().into(),
-        attempts: attempts_to_wire(&done.attempts),
-        dead_at: Some(windlass_proto::instant(done.ended_at)),
-    };
+    let letter = dead::of_job(broker, &held.address.queue, &held.job.task, done);
     match dead::publish(broker, &held.address.queue, held.address.job_id, letter).await {
         Ok(()) => true,
         Err(error) => {
@@ -210,16 +212,16 @@ async fn release(shared: &Shared, held: &Held) {
     }
 }
 
-/// What an attempt that failed is recorded as.
-pub(super) fn failed_attempt(
+/// What an attempt that has just ended is recorded as.
+pub(super) fn ended_attempt(
     shared: &Shared,
-    held: &Held,
+    number: u32,
     started_at: Timestamp,
     outcome: Outcome,
     error: Option<JobError>,
 ) -> Attempt {
     Attempt {
-        number: held.attempt_number(),
+        number,
         worker: shared.options.id.clone(),
         started_at: Some(started_at),
         ended_at: Timestamp::now(),

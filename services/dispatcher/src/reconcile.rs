@@ -1,0 +1,152 @@
+//! Repairs what no message in flight would repair, under one leader, every third of the horizon.
+//!
+//! - *Work left under a `done`.* A worker died between the two, and none came since; or a timer fired through the write
+//!   that purged it. While the `done` stands, whoever is given the work finds it. Afterwards it would run again.
+//! - *Timers that are overdue.* The broker could not store what it fired, and does not try again.
+//!
+//! Both are looked for by walking the stream at a bounded pace. What is young is not looked at: in a fleet that keeps
+//! up, that is all of it but the timers.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
+use tokio_util::sync::CancellationToken;
+use windlass_broker::jobs::{self, Jobs, SeenRecord};
+use windlass_broker::leader::{Lease, Lost, Term};
+use windlass_core::RecordKind;
+use windlass_core::protocol;
+use windlass_proto::RecordBody;
+
+use crate::command::Carried;
+use crate::ended;
+use crate::release;
+use crate::service::Shared;
+
+const LEASE_KEY: &str = "leader.reconciler";
+const LEASE_TTL: Duration = Duration::from_secs(15);
+/// Between two looks for a lease that is free.
+const STANDBY_PERIOD: Duration = Duration::from_secs(5);
+/// Between two messages that are looked at, so that a long walk is not felt.
+const PACE: Duration = Duration::from_millis(1);
+
+/// What was found, and is mended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Finding {
+    LeftOver,
+    Overdue,
+}
+
+/// Leads whenever no other dispatcher does, until told to stop.
+pub(crate) async fn run(shared: &Shared, instance: &str, stop: &CancellationToken) {
+    let control = shared.broker.bucket(shared.broker.names().control_bucket());
+    let lease = Lease::new(control, LEASE_KEY, instance, LEASE_TTL);
+    while !stop.is_cancelled() {
+        match lease.acquire().await {
+            Ok(Some(mut term)) => {
+                tokio::select! {
+                    lost = keep(&mut term) => {
+                        tracing::warn!(error = %anyhow::Error::new(lost), "another reconciles from now on");
+                    }
+                    () = rounds(shared) => {}
+                    () = stop.cancelled() => {}
+                }
+                term.release().await;
+            }
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "the reconciler's lease cannot be reached"),
+        }
+        stop.run_until_cancelled(sleep(STANDBY_PERIOD)).await;
+    }
+}
+
+async fn keep(term: &mut Term) -> Lost {
+    loop {
+        sleep(LEASE_TTL / 3).await;
+        if let Err(lost) = term.renew().await {
+            return lost;
+        }
+    }
+}
+
+/// Round after round. Every repair is conditional, or harmless twice, so a round may be left at any point.
+async fn rounds(shared: &Shared) {
+    let mut pace = interval(PACE);
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let begun = Instant::now();
+        for pool in shared.layout.all_pools() {
+            let jobs = Jobs::new(&shared.broker, pool);
+            if let Err(error) = round(shared, &jobs, &mut pace).await {
+                tracing::warn!(stream = jobs.stream(), %error, "a stream of jobs could not be reconciled; trying again");
+            }
+        }
+        metrics::histogram!("windlass_reconciler_round_seconds").record(begun.elapsed().as_secs_f64());
+        tokio::time::sleep_until(begun + shared.layout.horizon / 3).await;
+    }
+}
+
+async fn round(shared: &Shared, jobs: &Jobs, pace: &mut Interval) -> Result<(), jobs::Error> {
+    let now = jobs.broker_time().await?;
+    let old = now.saturating_sub(shared.layout.horizon / 3).unwrap_or(Timestamp::MIN);
+    for record in [RecordKind::Ready, RecordKind::Due, RecordKind::Later, RecordKind::Held] {
+        let is_timer = matches!(record, RecordKind::Later | RecordKind::Held);
+        let mut from = 0;
+        loop {
+            pace.tick().await;
+            let found = match jobs.next(record, from).await {
+                Ok(Some(found)) => found,
+                Ok(None) => break,
+                // A worker that meets it makes a dead letter of it.
+                Err(jobs::Error::Malformed { sequence, .. }) => {
+                    from = sequence + 1;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            from = found.record.sequence + 1;
+            // In the order of storing: all that follow are younger. Timers may be due in any order.
+            if found.stored_at > old && !is_timer {
+                break;
+            }
+            if let Some(finding) = mend(shared, jobs, &found, now).await? {
+                let found = match finding {
+                    Finding::LeftOver => "left_over",
+                    Finding::Overdue => "overdue",
+                };
+                metrics::counter!("windlass_reconciled_total", "found" => found).increment(1);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Looks at one message, and at its job if the message may be wrong.
+async fn mend(
+    shared: &Shared,
+    jobs: &Jobs,
+    found: &SeenRecord,
+    now: Timestamp,
+) -> Result<Option<Finding>, jobs::Error> {
+    let address = &found.address;
+    let is_overdue = match (&found.body, found.record.kind) {
+        (RecordBody::Job(job), protocol::Kind::Later) => protocol::is_overdue(job.due_at, now),
+        _ => false,
+    };
+    if matches!(found.record.kind, protocol::Kind::Later | protocol::Kind::Held) && !is_overdue {
+        return Ok(None);
+    }
+    let seen = jobs.read(&address.queue, address.job_id).await?;
+    if protocol::is_left_over(&found.record, &seen.view) {
+        tracing::warn!(job_id = %address.job_id, queue = %address.queue, record = %found.record.kind.record_kind(),
+            "work was left of a job that has ended; removing it");
+        let cleared = ended::clear_up(shared, jobs, &address.queue, address.job_id, &seen).await;
+        return Ok(cleared.then_some(Finding::LeftOver));
+    }
+    if is_overdue && seen.view.last == Some(found.record) {
+        tracing::warn!(job_id = %address.job_id, queue = %address.queue, "a timer is overdue; firing it");
+        let released = release::let_run(shared, jobs, &seen, "its timer was overdue").await;
+        return Ok((released == Carried::Out).then_some(Finding::Overdue));
+    }
+    Ok(None)
+}

@@ -1,0 +1,45 @@
+//! Events that must be stored before their message is acknowledged.
+
+use tokio::task::JoinHandle;
+use windlass_broker::events::EventWriter;
+use windlass_core::Event;
+
+/// Some of them may be on their way already.
+#[derive(Debug, Default)]
+pub(super) struct Unsaid {
+    events: Vec<Event>,
+    storing: Option<JoinHandle<bool>>,
+}
+
+// === impl Unsaid ===
+
+impl Unsaid {
+    /// To be said with the next.
+    pub(super) fn add(&mut self, events: Vec<Event>) {
+        self.events.extend(events);
+    }
+
+    /// Says this, and what was added before, without waiting for it.
+    pub(super) fn begin(&mut self, writer: &EventWriter, event: Event) {
+        self.events.push(event);
+        let (writer, events) = (writer.clone(), self.events.clone());
+        self.storing = Some(tokio::spawn(async move { writer.record_all(events).await.is_ok() }));
+    }
+
+    /// Says this too; true once all of it is stored.
+    pub(super) async fn finish(&mut self, writer: &EventWriter, event: Event) -> bool {
+        let storing = self.storing.take();
+        let earlier = async {
+            let stored = match storing {
+                Some(storing) => storing.await.unwrap_or(false),
+                None => false,
+            };
+            stored || writer.record_all(self.events.iter().cloned()).await.is_ok()
+        };
+        let (earlier, last) = tokio::join!(earlier, writer.record(event));
+        if earlier {
+            self.events.clear();
+        }
+        earlier && last.is_ok()
+    }
+}
