@@ -97,12 +97,13 @@ async fn end(shared: &Shared, jobs: &Jobs, order: &Order, last: &SeenRecord, ste
         if shared.events.record(last.teller().ended(&done)).await.is_err() {
             return Verdict::Undecided;
         }
-        if let Some(sequence) = step.then_delete
-            && let Err(error) = jobs.delete(sequence).await
-        {
+        let claim = matches!(last.record.kind, Kind::Claim { .. }).then_some(last.record.sequence);
+        for sequence in step.then_delete.into_iter().chain(claim) {
             // Left there, it would run once the end is forgotten.
-            tracing::warn!(%error, "a cancelled job's message was not deleted; the command is carried out again");
-            return Verdict::Undecided;
+            if let Err(error) = jobs.delete(sequence).await {
+                tracing::warn!(%error, "a cancelled job's message was not deleted; the command is carried out again");
+                return Verdict::Undecided;
+            }
         }
     }
     verdict

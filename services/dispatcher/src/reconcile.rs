@@ -1,7 +1,8 @@
 //! Repairs what no message in flight would repair, under one leader, every third of the horizon.
 //!
 //! - *Work left under a `done`.* A worker died between the two, and none came since; or a timer fired through the write
-//!   that purged it. While the `done` stands, whoever is given the work finds it. Afterwards it would run again.
+//!   that purged it. While the `done` stands, whoever is given the work finds it. Afterwards it would run again. Claims
+//!   that are left would make the job look as if it ran.
 //! - *Timers that are overdue.* The broker could not store what it fired, and does not try again.
 //!
 //! Both are looked for by walking the stream at a bounded pace. What is young is not looked at: in a fleet that keeps
@@ -89,7 +90,7 @@ async fn rounds(shared: &Shared) {
 async fn round(shared: &Shared, jobs: &Jobs, pace: &mut Interval) -> Result<(), jobs::Error> {
     let now = jobs.broker_time().await?;
     let old = now.saturating_sub(shared.layout.horizon / 3).unwrap_or(Timestamp::MIN);
-    for record in [RecordKind::Ready, RecordKind::Due, RecordKind::Later, RecordKind::Held] {
+    for record in RecordKind::ALL.iter().copied().filter(|record| *record != RecordKind::Done) {
         let is_timer = matches!(record, RecordKind::Later | RecordKind::Held);
         let mut from = 0;
         loop {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_nats::{ClientError, ConnectOptions, Event, HeaderMap, Message, Request, ServerError};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout_at};
 
 use crate::Names;
@@ -38,6 +38,8 @@ struct Shared {
     api_prefix: String,
     status: watch::Receiver<Status>,
     denied: watch::Receiver<Denied>,
+    /// Room for jobs whose short timers wait in this process.
+    soon: Arc<Semaphore>,
 }
 
 /// What the broker last refused for lack of rights; it says so beside the request, not as its answer.
@@ -170,13 +172,18 @@ impl Broker {
         }
         let api_prefix = options.api_prefix.unwrap_or_else(|| "$JS.API".to_owned());
         let jetstream = async_nats::jetstream::with_prefix(client.clone(), &api_prefix);
-        let shared = Shared { names: options.names, api_prefix, status, denied };
+        let soon = Arc::new(Semaphore::new(crate::jobs::soon::ROOM_KIB));
+        let shared = Shared { names: options.names, api_prefix, status, denied, soon };
         Ok(Self { client, jetstream, shared: Arc::new(shared) })
     }
 
     /// The names of this fleet.
     pub fn names(&self) -> &Names {
         &self.shared.names
+    }
+
+    pub(crate) fn soon(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.shared.soon)
     }
 
     /// Where JetStream's API has a call.

@@ -1,6 +1,7 @@
 //! A pool's stream of jobs: reading one job from its leader, and moving it on the condition of its token.
 
 mod seen;
+pub(crate) mod soon;
 
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use windlass_core::{JobId, PoolName, Priority, QueueName, RecordKind};
 use windlass_proto::RecordBody;
 
 pub use self::seen::{Seen, SeenRecord};
+use self::soon::Soon;
 use crate::connect::{self, Broker};
 use crate::publish::{self, header};
 use crate::retry::Waits;
@@ -157,10 +159,10 @@ impl Jobs {
         self.last_under(&self.broker.names().job_filter_any_queue(&self.pool, job_id)).await
     }
 
-    /// The work that a job still has in the stream, whatever else it has.
+    /// The work and the claims that a job has in the stream, the last of each sort.
     pub async fn left_over(&self, queue: &QueueName, job_id: JobId) -> Result<Vec<SeenRecord>, Error> {
         let mut records = Vec::new();
-        for record in [RecordKind::Ready, RecordKind::Due, RecordKind::Later, RecordKind::Held] {
+        for record in RecordKind::ALL.iter().copied().filter(|record| *record != RecordKind::Done) {
             let filter = self.broker.names().record_filter(&self.pool, queue, record, job_id);
             records.extend(self.last_under(&filter).await?);
         }
@@ -235,8 +237,18 @@ impl Jobs {
         Error::Read { stream: self.stream.clone(), reason: reason.to_string() }
     }
 
-    /// Writes on the condition of the token, again and again until the outcome is known or the deadline has come.
-    pub async fn write(&self, change: Change<'_>, deadline: Instant) -> Result<Verdict, Error> {
+    /// Writes on the condition of the token, again and again until the outcome is known or the deadline has come. A
+    /// timer that is due within a second is fired from here, see [`soon`].
+    pub async fn write(&self, mut change: Change<'_>, deadline: Instant) -> Result<Verdict, Error> {
+        let soon = Soon::take_over(self, &mut change);
+        let verdict = self.write_until(change, deadline).await?;
+        if let (Verdict::Won(token), Some(soon)) = (verdict, soon) {
+            soon.start(self, token);
+        }
+        Ok(verdict)
+    }
+
+    async fn write_until(&self, change: Change<'_>, deadline: Instant) -> Result<Verdict, Error> {
         let subject = self.subject(change.address, change.record);
         let headers = self.headers(&change);
         let mut waits = Waits::until(deadline);

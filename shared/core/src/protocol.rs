@@ -263,9 +263,10 @@ pub fn release(view: &View) -> Removal {
     }
 }
 
-/// Whether the reconciler removes this message: work that is left under a `done`.
+/// Whether the reconciler removes this message: what is left under a `done`. Work would run again once the `done` is
+/// forgotten, and a claim would make its job look as if it ran.
 pub fn is_left_over(record: &Record, view: &View) -> bool {
-    view.done && !matches!(record.kind, Kind::Done | Kind::Claim { .. })
+    view.done && record.kind != Kind::Done
 }
 
 /// Whether the reconciler fires this timer itself. The broker fires within a quarter of a second, or as soon as it is

@@ -28,6 +28,7 @@ impl Protocol {
                 _ => {}
             }
         }
+        replaced_claims(moves);
         self.operator_decides(moves);
         self.floating_moves(moves);
         if self.scenario.horizon {
@@ -193,6 +194,21 @@ impl Protocol {
 
 fn step(does: &'static str, message: &Message) -> Step {
     Step::new(Actor::Broker, does).of(message.record.sequence)
+}
+
+/// Whoever claims deletes the claim that it replaced, some time after.
+fn replaced_claims(moves: &mut Moves<'_>) {
+    let state = moves.from;
+    let claims = || state.jobs.iter().map(|m| m.record).filter(|r| matches!(r.kind, Kind::Claim { .. }));
+    let newest = claims().map(|claim| claim.sequence).max();
+    for claim in claims().filter(|claim| Some(claim.sequence) < newest && !state.is_proposing()) {
+        let mut next = state.clone();
+        next.remove(claim.sequence);
+        moves.add(
+            Step::new(Actor::Worker { work: 0, count: 0 }, "deletes the replaced claim").of(claim.sequence),
+            next,
+        );
+    }
 }
 
 fn reconcile(moves: &mut Moves<'_>) {

@@ -211,6 +211,11 @@ async fn claim(
             return None;
         }
     }
+    if let protocol::Kind::Claim { .. } = last.record.kind {
+        // Ours stands in its place. If this does not come through, it expires.
+        let (jobs, replaced) = (shared.jobs.clone(), last.record.sequence);
+        tokio::spawn(async move { jobs.delete(replaced).await });
+    }
     if let (Some(_), Some(crash)) = (lost, held.attempts.last()) {
         metrics::counter!("windlass_crashes_total", "queue" => held.address.queue.to_string()).increment(1);
         tracing::warn!(job_id = %held.address.job_id, attempt = crash.number, worker = crash.worker,

@@ -121,7 +121,8 @@ async fn attempt(shared: &Shared, held: &mut Held) {
     settling.end();
     drop(hop);
     if let Some(stuck) = stuck {
-        let _ = stuck.await;
+        // Its slot is not free; but a worker that stops does not wait for it.
+        shared.hand_back.run_until_cancelled(stuck).await;
     }
 }
 

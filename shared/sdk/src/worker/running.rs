@@ -1,59 +1,85 @@
 //! The attempts that run, so that they can be told to stop.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
 use windlass_core::{JobId, QueueName};
 
 use super::context::{Context, Reason};
 
-/// By token: a job may be claimed anew by its own worker.
+/// A mark may be heard before its attempt is registered: so many are remembered.
+const EARLY_MARKS: usize = 256;
+
+/// A holder's job and token: a job may be claimed anew by its own worker.
+type Key = (QueueName, JobId, u64);
+
+/// All of one worker.
 #[derive(Debug, Default)]
 pub(crate) struct Running {
-    by_token: Mutex<HashMap<(QueueName, JobId, u64), Context>>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    by_token: HashMap<Key, Context>,
+    /// Cancellations of tokens that nobody holds here, with their reasons; the oldest is forgotten first.
+    early: VecDeque<(Key, String)>,
 }
 
 /// Registered until dropped.
 #[derive(Debug)]
 pub(crate) struct Registration<'a> {
     running: &'a Running,
-    key: (QueueName, JobId, u64),
+    key: Key,
 }
 
 // === impl Running ===
 
 impl Running {
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(QueueName, JobId, u64), Context>> {
-        // The map is whole between calls, whoever panicked.
-        self.by_token.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        // It is whole between calls, whoever panicked.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn register(&self, token: u64, context: &Context) -> Registration<'_> {
         let key = (context.queue().clone(), context.job_id(), token);
-        self.lock().insert(key.clone(), context.clone());
+        let mut state = self.lock();
+        state.by_token.insert(key.clone(), context.clone());
+        if let Some(place) = state.early.iter().position(|(early, _)| *early == key)
+            && let Some((_, reason)) = state.early.remove(place)
+        {
+            context.cancel(Reason::Cancelled(reason));
+        }
         Registration { running: self, key }
     }
 
     pub(crate) fn count(&self) -> usize {
-        self.lock().len()
+        self.lock().by_token.len()
     }
 
     /// The jobs of a queue, with their tokens.
     pub(crate) fn of_queue(&self, queue: &QueueName) -> Vec<(JobId, u64)> {
-        self.lock().keys().filter(|(q, ..)| q == queue).map(|(_, id, token)| (*id, *token)).collect()
+        self.lock().by_token.keys().filter(|(q, ..)| q == queue).map(|(_, id, token)| (*id, *token)).collect()
     }
 
     /// Tells the holder of this token that its job was cancelled.
     pub(crate) fn cancel(&self, queue: &QueueName, job_id: JobId, token: u64, reason: &str) {
-        if let Some(context) = self.lock().get(&(queue.clone(), job_id, token)) {
+        let key = (queue.clone(), job_id, token);
+        let mut state = self.lock();
+        if let Some(context) = state.by_token.get(&key) {
             tracing::info!(%job_id, reason, "cancelling the running attempt");
             context.cancel(Reason::Cancelled(reason.to_owned()));
+            return;
         }
+        if state.early.len() >= EARLY_MARKS {
+            state.early.pop_front();
+        }
+        state.early.push_back((key, reason.to_owned()));
     }
 }
 
 impl Drop for Registration<'_> {
     fn drop(&mut self) {
-        self.running.lock().remove(&self.key);
+        self.running.lock().by_token.remove(&self.key);
     }
 }
