@@ -268,6 +268,11 @@ impl Names {
         format!("{pool}.{worker}")
     }
 
+    /// Where the broker tells that a replicated consumer has a new leader.
+    pub fn elections_subject(stream: &str, consumer: &str) -> String {
+        format!("$JS.EVENT.ADVISORY.CONSUMER.LEADER_ELECTED.{stream}.{consumer}")
+    }
+
     /// The subject behind a key of a bucket.
     pub fn key_subject(bucket: &str, key: &str) -> String {
         format!("$KV.{bucket}.{key}")

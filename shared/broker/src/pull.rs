@@ -5,6 +5,7 @@
 //! missing heartbeats, so that a consumer that is alive and gets nothing cannot last (the complaint of every user of
 //! such systems).
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use async_nats::{StatusCode, Subscriber};
@@ -13,11 +14,14 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::connect::{Broker, Error, Status};
 use crate::delivery::Delivered;
+use crate::names::Names;
 
 /// How long the broker holds a request.
 const EXPIRES: Duration = Duration::from_secs(30);
 /// How often the broker says that it still holds one.
 const HEARTBEAT: Duration = Duration::from_secs(5);
+/// How much later than its own end the broker's word of it may come.
+const EXPIRY_SLACK: Duration = Duration::from_secs(2);
 /// Before asking again where the broker would not have it, or cannot be asked.
 const PAUSE: Duration = Duration::from_millis(500);
 /// For what is on its way when a consumer is given up.
@@ -32,8 +36,11 @@ pub struct Puller {
     consumer: String,
     inbox: String,
     arriving: Subscriber,
+    /// Of a replicated consumer: a new leader may have forgotten what the old one delivered.
+    elections: Subscriber,
     status: tokio::sync::watch::Receiver<Status>,
-    outstanding: usize,
+    /// Oldest first.
+    requests: VecDeque<Request>,
     heard_at: Instant,
     /// How many of the next deliveries may have been made before by a broker that forgot.
     suspect_left: u64,
@@ -41,6 +48,13 @@ pub struct Puller {
     last_consumer_sequence: u64,
     ack_wait: Duration,
     pause_until: Option<Instant>,
+}
+
+/// What was asked for and has not come.
+struct Request {
+    left: usize,
+    /// A consumer's leader that died has told nobody that it forgot.
+    ends_at: Instant,
 }
 
 /// What came.
@@ -78,10 +92,8 @@ impl Puller {
             .await?;
         let max_ack_pending = u64::try_from(info.config.max_ack_pending).unwrap_or(1000);
         let inbox = broker.client.new_inbox();
-        let arriving = timeout(CALL_TIMEOUT, broker.client.subscribe(inbox.clone()))
-            .await
-            .map_err(|_| Error::TimedOut { subject: inbox.clone(), timeout: CALL_TIMEOUT })?
-            .map_err(|_| Error::Closed)?;
+        let elections = subscribe(broker, Names::elections_subject(&stream, &consumer)).await?;
+        let arriving = subscribe(broker, inbox.clone()).await?;
         let mut status = broker.status();
         status.mark_unchanged();
         Ok(Self {
@@ -90,8 +102,9 @@ impl Puller {
             consumer,
             inbox,
             arriving,
+            elections,
             status,
-            outstanding: 0,
+            requests: VecDeque::new(),
             heard_at: Instant::now(),
             suspect_left: max_ack_pending,
             max_ack_pending,
@@ -103,7 +116,7 @@ impl Puller {
 
     /// How many messages were asked for and have not come.
     pub fn outstanding(&self) -> usize {
-        self.outstanding
+        self.requests.iter().map(|request| request.left).sum()
     }
 
     /// How long a delivered message is leased.
@@ -150,7 +163,7 @@ impl Puller {
         });
         let subject =
             self.broker.api_subject(&format!("CONSUMER.MSG.NEXT.{}.{}", self.stream, self.consumer));
-        if self.outstanding == 0 {
+        if self.requests.is_empty() {
             self.heard_at = Instant::now();
         }
         let asking =
@@ -159,14 +172,15 @@ impl Puller {
             Ok(asked) => asked.map_err(|_| Error::Closed)?,
             Err(_) => return Ok(()),
         }
-        self.outstanding += count;
+        self.requests.push_back(Request { left: count, ends_at: Instant::now() + EXPIRES + EXPIRY_SLACK });
         Ok(())
     }
 
     /// Waits for what comes next. Cancel-safe.
     pub async fn next(&mut self) -> Result<Arrival, Error> {
         loop {
-            let silent = sleep_until(self.heard_at + HEARTBEAT * 3);
+            let silent = self.heard_at + HEARTBEAT * 3;
+            let over = sleep_until(self.requests.front().map_or(silent, |oldest| oldest.ends_at.min(silent)));
             tokio::select! {
                 biased;
                 changed = self.status.changed() => {
@@ -191,10 +205,19 @@ impl Puller {
                         return Ok(arrival);
                     }
                 }
-                () = silent, if self.outstanding > 0 => {
-                    tracing::warn!(consumer = self.consumer, "no sign from the broker; asking again");
+                Some(_) = self.elections.next() => {
+                    tracing::info!(consumer = self.consumer, "the consumer has a new leader");
+                    self.suspect_left = self.max_ack_pending;
+                }
+                () = over, if !self.requests.is_empty() => {
                     metrics::counter!("windlass_pull_silences_total").increment(1);
-                    self.forget();
+                    if Instant::now() >= silent {
+                        tracing::warn!(consumer = self.consumer, "no sign from the broker; asking again");
+                        self.forget();
+                    } else {
+                        tracing::warn!(consumer = self.consumer, "a request was forgotten; asking again");
+                        self.requests.pop_front();
+                    }
                     // Its leader may have changed, and forgotten what it delivered.
                     self.suspect_left = self.max_ack_pending;
                     return Ok(Arrival::Renew);
@@ -204,13 +227,27 @@ impl Puller {
     }
 
     fn forget(&mut self) {
-        self.outstanding = 0;
+        self.requests.clear();
         self.heard_at = Instant::now();
+    }
+
+    /// So many of those that were asked for have come, or will not.
+    fn settle(&mut self, mut count: usize) {
+        while count > 0
+            && let Some(oldest) = self.requests.front_mut()
+        {
+            let settled = oldest.left.min(count);
+            oldest.left -= settled;
+            count -= settled;
+            if oldest.left == 0 {
+                self.requests.pop_front();
+            }
+        }
     }
 
     fn read(&mut self, message: async_nats::Message) -> Option<Arrival> {
         let Some(status) = message.status else {
-            self.outstanding = self.outstanding.saturating_sub(1);
+            self.settle(1);
             let suspect = self.suspect_left > 0;
             self.suspect_left = self.suspect_left.saturating_sub(1);
             let Some((mut delivered, consumer_sequence)) = Delivered::read(&self.broker, message, suspect)
@@ -230,7 +267,7 @@ impl Puller {
             return None;
         }
         if status == StatusCode::NO_RESPONDERS {
-            self.outstanding = 0;
+            self.requests.clear();
             // It may come back as another one.
             self.suspect_left = self.max_ack_pending;
             return Some(Arrival::Missing);
@@ -243,10 +280,10 @@ impl Puller {
             .and_then(|h| h.get("Nats-Pending-Messages"))
             .and_then(|v| v.as_str().parse::<usize>().ok());
         if let Some(count) = undelivered {
-            self.outstanding = self.outstanding.saturating_sub(count);
+            self.settle(count);
         } else {
             // Refused as a whole, without a count: not again at once.
-            self.outstanding = 0;
+            self.requests.clear();
             self.pause_until = Some(Instant::now() + PAUSE);
         }
         if status.as_u16() == 409 {
@@ -255,11 +292,17 @@ impl Puller {
             // Leadership changed, or the server shuts down: deliveries may be forgotten.
             self.suspect_left = self.max_ack_pending;
             if description.contains("Consumer Deleted") {
-                self.outstanding = 0;
-                self.suspect_left = self.max_ack_pending;
+                self.requests.clear();
                 return Some(Arrival::Missing);
             }
         }
         Some(Arrival::Renew)
     }
+}
+
+async fn subscribe(broker: &Broker, subject: String) -> Result<Subscriber, Error> {
+    timeout(CALL_TIMEOUT, broker.client.subscribe(subject.clone()))
+        .await
+        .map_err(|_| Error::TimedOut { subject, timeout: CALL_TIMEOUT })?
+        .map_err(|_| Error::Closed)
 }
