@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use opentelemetry::trace::TracerProvider;
 use opentelemetry::{Key, KeyValue};
-use opentelemetry_otlp::{ExporterBuildError, Protocol, SpanExporter, WithExportConfig};
+use opentelemetry_otlp::tonic_types::transport::ClientTlsConfig;
+use opentelemetry_otlp::{ExporterBuildError, Protocol, SpanExporter, WithExportConfig, WithTonicConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{BatchSpanProcessor, SdkTracerProvider};
@@ -185,7 +186,11 @@ fn build_provider(
 ) -> Result<SdkTracerProvider, ExporterBuildError> {
     // Endpoint, headers, time-out and compression come from the standard variables.
     let exporter = match protocol {
-        Protocol::Grpc => SpanExporter::builder().with_tonic().with_protocol(protocol).build()?,
+        Protocol::Grpc => {
+            // For an `https` endpoint; the certificates that this machine trusts.
+            let tls = ClientTlsConfig::new().with_enabled_roots();
+            SpanExporter::builder().with_tonic().with_protocol(protocol).with_tls_config(tls).build()?
+        }
         _ => SpanExporter::builder().with_http().with_protocol(protocol).build()?,
     };
     let exporter = OnRuntime::new(exporter, tokio::runtime::Handle::current());
