@@ -1,12 +1,11 @@
 //! The command line.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum as _};
+use clap::{Parser, Subcommand, ValueEnum as _};
 
 use crate::commands::{job, queue, schedule, submit};
-use crate::output::Format;
+use crate::global::Global;
 use crate::{dev, provision, run};
 
 /// Runs background work for other services, on NATS JetStream
@@ -17,46 +16,6 @@ pub(crate) struct Cli {
     pub(crate) global: Global,
     #[command(subcommand)]
     pub(crate) command: Command,
-}
-
-/// What every command takes.
-#[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Global options")]
-pub(crate) struct Global {
-    /// The broker's address; without it, that of a running `windlass dev`, then WINDLASS_NATS_URL
-    #[arg(long, global = true, value_name = "URL", env = "WINDLASS__NATS__URL", hide_env_values = true)]
-    pub(crate) nats_url: Option<String>,
-
-    /// The broker's user to be
-    #[arg(long, global = true, value_name = "NAME", env = "WINDLASS__NATS__USER")]
-    pub(crate) nats_user: Option<String>,
-
-    /// Its password; other users of this machine may see it here, rather use the file or the environment
-    #[arg(
-        long,
-        global = true,
-        value_name = "PASSWORD",
-        env = "WINDLASS__NATS__PASSWORD",
-        hide_env_values = true,
-        conflicts_with = "nats_password_file"
-    )]
-    pub(crate) nats_password: Option<String>,
-
-    /// A file that holds the password
-    #[arg(long, global = true, value_name = "FILE", env = "WINDLASS__NATS__PASSWORD_FILE")]
-    pub(crate) nats_password_file: Option<PathBuf>,
-
-    /// The folder of `windlass dev`
-    #[arg(long, global = true, value_name = "DIR", env = "WINDLASS_DATA_DIR")]
-    pub(crate) data_dir: Option<PathBuf>,
-
-    /// The first word of every subject, so that several fleets share a broker
-    #[arg(long, global = true, value_name = "NAME", env = "WINDLASS__NAMESPACE")]
-    pub(crate) namespace: Option<String>,
-
-    /// How answers are printed
-    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
-    pub(crate) output: Format,
 }
 
 /// What to do.
@@ -101,25 +60,6 @@ impl Cli {
             return Ok(Self { global: Global::default(), command: Command::Run(args) });
         }
         Self::try_parse_from(arguments)
-    }
-}
-
-// === impl Global ===
-
-impl Global {
-    /// The environment variables of a service's configuration that say the same.
-    pub(crate) fn variables(&self) -> Vec<(&'static str, OsString)> {
-        let text = |value: &Option<String>| value.clone().map(OsString::from);
-        [
-            ("WINDLASS__NATS__URL", text(&self.nats_url)),
-            ("WINDLASS__NATS__USER", text(&self.nats_user)),
-            ("WINDLASS__NATS__PASSWORD", text(&self.nats_password)),
-            ("WINDLASS__NATS__PASSWORD_FILE", self.nats_password_file.clone().map(OsString::from)),
-            ("WINDLASS__NAMESPACE", text(&self.namespace)),
-        ]
-        .into_iter()
-        .filter_map(|(name, value)| Some((name, value?)))
-        .collect()
     }
 }
 

@@ -9,9 +9,9 @@ use windlass_broker::{Broker, Names, Options, connect, kv};
 use windlass_proto::v1;
 use windlass_service::{Nats, Problems, ServerUrl, Validate as _};
 
-use crate::args::Global;
 use crate::commands::api::Monitor;
 use crate::dev::data as dev;
+use crate::global::Global;
 
 /// Names the broker where nothing else does.
 const NATS_URL: &str = "WINDLASS_NATS_URL";

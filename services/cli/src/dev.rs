@@ -23,7 +23,7 @@ use windlass_broker::provision::{apply, desired};
 use windlass_broker::{Auth, Broker, Options};
 use windlass_service::Service as _;
 
-use crate::args::Global;
+use crate::global::Global;
 use crate::provision::Configuration;
 use data::{DataDir, Operator, Running};
 use fleet::{Counts, Fleet, Identity, Plan};

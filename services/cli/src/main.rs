@@ -4,6 +4,7 @@ mod args;
 mod commands;
 mod connect;
 mod dev;
+mod global;
 mod output;
 mod provision;
 mod run;

@@ -13,9 +13,9 @@ use windlass_broker::{Broker, Options};
 use windlass_service::config::{Common, Config, Sources};
 use windlass_service::{Problems, Validate};
 
-use crate::args::Global;
 use crate::dev::Error;
 use crate::dev::data::{self, Running};
+use crate::global::Global;
 use crate::output::Format;
 
 /// Makes or checks streams, consumers and buckets

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 use windlass_service::run_with_args;
 
-use crate::args::Global;
 use crate::dev::broker;
+use crate::global::Global;
 
 /// What to run.
 #[derive(Debug, clap::Args)]

@@ -11,11 +11,11 @@ use windlass_broker::jobs::{Address, Change, Verdict, nonce};
 use windlass_broker::provision;
 use windlass_broker::trace::{self, Hop, Relation, Subject};
 use windlass_core::admission::outcome_is_known;
-use windlass_core::{JobId, QueueName, RecordKind, Task};
+use windlass_core::{QueueName, RecordKind, Task};
 use windlass_proto::{Incoming, Job, Teller};
 
 use crate::reject::{Rejection, reject};
-use crate::service::Shared;
+use crate::shared::Shared;
 
 /// Deals with one message of TASKS. It is acknowledged only once its outcome is stored; anything that stays open is
 /// delivered again.
@@ -29,18 +29,13 @@ pub(crate) async fn admit(shared: &Shared, delivered: Delivered, ack_wait: Durat
     }
 }
 
-/// The id of a task that carries none: the same for each of its deliveries.
-pub(crate) fn derived_id(delivered: &Delivered) -> JobId {
-    JobId::of_message(delivered.published_at, delivered.sequence)
-}
-
 fn read(shared: &Shared, delivered: &Delivered) -> Result<(QueueName, Task<bytes::Bytes>), Rejection> {
     let text = shared.broker.names().queue_of_task(&delivered.subject).unwrap_or_default();
     let queue: QueueName = text.parse().map_err(|e| Rejection::invalid("queue", e))?;
     let incoming = Incoming {
         headers: &delivered.header_lines(),
         body: &delivered.body,
-        derived_id: derived_id(delivered),
+        derived_id: delivered.derived_id(),
     };
     let task = windlass_proto::read_task(incoming)
         .map_err(|e| Rejection::invalid(e.field, e.reason).of_queue(&queue))?;
@@ -64,7 +59,7 @@ async fn create(
     task: Task<bytes::Bytes>,
     deadline: Instant,
 ) {
-    match shared.queues.ensure(shared, &queue).await {
+    match shared.queues.ensure(&shared.broker, &shared.layout, &queue).await {
         Ok(()) => {}
         Err(error @ provision::Error::TooManyQueues { .. }) => {
             let rejection = Rejection::invalid("queue", error).of_queue(&queue).of_task(&task);

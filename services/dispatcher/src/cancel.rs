@@ -11,9 +11,9 @@ use windlass_core::protocol::{self, Kind, Removal};
 use windlass_core::{JobError, JobState, RecordKind};
 use windlass_proto::Done;
 
-use crate::command::{Carried, Order};
 use crate::ended;
-use crate::service::Shared;
+use crate::order::{Carried, Order};
+use crate::shared::Shared;
 
 /// For one conditional write.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(15);

@@ -7,36 +7,16 @@ use prost::Message as _;
 use windlass_broker::commands::Verb;
 use windlass_broker::dead;
 use windlass_broker::delivery::Delivered;
-use windlass_core::{JobId, QueueName};
 use windlass_proto::v1;
 
-use crate::service::Shared;
+use crate::order::{Carried, Order};
+use crate::shared::Shared;
 use crate::{cancel, release};
 
 /// How long a command waits for a task that no dispatcher has admitted yet.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Before a command that could not be carried out is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
-
-/// A command that can be read.
-#[derive(Debug)]
-pub(crate) struct Order {
-    pub(crate) queue: QueueName,
-    pub(crate) job_id: JobId,
-    pub(crate) reason: String,
-    pub(crate) requested_by: String,
-}
-
-/// What became of it.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Carried {
-    /// Done, or nothing was left to do.
-    Out,
-    /// There is no such job.
-    NoJob,
-    /// Not known, or not possible now.
-    Open,
-}
 
 /// Deals with one message of COMMANDS.
 pub(crate) async fn carry_out(shared: &Shared, delivered: Delivered) {
@@ -100,7 +80,7 @@ async fn refuse(shared: &Shared, delivered: &Delivered, reason: String) {
         dead_at: Some(windlass_proto::instant(Timestamp::now())),
         ..v1::DeadLetter::default()
     };
-    let id = crate::admit::derived_id(delivered);
+    let id = delivered.derived_id();
     match dead::publish(&shared.broker, &dead::unknown_queue(), id, letter).await {
         Ok(()) => {
             let _ = delivered.handle().ack().await;

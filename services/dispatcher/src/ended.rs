@@ -5,7 +5,7 @@ use windlass_broker::jobs::{Jobs, Seen};
 use windlass_core::{JobId, JobState, QueueName, protocol};
 use windlass_proto::{Done, RecordBody};
 
-use crate::service::Shared;
+use crate::shared::Shared;
 
 /// True once all of it is stored and gone. May be done at any time, and again.
 pub(crate) async fn clear_up(

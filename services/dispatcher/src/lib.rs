@@ -10,11 +10,13 @@ mod command;
 mod consume;
 mod ended;
 mod options;
+mod order;
 mod queues;
 mod reconcile;
 mod reject;
 mod release;
 mod service;
+mod shared;
 
 pub use options::Options;
 pub use service::Dispatcher;

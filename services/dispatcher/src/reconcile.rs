@@ -19,10 +19,10 @@ use windlass_core::RecordKind;
 use windlass_core::protocol;
 use windlass_proto::RecordBody;
 
-use crate::command::Carried;
 use crate::ended;
+use crate::order::Carried;
 use crate::release;
-use crate::service::Shared;
+use crate::shared::Shared;
 
 const LEASE_KEY: &str = "leader.reconciler";
 const LEASE_TTL: Duration = Duration::from_secs(15);

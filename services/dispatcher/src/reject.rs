@@ -6,8 +6,7 @@ use windlass_broker::delivery::Delivered;
 use windlass_core::{Event, JobError, JobId, Kind, Priority, QueueName, Task, Transition};
 use windlass_proto::v1;
 
-use crate::admit::derived_id;
-use crate::service::Shared;
+use crate::shared::Shared;
 
 /// Why a message is not admitted, and what is known of it.
 #[derive(Debug)]
@@ -67,7 +66,7 @@ pub(crate) async fn reject(shared: &Shared, delivered: &Delivered, rejection: Re
     // Where its own id could not be read, or is taken by a valid job perhaps, the message's place names it.
     let job_id = match &task {
         Some((id, ..)) if code == "outcome_unknown" => *id,
-        _ => derived_id(delivered),
+        _ => delivered.derived_id(),
     };
     let now = Timestamp::now();
     let letter = v1::DeadLetter {

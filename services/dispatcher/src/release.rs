@@ -9,8 +9,8 @@ use windlass_core::protocol::{self, Removal};
 use windlass_core::{RecordKind, Transition};
 use windlass_proto::{Job, RecordBody};
 
-use crate::command::{Carried, Order};
-use crate::service::Shared;
+use crate::order::{Carried, Order};
+use crate::shared::Shared;
 
 /// For one conditional write.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(15);

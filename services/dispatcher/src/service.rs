@@ -5,32 +5,21 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
-use windlass_broker::Broker;
 use windlass_broker::events::EventWriter;
-use windlass_broker::jobs::Jobs;
 use windlass_broker::provision::{Layout, Part};
-use windlass_core::{Limits, PoolName, QueueName};
+use windlass_core::PoolName;
 use windlass_service::{Context, Service};
 
 use crate::absence::Watch;
 use crate::consume::{Source, consume};
 use crate::options::Options;
 use crate::queues::Queues;
+use crate::shared::Shared;
 use crate::{admit, command, reconcile};
 
 /// The dispatcher, as a program of the fleet.
 #[derive(Debug, Clone, Copy)]
 pub struct Dispatcher;
-
-/// What everything here uses.
-pub(crate) struct Shared {
-    pub(crate) broker: Broker,
-    pub(crate) layout: Layout,
-    pub(crate) events: EventWriter,
-    pub(crate) limits: Limits,
-    pub(crate) queues: Queues,
-    pub(crate) absence: Watch,
-}
 
 impl Service for Dispatcher {
     const NAME: &'static str = "dispatcher";
@@ -71,8 +60,8 @@ impl Service for Dispatcher {
             max_in_flight: options.max_in_flight,
         };
         let commands = Source { condition: "commands", stream: names.commands_stream(), ..tasks.clone() };
-        let watching =
-            tokio::spawn(Arc::clone(&shared).watch(context.instance.clone(), context.stop.clone()));
+        let beside =
+            tokio::spawn(beside(Arc::clone(&shared), context.instance.clone(), context.stop.clone()));
         let outcome = tokio::try_join!(
             consume(&context, tasks, |delivered, ack_wait| {
                 let shared = Arc::clone(&shared);
@@ -83,21 +72,12 @@ impl Service for Dispatcher {
                 async move { command::carry_out(&shared, delivered).await }
             }),
         );
-        watching.abort();
+        beside.abort();
         outcome.map(|_| ()).context("the dispatcher cannot read its streams")
     }
 }
 
-// === impl Shared ===
-
-impl Shared {
-    /// What goes on beside the consumers.
-    async fn watch(self: Arc<Self>, instance: String, stop: CancellationToken) {
-        tokio::join!(self.absence.run(&self.broker, &stop), reconcile::run(&self, &instance, &stop));
-    }
-
-    /// The stream of this queue's jobs.
-    pub(crate) fn jobs(&self, queue: &QueueName) -> Jobs {
-        Jobs::new(&self.broker, self.layout.pool_of(queue))
-    }
+/// What goes on beside the consumers.
+async fn beside(shared: Arc<Shared>, instance: String, stop: CancellationToken) {
+    tokio::join!(shared.absence.run(&shared.broker, &stop), reconcile::run(&shared, &instance, &stop));
 }

@@ -7,6 +7,7 @@ use async_nats::{HeaderMap, Message, Subject};
 use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::time::Instant;
+use windlass_core::JobId;
 use windlass_core::protocol;
 use windlass_core::trace::TraceParent;
 
@@ -75,6 +76,11 @@ impl Delivered {
             handle: Handle { broker: broker.clone(), reply },
         };
         Some((delivered, consumer_sequence))
+    }
+
+    /// The id of a message that carries none: the same for each of its deliveries.
+    pub fn derived_id(&self) -> JobId {
+        JobId::of_message(self.published_at, self.sequence)
     }
 
     /// As the protocol sees it.

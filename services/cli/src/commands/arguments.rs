@@ -6,7 +6,26 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use windlass_core::{JobId, QueueName};
+
 use super::Error;
+
+/// Which job.
+#[derive(Debug, clap::Args)]
+pub(super) struct Which {
+    /// The job's id
+    #[arg(value_name = "ID")]
+    id: String,
+    /// Its queue, where several have the id
+    #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
+    queue: Option<String>,
+}
+
+impl Which {
+    pub(super) fn read(&self) -> Result<(JobId, Option<QueueName>), Error> {
+        Ok((parse("id", &self.id)?, optional("queue", self.queue.as_deref())?))
+    }
+}
 
 /// Reads an argument by its type's own rule.
 pub(super) fn parse<T: FromStr<Err: Display>>(field: &str, text: &str) -> Result<T, Error> {

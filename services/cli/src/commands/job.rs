@@ -9,7 +9,7 @@ mod watch;
 use std::process::ExitCode;
 
 use super::Error;
-use crate::args::Global;
+use crate::global::Global;
 
 /// What to do with jobs.
 #[derive(Debug, clap::Args)]

@@ -6,8 +6,8 @@ use windlass_core::JobState;
 use windlass_monitor::store::QueueCounts;
 
 use super::Error;
-use crate::args::Global;
 use crate::connect::Fleet;
+use crate::global::Global;
 use crate::output::table::{Table, seconds};
 use crate::output::{self, Format};
 

@@ -11,8 +11,8 @@ use windlass_scheduler::ScheduleStore;
 
 use super::Error;
 use super::arguments::parse;
-use crate::args::Global;
 use crate::connect::Fleet;
+use crate::global::Global;
 use crate::output::{self, Format};
 
 const LIST_AFTER_HELP: &str = "\

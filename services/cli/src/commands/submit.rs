@@ -17,8 +17,8 @@ use windlass_service::telemetry::Telemetry;
 
 use super::arguments::{duration, instant, number, optional, parse};
 use super::{Error, ending, lookup};
-use crate::args::Global;
 use crate::connect::Fleet;
+use crate::global::Global;
 use crate::output::{self, Format};
 
 /// For the spans that wait to be sent.

@@ -1,82 +1,23 @@
 //! From a delivered message to the right to run it.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::time::Instant;
 use windlass_broker::absence::{SLACK, Signs};
-use windlass_broker::delivery::{Delivered, Handle};
+use windlass_broker::delivery::Delivered;
 use windlass_broker::jobs::{Address, Change, Seen, Verdict, nonce};
 use windlass_core::admission::outcome_is_known;
 use windlass_core::attempt::{next_number, push_bounded};
 use windlass_core::protocol::{self, Opening, Stale, Standing};
-use windlass_core::trace::TraceParent;
-use windlass_core::{Attempt, JobError, RecordKind, Transition};
-use windlass_proto::{Claim, Job, RecordBody, Teller, v1};
+use windlass_core::{Attempt, JobError, RecordKind};
+use windlass_proto::{Claim, Job, RecordBody, v1};
 
+use super::held::{Held, WRITE_TIMEOUT};
+use super::shared::Shared;
+use super::stale::{not_mine, read, refused};
 use super::unsaid::Unsaid;
-use super::{Shared, settle};
-
-/// For a conditional write, a leader's loss included.
-pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(25);
-
-/// A job that this worker holds.
-#[derive(Debug)]
-pub(super) struct Held {
-    pub(super) address: Address,
-    pub(super) job: Job,
-    /// Sequence of the work message.
-    pub(super) work: u64,
-    /// The fencing token: that sequence, or the one of our claim.
-    pub(super) token: u64,
-    /// Every earlier attempt, crashes that we found included.
-    pub(super) attempts: Vec<Attempt>,
-    pub(super) trace: Option<TraceParent>,
-    pub(super) handle: Handle,
-    /// The broker's count of this delivery.
-    pub(super) delivery_count: u64,
-    pub(super) ack_wait: Duration,
-    /// When the broker last confirmed the lease; at first, when the message arrived.
-    pub(super) confirmed_at: Mutex<Instant>,
-    /// What is to be said of it, and stored before the message is acknowledged.
-    pub(super) unsaid: Unsaid,
-}
-
-// === impl Held ===
-
-impl Held {
-    pub(super) fn attempt_number(&self) -> u32 {
-        next_number(&self.attempts)
-    }
-
-    /// The broker has confirmed the lease just now.
-    pub(super) fn confirm(&self) {
-        *self.confirmed_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-    }
-
-    /// Whether the broker has confirmed the lease within its time. If not, another may have been given the message.
-    pub(super) fn is_leased(&self) -> bool {
-        let confirmed_at = *self.confirmed_at.lock().unwrap_or_else(PoisonError::into_inner);
-        confirmed_at.elapsed() < self.ack_wait
-    }
-
-    /// Who tells events of this job.
-    pub(super) fn teller(&self) -> Teller<'_> {
-        Teller {
-            queue: &self.address.queue,
-            job_id: self.address.job_id,
-            priority: self.address.priority,
-            kind: &self.job.task.kind,
-            accepted_at: self.job.accepted_at,
-            trace: self.trace,
-        }
-    }
-
-    pub(super) fn attempt_timeout(&self, shared: &Shared) -> Duration {
-        self.job.task.attempt_timeout.unwrap_or(shared.options.attempt_timeout)
-    }
-}
 
 /// Checks and claims as the protocol asks; none if the job is not ours, and the message has been dealt with.
 pub(super) async fn open(
@@ -121,17 +62,6 @@ pub(super) async fn open(
         }
         (Standing::Mine { .. }, Opening::Run | Opening::Check) => Some(held),
         (Standing::Mine { token }, Opening::Claim) => claim(shared, delivered, held, &seen, token).await,
-    }
-}
-
-pub(super) async fn read(shared: &Shared, address: &Address) -> Option<Seen> {
-    match shared.jobs.read(&address.queue, address.job_id).await {
-        Ok(seen) => Some(seen),
-        Err(error) => {
-            // Unacknowledged: it is delivered again.
-            tracing::warn!(job_id = %address.job_id, %error, "a job could not be read");
-            None
-        }
     }
 }
 
@@ -274,25 +204,4 @@ pub(super) async fn write_claim(
         tracing::error!(job_id = %held.address.job_id, %error, "a claim was not written");
         Verdict::Undecided
     })
-}
-
-/// After the broker refused our token: finds out what that means for the message.
-pub(super) async fn refused(shared: &Shared, held: &Held, tried: &'static str) {
-    if let Some(seen) = read(shared, &held.address).await {
-        let stale = protocol::refused(held.work, &seen.view);
-        not_mine(shared, held, &seen, stale, tried).await;
-    }
-}
-
-async fn not_mine(shared: &Shared, held: &Held, seen: &Seen, stale: Stale, tried: &'static str) {
-    let queue = held.address.queue.to_string();
-    metrics::counter!("windlass_refusals_total", "queue" => queue, "tried" => tried).increment(1);
-    tracing::info!(job_id = %held.address.job_id, token = held.token, tried, ?stale, "not the holder of this job");
-    let mut event = held.teller().event(Transition::Refused, held.attempt_number(), Timestamp::now());
-    event.worker.clone_from(&shared.options.id);
-    event.note = format!("tried to {tried} with token {}, which is not valid any more", held.token);
-    let said = shared.events.record(event).await.is_ok();
-    if stale == Stale::Acknowledge && said && settle::again(shared, held, seen).await {
-        let _ = held.handle.ack().await;
-    }
 }

@@ -9,9 +9,10 @@ use tracing::Instrument as _;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 use windlass_broker::trace::Hop;
 
-use super::claim::Held;
 use super::context::{Context, Reason};
-use super::{Shared, lease};
+use super::held::Held;
+use super::lease;
+use super::shared::Shared;
 use crate::failure::{Failure, shorten};
 use crate::handler::Returned;
 

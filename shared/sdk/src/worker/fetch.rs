@@ -12,7 +12,9 @@ use windlass_broker::delivery::Delivered;
 use windlass_broker::pull::{Arrival, Puller};
 use windlass_core::QueueName;
 
-use super::{Error, Shared, process};
+use super::options::Error;
+use super::process;
+use super::shared::Shared;
 
 /// Before looking again for a consumer that is missing.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);

@@ -3,7 +3,7 @@
 use tokio::time::sleep;
 use windlass_broker::jobs::Jobs;
 
-use super::claim::Held;
+use super::held::Held;
 
 /// Extends the lease every third of its time, for as long as it is polled. Returns when it is lost.
 ///

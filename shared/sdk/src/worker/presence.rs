@@ -8,7 +8,7 @@ use prost::Message as _;
 use tokio_util::sync::CancellationToken;
 use windlass_proto::v1;
 
-use super::Shared;
+use super::shared::Shared;
 
 /// How often.
 const EVERY: Duration = Duration::from_secs(5);

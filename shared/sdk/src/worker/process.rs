@@ -13,11 +13,13 @@ use windlass_core::settle::{DeadCause, is_crash_loop};
 use windlass_core::{JobError, JobState, Outcome, Transition};
 use windlass_proto::{Job, v1};
 
-use super::Shared;
-use super::claim::{Held, open};
+use super::claim::open;
 use super::context::{Context, Reason};
 use super::execute::{Ended, execute};
+use super::held::Held;
 use super::settle::{self, RESULT_LIMIT_BYTES, ended_attempt};
+use super::shared::Shared;
+use super::stale;
 use crate::failure::Failure;
 
 /// How long a kind that nobody here handles stays away.
@@ -163,7 +165,7 @@ async fn settle_by(shared: &Shared, held: &mut Held, started_at: Timestamp, ende
         Ended::Stopped(Reason::Draining) => {
             settle::hand_back(shared, held, Some(attempt(Outcome::HandedBack, None)), None).await;
         }
-        Ended::Stopped(Reason::LeaseLost) => super::claim::refused(shared, held, "keep its lease").await,
+        Ended::Stopped(Reason::LeaseLost) => stale::refused(shared, held, "keep its lease").await,
     }
 }
 
@@ -186,10 +188,7 @@ async fn malformed(shared: &Shared, delivered: &Delivered, reason: String) {
     let subject = broker.names().parse_job_subject(&delivered.subject);
     let (queue, job_id) = match subject {
         Some(subject) => (subject.queue, subject.job_id),
-        None => (
-            dead::unknown_queue(),
-            windlass_core::JobId::of_message(delivered.published_at, delivered.sequence),
-        ),
+        None => (dead::unknown_queue(), delivered.derived_id()),
     };
     let letter = v1::DeadLetter {
         reason,

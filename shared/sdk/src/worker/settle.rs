@@ -5,15 +5,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::time::Instant;
-use windlass_broker::dead;
-use windlass_broker::jobs::{Change, Seen, Verdict, nonce};
+use windlass_broker::jobs::{Change, Verdict, nonce};
 use windlass_core::attempt::push_bounded;
 use windlass_core::settle::{AfterFailure, after_failure};
 use windlass_core::{Attempt, JobError, JobState, Outcome, RecordKind};
 use windlass_proto::{Claim, Done, Job, v1};
 
-use super::Shared;
-use super::claim::{Held, WRITE_TIMEOUT, refused, write_claim};
+use super::claim::write_claim;
+use super::held::{Held, WRITE_TIMEOUT};
+use super::shared::Shared;
+use super::stale::{bury, refused};
 
 /// The largest result that the record of a job's end holds.
 pub(super) const RESULT_LIMIT_BYTES: usize = 64 * 1024;
@@ -154,29 +155,6 @@ pub(super) async fn hand_back(
     // A stale nak would take the message from whoever has it now; then its lease decides.
     if held.is_leased() {
         let _ = held.handle.nak(delay).await;
-    }
-}
-
-/// Says again what the job's records tell: whoever wrote them may have died before saying so. True once it is stored.
-pub(super) async fn again(shared: &Shared, held: &Held, seen: &Seen) -> bool {
-    if let Some(done @ Done { state: JobState::Dead, .. }) = &seen.done
-        && !bury(shared, held, done).await
-    {
-        return false;
-    }
-    shared.events.record_all(seen.past()).await.is_ok()
-}
-
-/// Stores the letter of a dead job; true once it is stored.
-async fn bury(shared: &Shared, held: &Held, done: &Done) -> bool {
-    let broker = shared.client.broker();
-    let letter = dead::of_job(broker, &held.address.queue, &held.job.task, done);
-    match dead::publish(broker, &held.address.queue, held.address.job_id, letter).await {
-        Ok(()) => true,
-        Err(error) => {
-            tracing::error!(job_id = %held.address.job_id, %error, "a dead letter was not stored; it will be tried again");
-            false
-        }
     }
 }
 

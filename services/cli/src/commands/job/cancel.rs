@@ -8,10 +8,10 @@ use windlass_broker::commands::{self, Verb};
 use windlass_core::history::JobView;
 use windlass_core::{JobState, QueueName};
 
-use crate::args::Global;
-use crate::commands::arguments::{duration, optional, parse};
+use crate::commands::arguments::{Which, duration, parse};
 use crate::commands::{Error, ending, lookup};
 use crate::connect::Fleet;
+use crate::global::Global;
 use crate::output::table::printable;
 use crate::output::{self, Format};
 
@@ -32,12 +32,8 @@ Exit codes: 0 it is cancelled; 1 it had ended otherwise before, or has not ended
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct Args {
-    /// The job's id
-    #[arg(value_name = "ID")]
-    id: String,
-    /// Its queue, where several have the id
-    #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
-    queue: Option<String>,
+    #[command(flatten)]
+    which: Which,
     /// Why, for people
     #[arg(
         long,
@@ -53,8 +49,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args, global: &Global) -> Result<ExitCode, Error> {
-    let id = parse("id", &args.id)?;
-    let queue = optional("queue", args.queue.as_deref())?;
+    let (id, queue) = args.which.read()?;
     let timeout = duration("timeout", &args.timeout)?;
     if args.reason.len() > REASON_BYTES {
         let reason = format!("has {} bytes: expected at most {REASON_BYTES}", args.reason.len());

@@ -5,10 +5,10 @@ use std::process::ExitCode;
 use jiff::Timestamp;
 
 use super::show;
-use crate::args::Global;
-use crate::commands::arguments::{optional, parse};
+use crate::commands::arguments::Which;
 use crate::commands::{Error, lookup};
 use crate::connect::Fleet;
+use crate::global::Global;
 use crate::output::{self, Format};
 
 const AFTER_HELP: &str = "\
@@ -25,17 +25,12 @@ Exit codes: 0 shown; 1 failed; 2 an argument is wrong; 4 no such job; 5 several 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct Args {
-    /// The job's id
-    #[arg(value_name = "ID")]
-    id: String,
-    /// Its queue, where several have the id
-    #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
-    queue: Option<String>,
+    #[command(flatten)]
+    which: Which,
 }
 
 pub(super) async fn run(args: Args, global: &Global) -> Result<ExitCode, Error> {
-    let id = parse("id", &args.id)?;
-    let queue = optional("queue", args.queue.as_deref())?;
+    let (id, queue) = args.which.read()?;
     let view = lookup::find(&Fleet::find(global)?, id, queue.as_ref()).await?;
     match global.output {
         Format::Json => output::json(&view)?,

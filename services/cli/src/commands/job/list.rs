@@ -7,10 +7,10 @@ use windlass_core::{JobState, Kind, QueueName};
 use windlass_monitor::api::{DEFAULT_LIMIT, MAX_LIMIT};
 use windlass_monitor::store::JobRow;
 
-use crate::args::Global;
 use crate::commands::Error;
 use crate::commands::arguments::{number, optional};
 use crate::connect::Fleet;
+use crate::global::Global;
 use crate::output::table::{Table, cut, relative, seconds};
 use crate::output::{self, Format};
 

@@ -11,10 +11,10 @@ use windlass_core::history::JobView;
 use windlass_core::{JobId, JobState, Transition};
 
 use super::show;
-use crate::args::Global;
-use crate::commands::arguments::{duration, optional, parse};
+use crate::commands::arguments::{Which, duration, parse};
 use crate::commands::{Error, ending, lookup};
 use crate::connect::Fleet;
+use crate::global::Global;
 use crate::output::table::{instant, printable};
 use crate::output::{self, Format};
 
@@ -37,12 +37,8 @@ Exit codes: 0 it succeeded; 1 it ended otherwise, or did not end in time; 2 an a
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct Args {
-    /// The job's id
-    #[arg(value_name = "ID")]
-    id: String,
-    /// Its queue, where several have the id
-    #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
-    queue: Option<String>,
+    #[command(flatten)]
+    which: Which,
     /// For how long at most
     #[arg(long, value_name = "DURATION", default_value = "24h", allow_hyphen_values = true)]
     timeout: String,
@@ -56,8 +52,7 @@ struct Told {
 }
 
 pub(super) async fn run(args: Args, global: &Global) -> Result<ExitCode, Error> {
-    let id = parse("id", &args.id)?;
-    let queue = optional("queue", args.queue.as_deref())?;
+    let (id, queue) = args.which.read()?;
     let timeout = duration("timeout", &args.timeout)?;
     let fleet = Fleet::find(global)?;
     let deadline = Instant::now() + timeout;

@@ -14,9 +14,9 @@ use windlass_scheduler::ScheduleStore;
 use windlass_scheduler::file::{self, Format as FileFormat};
 use windlass_scheduler::store::Applied;
 
-use crate::args::Global;
 use crate::commands::Error;
 use crate::connect::Fleet;
+use crate::global::Global;
 use crate::output::table::Table;
 use crate::output::{self, Format};
 

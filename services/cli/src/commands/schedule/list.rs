@@ -9,9 +9,9 @@ use windlass_core::schedule::Spec;
 use windlass_scheduler::ScheduleStore;
 use windlass_scheduler::store::{Listing, Stored};
 
-use crate::args::Global;
 use crate::commands::Error;
 use crate::connect::Fleet;
+use crate::global::Global;
 use crate::output::table::{Table, relative};
 use crate::output::{self, Format};
 

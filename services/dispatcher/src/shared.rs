@@ -1,0 +1,29 @@
+//! What everything in a dispatcher uses.
+
+use windlass_broker::Broker;
+use windlass_broker::events::EventWriter;
+use windlass_broker::jobs::Jobs;
+use windlass_broker::provision::Layout;
+use windlass_core::{Limits, QueueName};
+
+use crate::absence::Watch;
+use crate::queues::Queues;
+
+/// What everything here uses.
+pub(crate) struct Shared {
+    pub(crate) broker: Broker,
+    pub(crate) layout: Layout,
+    pub(crate) events: EventWriter,
+    pub(crate) limits: Limits,
+    pub(crate) queues: Queues,
+    pub(crate) absence: Watch,
+}
+
+// === impl Shared ===
+
+impl Shared {
+    /// The stream of this queue's jobs.
+    pub(crate) fn jobs(&self, queue: &QueueName) -> Jobs {
+        Jobs::new(&self.broker, self.layout.pool_of(queue))
+    }
+}

@@ -1,0 +1,75 @@
+//! A job that this worker holds.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use windlass_broker::delivery::Handle;
+use windlass_broker::jobs::Address;
+use windlass_core::Attempt;
+use windlass_core::attempt::next_number;
+use windlass_core::trace::TraceParent;
+use windlass_proto::{Job, Teller};
+
+use super::shared::Shared;
+use super::unsaid::Unsaid;
+
+/// For a conditional write, a leader's loss included.
+pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(25);
+
+/// A job that this worker holds.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) address: Address,
+    pub(super) job: Job,
+    /// Sequence of the work message.
+    pub(super) work: u64,
+    /// The fencing token: that sequence, or the one of our claim.
+    pub(super) token: u64,
+    /// Every earlier attempt, crashes that we found included.
+    pub(super) attempts: Vec<Attempt>,
+    pub(super) trace: Option<TraceParent>,
+    pub(super) handle: Handle,
+    /// The broker's count of this delivery.
+    pub(super) delivery_count: u64,
+    pub(super) ack_wait: Duration,
+    /// When the broker last confirmed the lease; at first, when the message arrived.
+    pub(super) confirmed_at: Mutex<Instant>,
+    /// What is to be said of it, and stored before the message is acknowledged.
+    pub(super) unsaid: Unsaid,
+}
+
+// === impl Held ===
+
+impl Held {
+    pub(super) fn attempt_number(&self) -> u32 {
+        next_number(&self.attempts)
+    }
+
+    /// The broker has confirmed the lease just now.
+    pub(super) fn confirm(&self) {
+        *self.confirmed_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// Whether the broker has confirmed the lease within its time. If not, another may have been given the message.
+    pub(super) fn is_leased(&self) -> bool {
+        let confirmed_at = *self.confirmed_at.lock().unwrap_or_else(PoisonError::into_inner);
+        confirmed_at.elapsed() < self.ack_wait
+    }
+
+    /// Who tells events of this job.
+    pub(super) fn teller(&self) -> Teller<'_> {
+        Teller {
+            queue: &self.address.queue,
+            job_id: self.address.job_id,
+            priority: self.address.priority,
+            kind: &self.job.task.kind,
+            accepted_at: self.job.accepted_at,
+            trace: self.trace,
+        }
+    }
+
+    pub(super) fn attempt_timeout(&self, shared: &Shared) -> Duration {
+        self.job.task.attempt_timeout.unwrap_or(shared.options.attempt_timeout)
+    }
+}

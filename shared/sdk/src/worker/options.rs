@@ -1,0 +1,91 @@
+//! What a worker can be told, and what may be wrong with it.
+
+use std::time::Duration;
+
+use windlass_core::{PoolName, QueueName, RetryPolicy};
+
+/// How a worker runs.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Its name in histories; unique among those that live.
+    pub id: String,
+    /// The trust domain whose stream it reads.
+    pub pool: PoolName,
+    /// Whose jobs it runs; all workers of a queue serve the same kinds.
+    pub queues: Vec<QueueName>,
+    /// How many attempts at a time, for each queue.
+    pub slots: usize,
+    /// For tasks that bring none.
+    pub retry: RetryPolicy,
+    /// Time allowed for one attempt, for tasks that bring none.
+    pub attempt_timeout: Duration,
+    /// How long an attempt may go on after it was cancelled, before it is aborted.
+    pub cancel_grace: Duration,
+    /// How long attempts may go on when the worker is told to stop, before they are handed back.
+    pub drain_timeout: Duration,
+    /// How long a record of a job's end is kept, and refuses duplicates and stale holders.
+    pub horizon: Duration,
+    /// How long a job of a kind that no worker here handles is handed on before it is dead.
+    pub unknown_kind_patience: Duration,
+}
+
+/// A worker cannot run, or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An option is not what it must be.
+    #[error("{field}: {reason}")]
+    Invalid {
+        /// Which.
+        field: &'static str,
+        /// What it was, and what was expected.
+        reason: String,
+    },
+    /// The connection is closed for good.
+    #[error("the connection to the broker is closed")]
+    Closed,
+}
+
+// === impl Options ===
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            id: format!("worker-{:08x}", rand::random::<u32>()),
+            pool: PoolName::default(),
+            queues: vec![QueueName::default()],
+            slots: 16,
+            retry: RetryPolicy::default(),
+            attempt_timeout: Duration::from_secs(300),
+            cancel_grace: Duration::from_secs(5),
+            drain_timeout: Duration::from_secs(30),
+            horizon: Duration::from_secs(900),
+            unknown_kind_patience: Duration::from_secs(600),
+        }
+    }
+}
+
+impl Options {
+    /// Names what is out of range.
+    pub fn check(&self) -> Result<(), Error> {
+        let invalid = |field, reason: &str| Err(Error::Invalid { field, reason: reason.to_owned() });
+        if self.queues.is_empty() {
+            return invalid("queues", "is empty: expected at least one queue");
+        }
+        if !(1..=10_000).contains(&self.slots) {
+            return invalid("slots", "expected 1 to 10000");
+        }
+        if self.attempt_timeout.is_zero() {
+            return invalid("attempt_timeout", "expected more than 0");
+        }
+        if self.horizon < Duration::from_secs(1) {
+            return invalid("horizon", "expected at least 1s");
+        }
+        let id_is_word = !self.id.is_empty()
+            && self.id.len() <= 128
+            && self.id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+        if !id_is_word {
+            return invalid("id", "expected 1 to 128 letters, digits, `_` and `-`");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,67 @@
+//! A message whose job this worker does not hold, or not any more.
+
+use jiff::Timestamp;
+use windlass_broker::dead;
+use windlass_broker::jobs::{Address, Seen};
+use windlass_core::protocol::{self, Stale};
+use windlass_core::{JobState, Transition};
+use windlass_proto::Done;
+
+use super::held::Held;
+use super::shared::Shared;
+
+pub(super) async fn read(shared: &Shared, address: &Address) -> Option<Seen> {
+    match shared.jobs.read(&address.queue, address.job_id).await {
+        Ok(seen) => Some(seen),
+        Err(error) => {
+            // Unacknowledged: it is delivered again.
+            tracing::warn!(job_id = %address.job_id, %error, "a job could not be read");
+            None
+        }
+    }
+}
+
+/// After the broker refused our token: finds out what that means for the message.
+pub(super) async fn refused(shared: &Shared, held: &Held, tried: &'static str) {
+    if let Some(seen) = read(shared, &held.address).await {
+        let stale = protocol::refused(held.work, &seen.view);
+        not_mine(shared, held, &seen, stale, tried).await;
+    }
+}
+
+/// Counts and says it; then acknowledges, if nobody needs the message.
+pub(super) async fn not_mine(shared: &Shared, held: &Held, seen: &Seen, stale: Stale, tried: &'static str) {
+    let queue = held.address.queue.to_string();
+    metrics::counter!("windlass_refusals_total", "queue" => queue, "tried" => tried).increment(1);
+    tracing::info!(job_id = %held.address.job_id, token = held.token, tried, ?stale, "not the holder of this job");
+    let mut event = held.teller().event(Transition::Refused, held.attempt_number(), Timestamp::now());
+    event.worker.clone_from(&shared.options.id);
+    event.note = format!("tried to {tried} with token {}, which is not valid any more", held.token);
+    let said = shared.events.record(event).await.is_ok();
+    if stale == Stale::Acknowledge && said && again(shared, held, seen).await {
+        let _ = held.handle.ack().await;
+    }
+}
+
+/// Says again what the job's records tell: whoever wrote them may have died before saying so. True once it is stored.
+async fn again(shared: &Shared, held: &Held, seen: &Seen) -> bool {
+    if let Some(done @ Done { state: JobState::Dead, .. }) = &seen.done
+        && !bury(shared, held, done).await
+    {
+        return false;
+    }
+    shared.events.record_all(seen.past()).await.is_ok()
+}
+
+/// Stores the letter of a dead job; true once it is stored.
+pub(super) async fn bury(shared: &Shared, held: &Held, done: &Done) -> bool {
+    let broker = shared.client.broker();
+    let letter = dead::of_job(broker, &held.address.queue, &held.job.task, done);
+    match dead::publish(broker, &held.address.queue, held.address.job_id, letter).await {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::error!(job_id = %held.address.job_id, %error, "a dead letter was not stored; it will be tried again");
+            false
+        }
+    }
+}
