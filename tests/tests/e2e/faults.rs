@@ -1,11 +1,13 @@
 //! What holds when something dies, stops or is cut off.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use futures::future::try_join_all;
-use windlass_core::{JobState, Outcome, Transition};
-use windlass_testkit::Fleet;
+use tokio::time::Instant;
+use windlass_core::{JobId, JobState, Outcome, Transition};
+use windlass_testkit::{Fleet, PATIENCE};
 
 use crate::support::{command, gated, open, open_until_ended, submit};
 
@@ -33,6 +35,7 @@ async fn a_killed_workers_jobs_run_again() -> Result<()> {
         fleet.tap.heard(*id, Transition::Succeeded).await?;
         let ends = fleet.tap.of(*id).iter().filter(|(t, _)| *t == Transition::Succeeded).count();
         assert_eq!(ends, 1);
+        only_the_end_is_left(&fleet, *id).await?;
     }
     Ok(())
 }
@@ -86,7 +89,23 @@ async fn a_drain_hands_the_job_back() -> Result<()> {
     open(&gate, "after\n").await?;
     assert_eq!(fleet.result(id).await?["stdout"], "after\n");
     assert!(!fleet.tap.of(id).iter().any(|(t, _)| *t == Transition::Crashed), "{:?}", fleet.tap.of(id));
-    Ok(())
+    only_the_end_is_left(&fleet, id).await
+}
+
+/// The claims of a hand-back, and of the holders after it, go with the work.
+async fn only_the_end_is_left(fleet: &Fleet, id: JobId) -> Result<()> {
+    let admin = fleet.broker.client("admin").await?;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let subjects: BTreeMap<String, u64> = serde_json::from_value(admin.subjects("JOBS").await?)?;
+        let left: Vec<_> = subjects.into_keys().filter(|s| s.ends_with(&id.to_string())).collect();
+        if matches!(&left[..], [end] if end.contains(".done.")) {
+            return Ok(());
+        }
+        ensure!(Instant::now() < deadline, "{left:?}");
+        // They are deleted after the acknowledgement, which nothing tells of.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// Tasks that were accepted before, while and after dispatchers and the broker die all end once.

@@ -141,11 +141,6 @@ async fn claim(
             return None;
         }
     }
-    if let protocol::Kind::Claim { .. } = last.record.kind {
-        // Ours stands in its place. If this does not come through, it expires.
-        let (jobs, replaced) = (shared.jobs.clone(), last.record.sequence);
-        tokio::spawn(async move { jobs.delete(replaced).await });
-    }
     if let (Some(_), Some(crash)) = (lost, held.attempts.last()) {
         metrics::counter!("windlass_crashes_total", "queue" => held.address.queue.to_string()).increment(1);
         tracing::warn!(job_id = %held.address.job_id, attempt = crash.number, worker = crash.worker,
@@ -179,7 +174,7 @@ async fn may_repeat(shared: &Shared, delivered: &Delivered) -> bool {
     may_repeat
 }
 
-/// Writes a claim of the held work; an error of the broker's leaves it undecided.
+/// Writes a claim of the held work, on the work itself or on an earlier claim of it; an error of the broker's leaves it undecided.
 pub(super) async fn write_claim(
     shared: &Shared,
     held: &Held,
@@ -200,8 +195,14 @@ pub(super) async fn write_claim(
         timer: None,
         purge: None,
     };
-    shared.jobs.write(change, deadline).await.unwrap_or_else(|error| {
+    let verdict = shared.jobs.write(change, deadline).await.unwrap_or_else(|error| {
         tracing::error!(job_id = %held.address.job_id, %error, "a claim was not written");
         Verdict::Undecided
-    })
+    });
+    if token != held.work && matches!(verdict, Verdict::Won(_)) {
+        // This one stands in the place of an earlier claim. If the deletion does not come through, that expires.
+        let jobs = shared.jobs.clone();
+        tokio::spawn(async move { jobs.delete(token).await });
+    }
+    verdict
 }
