@@ -12,4 +12,5 @@ mod reconciler;
 mod services;
 mod structure;
 mod support;
+mod timers;
 mod tracing;
