@@ -198,16 +198,16 @@ impl Puller {
                         return Ok(Arrival::Renew);
                     }
                 }
+                Some(_) = self.elections.next() => {
+                    tracing::info!(consumer = self.consumer, "the consumer has a new leader");
+                    self.suspect_left = self.max_ack_pending;
+                }
                 message = self.arriving.next() => {
                     let Some(message) = message else { return Err(Error::Closed) };
                     self.heard_at = Instant::now();
                     if let Some(arrival) = self.read(message) {
                         return Ok(arrival);
                     }
-                }
-                Some(_) = self.elections.next() => {
-                    tracing::info!(consumer = self.consumer, "the consumer has a new leader");
-                    self.suspect_left = self.max_ack_pending;
                 }
                 () = over, if !self.requests.is_empty() => {
                     metrics::counter!("windlass_pull_silences_total").increment(1);

@@ -2,15 +2,20 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
-use windlass_broker::jobs::Verdict;
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::json;
+use tokio::time::Instant;
+use windlass_broker::jobs::{Jobs, Verdict};
+use windlass_broker::provision::Layout;
+use windlass_broker::pull::Puller;
 use windlass_core::attempt::push_bounded;
 use windlass_core::protocol::{self, Opening, Stale, Standing};
 use windlass_core::settle::{AfterFailure, after_failure};
-use windlass_core::{Attempt, JobState, Outcome, RecordKind, RetryPolicy};
+use windlass_core::{Attempt, JobState, Outcome, PoolName, QueueName, RecordKind, RetryPolicy};
 use windlass_proto::v1::ClaimReason;
+use windlass_testkit::{Cluster, PATIENCE};
 
-use super::world::{SHORT_LEASE, Step, World, acknowledge, one_winner, won};
+use super::world::{SHORT_LEASE, Step, Subject, World, acknowledge, one_winner, won};
 
 /// History `condition`, and more writers than it has.
 #[tokio::test(flavor = "multi_thread")]
@@ -118,4 +123,37 @@ async fn a_first_delivery_by_a_broker_that_forgot_is_claimed() -> Result<()> {
         }
     }
     bail!("the broker never forgot a delivery")
+}
+
+/// History `suspect` on three nodes: the consumer has a new leader while the worker asks for nothing, so that only the
+/// broker's word of the election can tell it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_new_leader_of_the_consumer_delivers_first_is_suspect() -> Result<()> {
+    let cluster = Cluster::start(3).await?;
+    let layout = Layout { replicas: 3, max_ack_pending: 1, ..Layout::default() };
+    let connection = cluster.provision(&layout).await?;
+    let client = cluster.client().await?;
+    let jobs = Jobs::new(&connection, PoolName::default());
+    let consumer = connection.names().worker_consumer(&QueueName::default());
+    let mut puller = Puller::open(&connection, jobs.stream().to_owned(), consumer.clone()).await?;
+    for suspect in [true, false] {
+        assert_eq!(next_is_suspect(&jobs, &mut puller).await?, suspect);
+    }
+    let call = format!("CONSUMER.LEADER.STEPDOWN.{}.{consumer}", jobs.stream());
+    let answer = client.api(&call, &json!({})).await?;
+    ensure!(answer["success"] == true, "{answer}");
+    // Its word may come a moment after the first deliveries.
+    let deadline = Instant::now() + PATIENCE;
+    while !next_is_suspect(&jobs, &mut puller).await? {
+        ensure!(Instant::now() < deadline, "the election was not heard of");
+    }
+    assert!(!next_is_suspect(&jobs, &mut puller).await?, "no more than can have been forgotten");
+    Ok(())
+}
+
+async fn next_is_suspect(jobs: &Jobs, puller: &mut Puller) -> Result<bool> {
+    won(Subject::new(jobs)?.wait(Step::on(0, RecordKind::Ready)).await?)?;
+    let delivered = World::deliver_to(puller).await?;
+    acknowledge(&delivered).await?;
+    Ok(delivered.suspect)
 }
