@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::json;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use windlass_broker::jobs::{Jobs, Verdict};
 use windlass_broker::provision::Layout;
 use windlass_broker::pull::Puller;
@@ -140,10 +140,24 @@ async fn what_a_new_leader_of_the_consumer_delivers_first_is_suspect() -> Result
         assert_eq!(next_is_suspect(&jobs, &mut puller).await?, suspect);
     }
     let call = format!("CONSUMER.LEADER.STEPDOWN.{}.{consumer}", jobs.stream());
+    let info = format!("CONSUMER.INFO.{}.{consumer}", jobs.stream());
+    let deadline = Instant::now() + PATIENCE;
+    let before = client.api(&info, &json!({})).await?["cluster"]["leader"].clone();
     let answer = client.api(&call, &json!({})).await?;
     ensure!(answer["success"] == true, "{answer}");
-    // Its word may come a moment after the first deliveries.
-    let deadline = Instant::now() + PATIENCE;
+    // Not before it leads: a question that nobody answers would be a sign too.
+    loop {
+        // Without a leader nobody answers.
+        let now = timeout(Duration::from_secs(1), client.api(&info, &json!({}))).await;
+        if let Ok(Ok(now)) = now
+            && now["cluster"]["leader"].is_string()
+            && now["cluster"]["leader"] != before
+        {
+            break;
+        }
+        ensure!(Instant::now() < deadline, "the consumer has no new leader");
+    }
+    // The broker's word may come a moment after the first deliveries.
     while !next_is_suspect(&jobs, &mut puller).await? {
         ensure!(Instant::now() < deadline, "the election was not heard of");
     }
