@@ -90,7 +90,7 @@ async fn a_token_has_one_winner_though_the_leader_dies() -> Result<()> {
         cluster.kill9(leader).await?;
         cluster.restart(leader).await
     };
-    let (_, _) = tokio::try_join!(try_join_all(rivals), killing)?;
+    tokio::try_join!(try_join_all(rivals), killing)?;
     for subject in &subjects {
         assert_eq!(subject.left(&client).await?, ["done", "ready"]);
     }
