@@ -238,7 +238,7 @@ impl Jobs {
     }
 
     /// Writes on the condition of the token, again and again until the outcome is known or the deadline has come. A
-    /// timer that is due within a second is fired from here, see [`soon`].
+    /// timer that is due within a second is fired from here (`jobs/soon.rs`).
     pub async fn write(&self, mut change: Change<'_>, deadline: Instant) -> Result<Verdict, Error> {
         let soon = Soon::take_over(self, &mut change);
         let verdict = self.write_until(change, deadline).await?;
