@@ -81,9 +81,8 @@ mod tests {
     #[test]
     fn every_command_has_an_example() {
         fn check(command: &clap::Command) {
-            // What only groups commands leaves the examples to them.
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-            assert!(command.has_subcommands() || help.contains("Example"), "{}", command.get_name());
+            assert!(help.contains("Example"), "{}", command.get_name());
             command.get_subcommands().filter(|c| !c.is_hide_set()).for_each(check);
         }
         check(&Cli::command());
@@ -97,5 +96,7 @@ mod tests {
         assert_eq!(args.arguments.len(), 6);
         assert_eq!(cli.global.nats_url, None);
         assert!(read("windlass run nothing").is_err());
+        let help = read("windlass run --help").unwrap_err();
+        assert_eq!(help.kind(), clap::error::ErrorKind::DisplayHelp);
     }
 }

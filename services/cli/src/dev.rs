@@ -19,7 +19,7 @@ use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep};
 use windlass_broker::local::{self, Credentials, Search};
-use windlass_broker::provision::{apply, desired};
+use windlass_broker::provision::{self, apply, desired};
 use windlass_broker::{Auth, Broker, Options};
 use windlass_service::Service as _;
 
@@ -162,7 +162,7 @@ async fn work(
     };
     screen.busy("making streams");
     let broker = Broker::connect(reached.provision.clone()).await?;
-    apply(&broker, &desired(broker.names(), &configuration.common.layout), false).await?;
+    make_streams(&broker, &configuration, global.nats_url.is_none(), screen).await?;
     broker.drain().await;
     let nats_url = reached.operator.url.clone();
     let counts = Counts { schedulers: args.schedulers, dispatchers: args.dispatchers, workers: args.workers };
@@ -201,6 +201,23 @@ async fn work(
     }
     screen.show("everything runs; Ctrl-C stops it");
     std::future::pending().await
+}
+
+/// An own broker follows the configuration also where that asks for less than an earlier one; and says so.
+async fn make_streams(
+    broker: &Broker,
+    configuration: &Configuration,
+    is_ours: bool,
+    screen: &Screen,
+) -> Result<(), provision::Error> {
+    let wanted = desired(broker.names(), &configuration.common.layout);
+    match apply(broker, &wanted, false).await {
+        Err(weaker @ provision::Error::Weaker(_)) if is_ours => {
+            screen.notice(&format!("the configuration asks for less than before; changing it: {weaker}"));
+            apply(broker, &wanted, true).await
+        }
+        made => made,
+    }
 }
 
 /// Starts a broker with a user for each service.

@@ -11,7 +11,7 @@ use crate::global::Global;
 
 /// What to run.
 #[derive(Debug, clap::Args)]
-#[command(disable_help_flag = true, after_help = AFTER_HELP)]
+#[command(after_help = AFTER_HELP)]
 pub(crate) struct Args {
     /// Which service
     #[arg(value_enum)]

@@ -9,7 +9,7 @@ use windlass_broker::absence::SLACK;
 use windlass_broker::delivery::Delivered;
 use windlass_broker::jobs::{Address, Change, Verdict, nonce};
 use windlass_broker::provision;
-use windlass_broker::trace::{self, Hop, Relation, Subject};
+use windlass_broker::trace::{Hop, Relation, Subject};
 use windlass_core::admission::outcome_is_known;
 use windlass_core::{QueueName, RecordKind, Task};
 use windlass_proto::{Incoming, Job, Teller};
@@ -74,8 +74,7 @@ async fn create(
         "admit",
         SpanKind::Consumer,
         Subject { job_id: task.id, kind: Some(&task.kind), queue: &queue, attempt: 0 },
-        // Every job belongs to a trace, also of a publisher that knows none.
-        Some(delivered.trace().unwrap_or_else(trace::current_or_new)),
+        delivered.trace(),
         Relation::Child,
         None,
     );
@@ -92,7 +91,7 @@ async fn create(
         record: if timer.is_some() { RecordKind::Later } else { RecordKind::Ready },
         body: job.encode(),
         nonce: &nonce,
-        trace: hop.traceparent(),
+        trace: Some(hop.traceparent()),
         ttl: None,
         timer,
         purge: None,
@@ -108,7 +107,7 @@ async fn create(
                 priority: address.priority,
                 kind: &job.task.kind,
                 accepted_at,
-                trace: hop.traceparent(),
+                trace: Some(hop.traceparent()),
             };
             teller.accepted(due_at)
         }

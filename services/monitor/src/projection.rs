@@ -19,7 +19,7 @@ use crate::store::{self, Message, Store};
 use crate::trace;
 
 /// The condition of readiness that this loop sets.
-const CONDITION: &str = "events";
+pub(crate) const CONDITION: &str = "events";
 /// For the first message of a batch.
 const WAIT: Duration = Duration::from_secs(1);
 /// Between two looks at the stream.
@@ -51,7 +51,6 @@ enum Error {
 impl Projection {
     /// Runs until stopped; what was read and not acknowledged by then is delivered again to the next monitor.
     pub(crate) async fn run(self, stop: &CancellationToken) {
-        self.health.not_ready(CONDITION, "not read yet");
         let heartbeat = self.health.heartbeat("projection", STALLED);
         let mut reader = None;
         let mut looked_at = None;

@@ -3,13 +3,14 @@
 use anyhow::Context as _;
 use tokio::sync::watch;
 use windlass_broker::provision::{Layout, Part};
+use windlass_service::http::Routes;
 use windlass_service::{Context, Service};
 
 use crate::api::{self, Api};
 use crate::endpoint;
 use crate::options::Options;
 use crate::progress::Progress;
-use crate::projection::Projection;
+use crate::projection::{self, Projection};
 use crate::store::Store;
 
 /// The monitor as a program of the fleet.
@@ -29,8 +30,16 @@ impl Service for Monitor {
         vec![Part::Events, Part::EventReader, Part::Control]
     }
 
+    /// The history, as far as it was told.
+    async fn serve_offline(options: &Options, routes: &Routes) -> anyhow::Result<()> {
+        let store = open(options).await?;
+        let (_, progress) = watch::channel(Progress::default());
+        routes.serve(api::router(Api { store, progress, trace_url: options.trace_url.clone() }));
+        Ok(())
+    }
+
     async fn run(options: Options, context: Context) -> anyhow::Result<()> {
-        let store = Store::open(&options.database).await.context("the monitor needs its database")?;
+        let store = open(&options).await?;
         let (progress, progress_seen) = watch::channel(Progress::default());
         let routes =
             Api { store: store.clone(), progress: progress_seen, trace_url: options.trace_url.clone() };
@@ -44,6 +53,8 @@ impl Service for Monitor {
         };
         let http_url = endpoint::address(options.public_url.as_deref(), context.http_address);
         tracing::info!(http_url, database = options.database, "the monitor shows the jobs");
+        // Before the process can be ready: it is not, until it reads.
+        context.health.not_ready(projection::CONDITION, "not read yet");
         context.ready();
         tokio::join!(
             projection.run(&context.stop),
@@ -52,4 +63,8 @@ impl Service for Monitor {
         store.close().await;
         Ok(())
     }
+}
+
+async fn open(options: &Options) -> anyhow::Result<Store> {
+    Store::open(&options.database).await.context("the monitor needs its database")
 }

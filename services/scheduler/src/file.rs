@@ -26,13 +26,12 @@
 //! `30s`, `1h 30m`, `250ms` or `PT30S`. Dates and times of TOML become their text.
 
 use std::path::Path;
-use std::time::Duration;
 
 use bytes::Bytes;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use windlass_core::schedule::{Cron, Interval, Schedule, Spec, Template};
-use windlass_core::{Kind, Priority, QueueName, RetryPolicy, ScheduleId};
+use windlass_core::{Kind, Priority, QueueName, RetryPolicy, ScheduleId, duration};
 
 /// How a file is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -186,12 +185,9 @@ impl Definition {
     pub fn schedule(self, now: Timestamp) -> Result<Schedule<Bytes>, Error> {
         let field = |field, reason: String| Error::Field { id: self.id.clone(), field, reason };
         let duration = |name, text: &str| {
-            let parsed = text.parse::<SignedDuration>().ok().and_then(|d| Duration::try_from(d).ok());
-            parsed.filter(|d| !d.is_zero()).ok_or_else(|| {
-                field(
-                    name,
-                    format!("`{text}` is not a duration: expected as 30s, 1h 30m or PT30S, more than 0"),
-                )
+            duration::parse(text).filter(|d| !d.is_zero()).ok_or_else(|| {
+                let expected = duration::EXPECTED;
+                field(name, format!("`{text}` is not a duration: expected {expected}, more than 0"))
             })
         };
         let rule = |e: windlass_core::schedule::Error| {
@@ -238,6 +234,8 @@ impl Definition {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
@@ -267,7 +265,7 @@ mod tests {
         assert_eq!(report.task.payload, Bytes::from_static(b"{\"region\":\"eu\"}"));
         assert_eq!(report.spec, Spec::Cron(Cron::new("30 2 * * *", "Europe/Berlin").unwrap()));
         assert_eq!(report.task.priority, Priority::High);
-        assert_eq!(report.task.retry.map(|r| r.max_attempts()), Some(3));
+        assert_eq!(report.task.retry.as_ref().map(|r| r.max_attempts()), Some(3));
         assert_eq!(report.task.attempt_timeout, Some(Duration::from_mins(10)));
         assert_eq!(ping.spec, Spec::Interval(Interval::new(Duration::from_secs(30)).unwrap()));
         assert_eq!((ping.queue.as_str(), ping.paused), ("default", false));

@@ -9,7 +9,7 @@ use prost::Message as _;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use windlass_broker::kv::{self, Bucket};
-use windlass_broker::trace::{self, Hop, Relation, Subject};
+use windlass_broker::trace::{Hop, Relation, Subject};
 use windlass_broker::{Broker, tasks};
 use windlass_core::ScheduleId;
 use windlass_core::schedule::{Cursor, Schedule};
@@ -77,9 +77,8 @@ impl World for LeaderWorld {
         let hop = Hop::start("send", SpanKind::Producer, subject, None, Relation::Child, None);
         hop.set("windlass.schedule.id", schedule.id.to_string());
         hop.set("windlass.schedule.instant", instant.to_string());
-        let parent = hop.traceparent().unwrap_or_else(trace::current_or_new);
-        let published =
-            tasks::publish(&self.broker, &schedule.queue, &task, Some(parent), PUBLISH_WAIT).await;
+        let trace = hop.traceparent();
+        let published = tasks::publish(&self.broker, &schedule.queue, &task, Some(trace), PUBLISH_WAIT).await;
         match published {
             Ok(published) => {
                 let lateness = Duration::try_from(self.now().duration_since(instant)).unwrap_or_default();
@@ -88,7 +87,7 @@ impl World for LeaderWorld {
                     schedule = %schedule.id,
                     %instant,
                     job_id = %task.id,
-                    trace_id = parent.trace_id_hex(),
+                    trace_id = trace.trace_id_hex(),
                     duplicate = published.duplicate,
                     lateness_ms = u64::try_from(lateness.as_millis()).unwrap_or(u64::MAX),
                     "a schedule fired"

@@ -9,7 +9,7 @@ use windlass::RetryPolicy;
 use windlass::core::PoolName;
 use windlass::core::retry::{InvalidPolicy, Parts};
 use windlass_service::config::check_duration;
-use windlass_service::{Problems, Validate};
+use windlass_service::{Layout, Problems, Validate};
 
 use crate::kinds::{command_run, http_request};
 
@@ -46,7 +46,7 @@ pub struct Options {
 impl Options {
     /// The policy of tasks that bring none.
     pub(crate) fn retry_policy(&self) -> Result<RetryPolicy, InvalidPolicy> {
-        self.retry.try_into()
+        self.retry.clone().try_into()
     }
 }
 
@@ -67,6 +67,17 @@ impl Default for Options {
 }
 
 impl Validate for Options {
+    /// A queue of another pool has no consumer on this one's stream, and never will.
+    fn validate_in(&self, layout: &Layout, problems: &mut Problems) {
+        for queue in self.queues.iter().filter(|queue| layout.pool_of(queue) != self.pool) {
+            let (owner, own) = (layout.pool_of(queue), &self.pool);
+            problems.add(
+                "queues",
+                format!("`{queue}` belongs to the pool `{owner}` by the layout, not to `{own}`"),
+            );
+        }
+    }
+
     fn validate(&self, problems: &mut Problems) {
         if self.queues.is_empty() {
             problems.add("queues", "is empty: expected at least one queue");
@@ -140,5 +151,25 @@ mod tests {
         for bad in [r#"{"slot": 1}"#, r#"{"command": {"alow": []}}"#, r#"{"http": {"hosts": []}}"#] {
             assert!(serde_json::from_str::<Options>(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn queues_of_other_pools_are_refused() {
+        let mut layout = Layout::default();
+        layout.pools.insert("billing".parse().unwrap(), vec!["invoices".parse().unwrap()]);
+        let check = |pool: &str, queue: &str, good: bool| {
+            let options = Options {
+                pool: pool.parse().unwrap(),
+                queues: vec![queue.parse().unwrap()],
+                ..Options::default()
+            };
+            let mut problems = Problems::default();
+            options.validate_in(&layout, &mut problems);
+            assert_eq!(problems.is_empty(), good, "{pool} {queue}");
+        };
+        check("default", "anything", true);
+        check("billing", "invoices", true);
+        check("default", "invoices", false);
+        check("billing", "default", false);
     }
 }

@@ -47,7 +47,6 @@ impl Service for Worker {
     }
 
     async fn run(options: Options, context: Context) -> anyhow::Result<()> {
-        check_pool(&options, &context.layout)?;
         let drain = Drain::within(context.drain_timeout, options.cancel_grace);
         let mut commands = options.command.clone();
         // A command must be gone when its attempt is aborted.
@@ -85,19 +84,6 @@ impl Service for Worker {
     }
 }
 
-/// A queue of another pool has no consumer on this one's stream, and never will.
-fn check_pool(options: &Options, layout: &Layout) -> anyhow::Result<()> {
-    let pool = &options.pool;
-    let foreign: Vec<_> =
-        options.queues.iter().filter(|queue| layout.pool_of(queue) != *pool).cloned().collect();
-    anyhow::ensure!(
-        foreign.is_empty(),
-        "worker.queues: the layout does not give these to the pool `{pool}`: {}",
-        names(&foreign)
-    );
-    Ok(())
-}
-
 fn names(queues: &[QueueName]) -> String {
     queues.iter().map(QueueName::as_str).collect::<Vec<_>>().join(", ")
 }
@@ -126,23 +112,5 @@ mod tests {
         check(30, 5, 22, 5);
         check(3, 5, 1, 1);
         check(0, 5, 0, 0);
-    }
-
-    #[test]
-    fn queues_of_other_pools_are_refused() {
-        let mut layout = Layout::default();
-        layout.pools.insert("billing".parse().unwrap(), vec!["invoices".parse().unwrap()]);
-        let check = |pool: &str, queue: &str, good: bool| {
-            let options = Options {
-                pool: pool.parse().unwrap(),
-                queues: vec![queue.parse().unwrap()],
-                ..Options::default()
-            };
-            assert_eq!(check_pool(&options, &layout).is_ok(), good, "{pool} {queue}");
-        };
-        check("default", "anything", true);
-        check("billing", "invoices", true);
-        check("default", "invoices", false);
-        check("billing", "default", false);
     }
 }

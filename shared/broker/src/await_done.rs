@@ -38,6 +38,10 @@ impl Jobs {
             match self.read(queue, job_id).await {
                 Ok(seen) if seen.done.is_some() => return Ok(seen.done),
                 Ok(_) => {}
+                // A right that is missing is not given while we wait.
+                Err(error @ Error::Broker { source: connect::Error::PermissionDenied(_), .. }) => {
+                    return Err(error);
+                }
                 Err(error) if Instant::now() >= deadline => return Err(error),
                 Err(error) => tracing::debug!(%error, "the job could not be looked up; trying again"),
             }

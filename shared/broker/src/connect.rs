@@ -277,6 +277,23 @@ impl Broker {
         }
     }
 
+    /// What this resolves to, or that the broker has refused a right meanwhile, in a text that names this: the library's
+    /// own calls are not told, and would wait for their time-out.
+    pub(crate) async fn unless_denied<T>(
+        &self,
+        about: &str,
+        calling: impl Future<Output = T>,
+    ) -> Result<T, Error> {
+        let mut denied = self.shared.denied.clone();
+        let seen = denied.borrow().count;
+        tokio::select! {
+            answer = calling => Ok(answer),
+            Ok(denied) = denied.wait_for(|d| d.count > seen && d.text.contains(about)) => {
+                Err(Error::PermissionDenied(denied.text.clone()))
+            }
+        }
+    }
+
     /// Asks JetStream's API.
     pub(crate) async fn api<T: DeserializeOwned>(
         &self,

@@ -190,7 +190,9 @@ impl Jobs {
         &self,
         asking: impl Future<Output = Result<StreamMessage, RawMessageError>>,
     ) -> Result<Option<SeenRecord>, Error> {
-        match timeout(CALL_TIMEOUT, asking).await {
+        let asking = timeout(CALL_TIMEOUT, asking);
+        let denied = |source| Error::Broker { stream: self.stream.clone(), source };
+        match self.broker.unless_denied(&self.stream, asking).await.map_err(denied)? {
             Err(_) => Err(self.unread("no answer in time")),
             Ok(Err(e)) if e.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
             Ok(Err(e)) => Err(self.unread(e)),

@@ -80,6 +80,16 @@ impl Bucket {
         Error::Read { bucket: self.name.clone(), reason: reason.to_string() }
     }
 
+    /// With a bound on its time, which a missing right does not use up.
+    async fn within<T>(
+        &self,
+        most: Duration,
+        calling: impl Future<Output = T>,
+    ) -> Result<Result<T, tokio::time::error::Elapsed>, Error> {
+        let denied = |source| Error::Broker { bucket: self.name.clone(), source };
+        self.broker.unless_denied(&self.name, timeout(most, calling)).await.map_err(denied)
+    }
+
     async fn stream(&self) -> Result<JetStreamStream<()>, Error> {
         let name = format!("KV_{}", self.name);
         self.broker.jetstream.get_stream_no_info(name).await.map_err(|e| self.read_error(e))
@@ -89,7 +99,7 @@ impl Bucket {
     async fn last(&self, key: &str) -> Result<Option<(u64, Option<Bytes>)>, Error> {
         let stream = self.stream().await?;
         let subject = Names::key_subject(&self.name, key);
-        match timeout(CALL_TIMEOUT, stream.direct_get_last_for_subject(subject)).await {
+        match self.within(CALL_TIMEOUT, stream.direct_get_last_for_subject(subject)).await? {
             Err(_) => Err(self.read_error("no answer in time")),
             Ok(Err(error)) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
             Ok(Err(error)) => Err(self.read_error(error)),
@@ -174,8 +184,8 @@ impl Bucket {
     }
 
     async fn store(&self) -> Result<Store, Error> {
-        timeout(CALL_TIMEOUT, self.broker.jetstream.get_key_value(&self.name))
-            .await
+        self.within(CALL_TIMEOUT, self.broker.jetstream.get_key_value(&self.name))
+            .await?
             .map_err(|_| self.read_error("no answer in time"))?
             .map_err(|e| self.read_error(e))
     }
@@ -192,7 +202,7 @@ impl Bucket {
             }
             Ok(entries)
         };
-        timeout(CALL_TIMEOUT * 6, read).await.map_err(|_| self.read_error("no answer in time"))?
+        self.within(CALL_TIMEOUT * 6, read).await?.map_err(|_| self.read_error("no answer in time"))?
     }
 
     /// The current values, then every change, for as long as it is read.
@@ -200,8 +210,9 @@ impl Bucket {
         &self,
     ) -> Result<impl Stream<Item = Result<Change, Error>> + Send + Unpin + use<>, Error> {
         let store = self.store().await?;
-        let watch = timeout(CALL_TIMEOUT, store.watch_with_history(">"))
-            .await
+        let watch = self
+            .within(CALL_TIMEOUT, store.watch_with_history(">"))
+            .await?
             .map_err(|_| self.read_error("no answer in time"))?
             .map_err(|e| self.read_error(e))?;
         let bucket = self.clone();

@@ -36,7 +36,7 @@ pub struct Subject<'a> {
 #[derive(Debug)]
 pub struct Hop {
     context: Context,
-    parent: Option<TraceParent>,
+    traceparent: TraceParent,
 }
 
 /// What a hop is to its parent.
@@ -87,19 +87,17 @@ impl Hop {
         };
         let span = tracer.build_with_context(builder, &parent_context);
         let context = Context::new().with_span(span);
-        // Nothing is recorded: what a handler submits still belongs to the job's trace.
-        let context = match remote {
-            Some(remote) if !context.span().span_context().is_valid() => {
-                context.with_remote_span_context(remote)
-            }
-            _ => context,
-        };
-        Self { context, parent }
+        if let Some(traceparent) = from_span_context(context.span().span_context()) {
+            return Self { context, traceparent };
+        }
+        // Nothing is recorded here: what follows still belongs to the job's trace, and every job belongs to one.
+        let traceparent = parent.unwrap_or_else(|| TraceParent::from_random(rand::random(), rand::random()));
+        Self { context: context.with_remote_span_context(span_context(traceparent)), traceparent }
     }
 
     /// What goes into the headers of what follows: this span, or what came in where nothing is recorded.
-    pub fn traceparent(&self) -> Option<TraceParent> {
-        from_span_context(self.context.span().span_context()).or(self.parent)
+    pub fn traceparent(&self) -> TraceParent {
+        self.traceparent
     }
 
     /// For spans that a handler makes.
@@ -141,10 +139,9 @@ fn from_span_context(context: &SpanContext) -> Option<TraceParent> {
     })
 }
 
-/// The trace context of the span that the caller is in; else a new one, so that every job belongs to a trace.
-pub fn current_or_new() -> TraceParent {
+/// The trace context of the span that the caller is in.
+pub fn current() -> Option<TraceParent> {
     from_span_context(Context::current().span().span_context())
-        .unwrap_or_else(|| TraceParent::from_random(rand::random(), rand::random()))
 }
 
 /// Reads the header; what cannot be read counts as absent (W3C Trace Context, section 4.3).

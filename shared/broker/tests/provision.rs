@@ -82,7 +82,7 @@ async fn every_difference_is_told_and_mended_and_what_is_foreign_stays() {
         fixture.differences(&layout).await,
         [
             "stream TASKS: allow_rollup_hdrs is true, expected false",
-            "stream TASKS: max_bytes is 1000000000, expected 4294967296",
+            "stream TASKS: max_bytes is 1000000000, expected 1073741824",
             "consumer worker-default of stream JOBS is missing",
         ]
     );
@@ -107,7 +107,7 @@ async fn nothing_is_made_weaker_unless_that_is_allowed() {
         told,
         [
             "stream EVENTS: max_age is 604800s, expected 3600s",
-            "stream EVENTS: max_bytes is 17179869184, expected 1073741824",
+            "stream EVENTS: max_bytes is 4294967296, expected 1073741824",
         ]
     );
     assert_eq!(fixture.stream("EVENTS").await.max_age, Duration::from_hours(168));

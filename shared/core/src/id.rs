@@ -33,6 +33,11 @@ impl JobId {
         Self(uuid)
     }
 
+    /// As a UUID.
+    pub const fn as_uuid(&self) -> &Uuid {
+        &self.0
+    }
+
     /// A version 7 id of this instant; `random` fills what the instant leaves open.
     pub fn from_parts(at: Timestamp, random: [u8; 10]) -> Self {
         let millis = u64::try_from(at.as_millisecond()).unwrap_or_default();

@@ -124,7 +124,7 @@ impl<P: Clone> Schedule<P> {
             content_type: self.task.content_type.clone(),
             priority: self.task.priority,
             start: Start::Now,
-            retry: self.task.retry,
+            retry: self.task.retry.clone(),
             attempt_timeout: self.task.attempt_timeout,
         }
     }

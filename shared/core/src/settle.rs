@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use crate::JobId;
 use crate::attempt::{Attempt, crashes, failures};
-use crate::retry::RetryPolicy;
+use crate::retry::{RetryPolicy, unit};
 
 /// What follows a failed attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub enum AfterFailure {
 pub enum DeadCause {
     /// The policy allows no further attempt.
     AttemptsExhausted,
+    /// The next attempt would begin later than the policy allows.
+    DeadlineExceeded,
     /// The handler said that no retry can help.
     TerminalError,
     /// It lost its worker too often.
@@ -30,22 +33,35 @@ pub enum DeadCause {
 /// How often a job may lose its worker before it is taken for the cause.
 pub const MAX_CRASHES: u32 = 10;
 
-/// What follows a failure, the attempts including the one that just failed. `retry_after` is the handler's wish and
-/// replaces the policy's delay, never its count; `unit` is uniform in `0.0..1.0`.
-pub fn after_failure(
-    policy: &RetryPolicy,
-    attempts: &[Attempt],
-    terminal: bool,
-    retry_after: Option<Duration>,
-    unit: f64,
-) -> AfterFailure {
-    if terminal {
+/// A failed attempt, with what decides about the next.
+#[derive(Debug, Clone, Copy)]
+pub struct Failed<'a> {
+    /// Which.
+    pub job_id: JobId,
+    /// All of them, the one that just failed included.
+    pub attempts: &'a [Attempt],
+    /// The handler said that no retry can help.
+    pub terminal: bool,
+    /// The handler's wish: replaces the policy's delay, never its count.
+    pub retry_after: Option<Duration>,
+    /// Since the job was accepted.
+    pub elapsed: Duration,
+}
+
+/// What follows a failure.
+pub fn after_failure(policy: &RetryPolicy, failed: &Failed<'_>) -> AfterFailure {
+    if failed.terminal {
         return AfterFailure::Dead(DeadCause::TerminalError);
     }
-    match policy.delay(failures(attempts), unit) {
-        None => AfterFailure::Dead(DeadCause::AttemptsExhausted),
-        Some(delay) => AfterFailure::Retry(retry_after.unwrap_or(delay)),
+    let failures = failures(failed.attempts);
+    let Some(delay) = policy.delay(failures, unit(failed.job_id, failures)) else {
+        return AfterFailure::Dead(DeadCause::AttemptsExhausted);
+    };
+    let delay = failed.retry_after.unwrap_or(delay);
+    if policy.max_elapsed().is_some_and(|most| failed.elapsed.saturating_add(delay) > most) {
+        return AfterFailure::Dead(DeadCause::DeadlineExceeded);
     }
+    AfterFailure::Retry(delay)
 }
 
 /// Whether a job has lost its worker too often to run again.
@@ -60,6 +76,7 @@ impl DeadCause {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::AttemptsExhausted => "attempts_exhausted",
+            Self::DeadlineExceeded => "deadline_exceeded",
             Self::TerminalError => "terminal_error",
             Self::CrashLoop => "crash_loop",
             Self::UnknownKind => "unknown_kind",
@@ -71,6 +88,7 @@ impl DeadCause {
 mod tests {
     use super::*;
     use crate::Outcome;
+    use crate::retry::Parts;
     use jiff::Timestamp;
     use proptest::prelude::*;
 
@@ -83,6 +101,11 @@ mod tests {
             outcome,
             error: None,
         }
+    }
+
+    fn failed(attempts: &[Attempt]) -> Failed<'_> {
+        let job_id = JobId::from_parts(Timestamp::UNIX_EPOCH, [0; 10]);
+        Failed { job_id, attempts, terminal: false, retry_after: None, elapsed: Duration::ZERO }
     }
 
     proptest! {
@@ -102,7 +125,7 @@ mod tests {
                 let number = crate::attempt::next_number(&attempts);
                 crate::attempt::push_bounded(&mut attempts, attempt(number, outcome));
                 // A crash or a hand-back is followed by another attempt without asking.
-                if outcome.counts() && after_failure(&policy, &attempts, false, None, 0.5)
+                if outcome.counts() && after_failure(&policy, &failed(&attempts))
                     == AfterFailure::Dead(DeadCause::AttemptsExhausted)
                 {
                     break;
@@ -116,11 +139,23 @@ mod tests {
     fn a_terminal_error_ends_at_once() {
         let policy = RetryPolicy::default();
         let attempts = [attempt(1, Outcome::Failed)];
-        assert_eq!(
-            after_failure(&policy, &attempts, true, Some(Duration::ZERO), 0.5),
-            AfterFailure::Dead(DeadCause::TerminalError)
-        );
-        let wish = Duration::from_secs(77);
-        assert_eq!(after_failure(&policy, &attempts, false, Some(wish), 0.5), AfterFailure::Retry(wish));
+        let (wish, failed) = (Duration::from_secs(77), failed(&attempts));
+        let failed = Failed { retry_after: Some(wish), ..failed };
+        assert_eq!(after_failure(&policy, &failed), AfterFailure::Retry(wish));
+        let failed = Failed { terminal: true, ..failed };
+        assert_eq!(after_failure(&policy, &failed), AfterFailure::Dead(DeadCause::TerminalError));
+    }
+
+    #[test]
+    fn no_attempt_begins_after_the_deadline() {
+        let parts =
+            Parts { max_elapsed_seconds: Some(100.0), delays_seconds: vec![10.0], ..Parts::default() };
+        let policy: RetryPolicy = Parts { jitter: 0.0, ..parts }.try_into().unwrap();
+        let attempts = [attempt(1, Outcome::Failed)];
+        let after = |seconds| {
+            after_failure(&policy, &Failed { elapsed: Duration::from_secs(seconds), ..failed(&attempts) })
+        };
+        assert_eq!(after(90), AfterFailure::Retry(Duration::from_secs(10)));
+        assert_eq!(after(91), AfterFailure::Dead(DeadCause::DeadlineExceeded));
     }
 }

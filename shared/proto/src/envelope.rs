@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use prost::Message;
-use windlass_core::{JobId, RetryPolicy, Start, Task};
+use windlass_core::{JobId, RetryPolicy, Start, Task, duration};
 
 use crate::{Error, task, v1};
 
@@ -128,11 +128,8 @@ fn find<'a>(lines: &[(&'a str, &'a str)], wanted: &str) -> Result<Option<&'a str
     Ok(first)
 }
 
-/// Reads a duration for people: `30s`, `1h 30m`, `250ms`, `PT30S`.
 fn duration(field: &str, text: &str) -> Result<Duration, Error> {
-    text.parse::<SignedDuration>().ok().and_then(|d| Duration::try_from(d).ok()).ok_or_else(|| {
-        Error::new(field, "expected a duration of zero or more, as 30s, 1h 30m, 250ms or PT30S")
-    })
+    duration::parse(text).ok_or_else(|| Error::new(field, format!("expected {}", duration::EXPECTED)))
 }
 
 fn instant(field: &str, text: &str) -> Result<Timestamp, Error> {

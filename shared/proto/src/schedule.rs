@@ -20,7 +20,7 @@ impl From<&Schedule<Bytes>> for v1::Schedule {
                 content_type: template.content_type.clone(),
                 priority: v1::Priority::from(template.priority).into(),
                 start: None,
-                retry: template.retry.map(Into::into),
+                retry: template.retry.as_ref().map(Into::into),
                 attempt_timeout: template.attempt_timeout.map(time::duration_to_wire),
             }),
             spec: Some(match &schedule.spec {

@@ -1,7 +1,7 @@
 //! Tasks.
 
 use bytes::Bytes;
-use windlass_core::retry::{Parts, RetryPolicy};
+use windlass_core::retry::{Backoff, Parts, RetryPolicy};
 use windlass_core::{JobId, Priority, Start, Task};
 
 use crate::{Error, time, v1};
@@ -19,7 +19,7 @@ impl From<&Task<Bytes>> for v1::Task {
                 Start::After(delay) => Some(v1::task::Start::Delay(time::duration_to_wire(delay))),
                 Start::At(at) => Some(v1::task::Start::RunAt(time::to_wire(at))),
             },
-            retry: task.retry.map(Into::into),
+            retry: task.retry.as_ref().map(Into::into),
             attempt_timeout: task.attempt_timeout.map(time::duration_to_wire),
         }
     }
@@ -80,8 +80,8 @@ impl From<Priority> for v1::Priority {
     }
 }
 
-impl From<RetryPolicy> for v1::RetryPolicy {
-    fn from(policy: RetryPolicy) -> Self {
+impl From<&RetryPolicy> for v1::RetryPolicy {
+    fn from(policy: &RetryPolicy) -> Self {
         let parts = policy.parts();
         let wire = |seconds| time::duration_to_wire(std::time::Duration::from_secs_f64(seconds));
         Self {
@@ -90,6 +90,14 @@ impl From<RetryPolicy> for v1::RetryPolicy {
             max_delay: Some(wire(parts.max_delay_seconds)),
             multiplier: parts.multiplier,
             jitter: Some(parts.jitter),
+            backoff: match parts.backoff {
+                Backoff::Exponential => v1::Backoff::Exponential,
+                Backoff::Linear => v1::Backoff::Linear,
+                Backoff::Fixed => v1::Backoff::Fixed,
+            }
+            .into(),
+            delays: parts.delays_seconds.iter().copied().map(wire).collect(),
+            max_elapsed: parts.max_elapsed_seconds.map(wire),
         }
     }
 }
@@ -111,6 +119,25 @@ pub(crate) fn retry_policy(wire: v1::RetryPolicy) -> Result<RetryPolicy, Error> 
         max_delay_seconds: seconds("retry.max_delay", wire.max_delay, default.max_delay_seconds)?,
         multiplier: if wire.multiplier == 0.0 { default.multiplier } else { wire.multiplier },
         jitter: wire.jitter.unwrap_or(default.jitter),
+        backoff: match v1::Backoff::try_from(wire.backoff) {
+            Ok(v1::Backoff::Unspecified) => default.backoff,
+            Ok(v1::Backoff::Exponential) => Backoff::Exponential,
+            Ok(v1::Backoff::Linear) => Backoff::Linear,
+            Ok(v1::Backoff::Fixed) => Backoff::Fixed,
+            Err(_) => {
+                let reason = format!("{} is not one of the values of Backoff", wire.backoff);
+                return Err(Error::new("retry.backoff", reason));
+            }
+        },
+        delays_seconds: wire
+            .delays
+            .iter()
+            .map(|delay| time::duration_from_wire("retry.delays", *delay).map(|d| d.as_secs_f64()))
+            .collect::<Result<_, _>>()?,
+        max_elapsed_seconds: wire
+            .max_elapsed
+            .map(|elapsed| time::duration_from_wire("retry.max_elapsed", elapsed).map(|d| d.as_secs_f64()))
+            .transpose()?,
     };
     RetryPolicy::try_from(parts).map_err(|e| Error::new("retry", e))
 }

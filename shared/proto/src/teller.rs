@@ -59,7 +59,7 @@ impl Teller<'_> {
         let transition = done.state.end().unwrap_or(Transition::Dead);
         let mut event = match ending_attempt(done) {
             Some(attempt) => self.of_attempt(transition, attempt),
-            None => self.event(transition, done.attempts.last().map_or(0, |a| a.number), done.ended_at),
+            None => self.event(transition, 0, done.ended_at),
         };
         event.at = done.ended_at;
         event.error.clone_from(&done.error);
@@ -168,7 +168,7 @@ mod tests {
         // An operator ended it while it waited for its third attempt: the second had failed.
         let cancelled = attempt(0, Outcome::Cancelled, Some("cancelled by somebody")).error;
         let from_outside = told(JobState::Cancelled, attempts, cancelled);
-        assert_eq!(from_outside, [(T::Crashed, 1), (T::Retried, 2), (T::Cancelled, 2)]);
+        assert_eq!(from_outside, [(T::Crashed, 1), (T::Retried, 2), (T::Cancelled, 0)]);
         let ended_well = vec![failed, attempt(3, Outcome::Succeeded, None)];
         assert_eq!(told(JobState::Succeeded, ended_well, None), [(T::Retried, 2), (T::Succeeded, 3)]);
         assert_eq!(told(JobState::Expired, Vec::new(), None), [(T::Expired, 0)]);

@@ -242,7 +242,7 @@ impl Submission {
     /// Failed attempts allowed, the first one included.
     pub fn max_attempts(self, max_attempts: u32) -> Self {
         self.with(|task| {
-            let policy = task.retry.unwrap_or_default().with_max_attempts(max_attempts);
+            let policy = task.retry.take().unwrap_or_default().with_max_attempts(max_attempts);
             task.retry = Some(policy.map_err(|e| InvalidTask::new("max_attempts", e))?);
             Ok(())
         })
@@ -264,23 +264,18 @@ impl Submission {
             "send",
             SpanKind::Producer,
             Subject { job_id: task.id, kind: Some(&task.kind), queue: &queue, attempt: 0 },
-            Some(trace::current_or_new()),
+            trace::current(),
             Relation::Child,
             None,
         );
         let trace = hop.traceparent();
-        let published = tasks::publish(&client.broker, &queue, &task, trace, client.publish_timeout)
+        let published = tasks::publish(&client.broker, &queue, &task, Some(trace), client.publish_timeout)
             .await
             .map_err(|source| {
                 hop.fail("the task was not accepted");
                 Error::NotAccepted { id: task.id, source }
             })?;
-        Ok(Submitted {
-            id: task.id,
-            queue,
-            duplicate: published.duplicate,
-            trace_id: trace.map(|t| t.trace_id_hex()).unwrap_or_default(),
-        })
+        Ok(Submitted { id: task.id, queue, duplicate: published.duplicate, trace_id: trace.trace_id_hex() })
     }
 }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use windlass_core::Kind;
+use windlass_core::{Kind, RetryPolicy};
 
 use crate::failure::Failure;
 use crate::worker::context::Context;
@@ -26,6 +26,11 @@ use crate::worker::context::Context;
 pub trait Job: Serialize + DeserializeOwned + Send + 'static {
     /// As `mail.send`: words of letters, digits, `_` and `-`, with dots between them.
     const KIND: &'static str;
+
+    /// When its failures are tried again, where a task brings no policy of its own; the worker's default, if none.
+    fn retry() -> Option<RetryPolicy> {
+        None
+    }
 }
 
 /// What a handler may have as a further parameter.
@@ -121,7 +126,14 @@ handler!(A, B, C);
 handler!(A, B, C, D);
 
 type Running = Pin<Box<dyn Future<Output = Returned> + Send>>;
-type Erased = Arc<dyn Fn(Bytes, Context) -> Running + Send + Sync>;
+
+/// A handler without its types.
+#[derive(Clone)]
+pub(crate) struct Erased {
+    pub(crate) run: Arc<dyn Fn(Bytes, Context) -> Running + Send + Sync>,
+    /// Of its kind.
+    pub(crate) retry: Option<RetryPolicy>,
+}
 
 /// The handlers of a worker, by kind.
 pub struct Handlers<S = ()> {
@@ -168,7 +180,7 @@ impl<S: Send + Sync + 'static> Handlers<S> {
     {
         let kind: Kind = H::Job::KIND.parse().map_err(Error::InvalidKind)?;
         let state = Arc::clone(&self.state);
-        let erased: Erased = Arc::new(move |payload, context| {
+        let run = Arc::new(move |payload: Bytes, context| -> Running {
             let (handler, state) = (handler.clone(), Arc::clone(&state));
             Box::pin(async move {
                 // An empty body is what a unit-like payload looks like to a plain client.
@@ -178,6 +190,7 @@ impl<S: Send + Sync + 'static> Handlers<S> {
                 handler.call(job, context, state).await
             })
         });
+        let erased = Erased { run, retry: H::Job::retry() };
         if self.by_kind.insert(kind.clone(), erased).is_some() {
             return Err(Error::Duplicate(kind));
         }

@@ -148,6 +148,9 @@ impl<O: Serialize + DeserializeOwned + Default + Validate> Config<O> {
         if let Some(options) = &options {
             problems.within(service, |problems| options.validate(problems));
         }
+        if let (Some(common), Some(options)) = (&common, &options) {
+            problems.within(service, |problems| options.validate_in(&common.layout, problems));
+        }
         problems.locate(|key| layers.origin(key));
         match (common, options) {
             (Some(mut common), Some(options)) if problems.is_empty() => {

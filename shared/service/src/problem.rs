@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use windlass_broker::provision::Layout;
+
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -25,6 +27,11 @@ pub trait Validate {
     /// Adds each problem under its key, relative to the options themselves.
     fn validate(&self, problems: &mut Problems) {
         let _ = problems;
+    }
+
+    /// The same, for what only the fleet's layout tells.
+    fn validate_in(&self, layout: &Layout, problems: &mut Problems) {
+        let _ = (layout, problems);
     }
 }
 

@@ -163,6 +163,10 @@ async fn run<S: Service>(config: &Config<S::Options>, exit_with_stdin: bool) -> 
             recorder.run_upkeep();
         }
     }));
+    if let Err(error) = S::serve_offline(&config.options, &routes).await {
+        tracing::error!(error = format!("{error:#}"), "cannot start");
+        return Exit::Failed;
+    }
     let stop = CancellationToken::new();
     let process = Process::<S> {
         config,

@@ -36,6 +36,14 @@ pub trait Service: 'static {
         None
     }
 
+    /// Serves what needs no broker, until [`Service::run`] serves its own. An error ends the process.
+    fn serve_offline(
+        _options: &Self::Options,
+        _routes: &Routes,
+    ) -> impl Future<Output = anyhow::Result<()>> + Send {
+        std::future::ready(Ok(()))
+    }
+
     /// Runs until [`Context::stop`], then ends its work in flight and returns. An error or an early return ends the
     /// process. Called again, with a new broker, if the connection was closed for good.
     fn run(options: Self::Options, context: Context) -> impl Future<Output = anyhow::Result<()>> + Send;

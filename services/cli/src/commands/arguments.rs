@@ -4,9 +4,9 @@ use std::fmt::Display;
 use std::str::FromStr;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
-use windlass_core::{JobId, QueueName};
+use windlass_core::{JobId, QueueName, duration};
 
 use super::Error;
 
@@ -42,8 +42,8 @@ pub(super) fn optional<T: FromStr<Err: Display>>(
 
 /// A duration of zero or more, as the headers of a task have it.
 pub(super) fn duration(field: &str, text: &str) -> Result<Duration, Error> {
-    text.parse::<SignedDuration>().ok().and_then(|d| Duration::try_from(d).ok()).ok_or_else(|| {
-        Error::input(field, format!("`{text}` is not a duration: expected as 30s, 1h 30m, 250ms or PT30S"))
+    duration::parse(text).ok_or_else(|| {
+        Error::input(field, format!("`{text}` is not a duration: expected {}", duration::EXPECTED))
     })
 }
 
@@ -70,12 +70,16 @@ mod tests {
 
     #[test]
     fn durations() {
-        for (text, millis) in
-            [("30s", 30_000), ("1h 30m", 5_400_000), ("250ms", 250), ("PT30S", 30_000), ("0s", 0), ("1d", 0)]
-        {
+        for (text, millis) in [
+            ("30s", 30_000),
+            ("1h 30m", 5_400_000),
+            ("250ms", 250),
+            ("PT30S", 30_000),
+            ("0s", 0),
+            ("1d", 86_400_000),
+        ] {
             let found = duration("delay", text).map(|d| d.as_millis()).ok();
-            // A day is no fixed length of time.
-            assert_eq!(found, (text != "1d").then_some(millis), "{text}");
+            assert_eq!(found, Some(millis), "{text}");
         }
         for bad in ["", "30", "-1s", "soon", "1y"] {
             assert_eq!(duration("delay", bad).unwrap_err().field(), Some("delay"), "{bad}");

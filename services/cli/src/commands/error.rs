@@ -124,6 +124,7 @@ impl Error {
             Self::Output(_) if self.is_broken_pipe() => 0,
             Self::Input { .. }
             | Self::ScheduleFile { .. }
+            | Self::File { .. }
             | Self::Fleet(connect::Error::Option { .. } | connect::Error::Unknown(_))
             | Self::Api(api::Error::Refused(_)) => 2,
             Self::NotFound { .. } | Self::NoSchedule(_) => 4,

@@ -11,8 +11,14 @@ use std::process::ExitCode;
 use super::Error;
 use crate::global::Global;
 
+const AFTER_HELP: &str = "\
+Examples:
+  windlass job list --state dead
+  windlass job get 01890a5d-ac96-774b-bcce-b302099a8057";
+
 /// What to do with jobs.
 #[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
 pub(crate) struct Args {
     #[command(subcommand)]
     command: Command,

@@ -16,8 +16,13 @@ Examples:
   windlass queue list
   windlass queue list -o json";
 
+const AFTER_HELP: &str = "\
+Examples:
+  windlass queue list";
+
 /// What to do with queues.
 #[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
 pub(crate) struct Args {
     #[command(subcommand)]
     command: Command,

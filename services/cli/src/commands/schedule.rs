@@ -27,8 +27,14 @@ Examples:
 
 Jobs that it has made go on. Exit codes: 0 deleted; 1 failed; 2 the id is none; 4 no such schedule.";
 
+const AFTER_HELP: &str = "\
+Examples:
+  windlass schedule apply -f schedules.toml
+  windlass schedule list";
+
 /// What to do with schedules.
 #[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
 pub(crate) struct Args {
     #[command(subcommand)]
     command: Command,

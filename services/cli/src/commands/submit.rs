@@ -151,8 +151,11 @@ async fn until_end(
     progress.finish_and_clear();
     let Some(view) = ended? else {
         let look = tokio::time::timeout(LOOK_TIMEOUT, lookup::find(fleet, id, Some(&queue))).await;
-        let state = look.ok().and_then(Result::ok).map(|view| view.state);
-        return Err(Error::NotEnded { id, waited: wait, state });
+        match look.ok().and_then(Result::ok) {
+            // In the last moment.
+            Some(view) if view.state.is_terminal() => return conclude(&view, format),
+            view => return Err(Error::NotEnded { id, waited: wait, state: view.map(|view| view.state) }),
+        }
     };
     conclude(&view, format)
 }

@@ -78,7 +78,9 @@ pub(super) async fn check(path: &Path) -> Result<(), String> {
         .map_err(|_| "`--version` does not end".to_owned())?
         .map_err(|error| format!("it does not run: {error}"))?;
     let text = String::from_utf8_lossy(&output.stdout);
-    let version = text.trim().rsplit('v').next().unwrap_or_default();
+    let Some(version) = text.trim().strip_prefix("nats-server: v") else {
+        return Err("it is no nats-server, by what `--version` says".to_owned());
+    };
     if !is_enough(version) {
         return Err(format!("it is version `{version}`, expected {PINNED_VERSION} or newer"));
     }

@@ -26,7 +26,7 @@ pub enum Error {
         source: connect::Error,
     },
     /// The server refused.
-    #[error("the broker refused to {action} {object}: {description} ({code})")]
+    #[error("the broker refused to {action} {object}: {description} ({code}){}", advice(*code))]
     Refused {
         /// `read`, `create` or `update`.
         action: &'static str,
@@ -53,6 +53,18 @@ pub enum Error {
         /// The bound.
         max_queues: usize,
     },
+}
+
+/// JetStream: the bounds of all streams together exceed what the server may store.
+const NO_SPACE: u64 = 10_047;
+
+fn advice(code: u64) -> &'static str {
+    if code == NO_SPACE {
+        ". It reserves the bounds of all streams, and by default has three quarters of the free space: lower \
+         layout.events.max_bytes, layout.tasks_max_bytes or layout.dead.max_bytes, or set its max_file_store"
+    } else {
+        ""
+    }
 }
 
 /// What exists under a name.

@@ -49,6 +49,8 @@ pub struct Desired {
 /// Consumers on a stream of jobs beside the queues': the dispatchers'.
 const SPARE_CONSUMERS: usize = 8;
 
+/// Of all commands that are not obeyed yet; beyond it operators get an error.
+const COMMANDS_MAX_BYTES: i64 = 64 << 20;
 /// How long the broker remembers a message's id.
 const DUPLICATE_WINDOW: Duration = Duration::from_mins(2);
 
@@ -161,7 +163,7 @@ fn commands(names: &Names, layout: &Layout) -> StreamSpec {
         base(&names.command_wildcard(), "workqueue", layout),
         [
             ("discard", json!("new")),
-            ("max_bytes", json!(layout.tasks_max_bytes)),
+            ("max_bytes", json!(COMMANDS_MAX_BYTES)),
             ("deny_delete", json!(true)),
             ("duplicate_window", nanos(DUPLICATE_WINDOW)),
         ],

@@ -74,9 +74,10 @@ impl Default for Layout {
             max_ack_pending: 1000,
             // What a server takes by default.
             max_message_bytes: 1 << 20,
-            tasks_max_bytes: 4 * GIB,
-            events: Retention { max_age: 7 * DAY, max_bytes: 16 * GIB },
-            dead: Retention { max_age: 28 * DAY, max_bytes: 4 * GIB },
+            // A server reserves these bounds, and by default gives three quarters of the free space: 8 GiB will do.
+            tasks_max_bytes: GIB,
+            events: Retention { max_age: 7 * DAY, max_bytes: 4 * GIB },
+            dead: Retention { max_age: 28 * DAY, max_bytes: GIB },
         }
     }
 }

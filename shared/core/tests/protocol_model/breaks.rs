@@ -125,7 +125,7 @@ fn tidiness_is_no_defence() {
     defences.delete_in_cancel = false;
     for scenario in [scenario::CANCEL, scenario::RECONCILED] {
         let model = Protocol::new(scenario, defences, GUARANTEES);
-        let checker = model.checker().spawn_bfs().join();
+        let checker = model.clone().checker().spawn_bfs().join();
         assert!(checker.discoveries().is_empty(), "{}", scenario.name);
         assert!(checker.unique_state_count() >= scenario.floor / 2);
         assert!(progress::check(&model, |_| true).stuck.is_none(), "{}", scenario.name);

@@ -1,11 +1,14 @@
 //! The decisions of `windlass_core::protocol`, each of which can be left out.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
 use windlass_core::attempt;
 use windlass_core::protocol::{
     self, AfterWrite, Answer, Delivery, Kind, Opening, Record, Removal, Stale, Standing, View,
 };
-use windlass_core::settle::{self, AfterFailure};
-use windlass_core::{Outcome, RetryPolicy};
+use windlass_core::settle::{self, AfterFailure, Failed};
+use windlass_core::{JobId, Outcome, RetryPolicy};
 
 use crate::state::History;
 
@@ -182,7 +185,14 @@ impl Defences {
     pub(crate) fn is_tried_again(&self, policy: &RetryPolicy, history: History) -> bool {
         let attempts = history.attempts();
         if self.only_failures_count {
-            matches!(settle::after_failure(policy, &attempts, false, None, 0.0), AfterFailure::Retry(_))
+            let failed = Failed {
+                job_id: JobId::from_parts(Timestamp::UNIX_EPOCH, [0; 10]),
+                attempts: &attempts,
+                terminal: false,
+                retry_after: None,
+                elapsed: Duration::ZERO,
+            };
+            matches!(settle::after_failure(policy, &failed), AfterFailure::Retry(_))
         } else {
             policy.delay(attempt::next_number(&attempts) - 1, 0.0).is_some()
         }

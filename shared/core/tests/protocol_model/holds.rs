@@ -9,7 +9,7 @@ use crate::{histories, progress};
 
 fn check(scenario: Scenario) {
     let model = Protocol::new(scenario, Defences::ALL, GUARANTEES);
-    let checker = model.checker().spawn_bfs().join();
+    let checker = model.clone().checker().spawn_bfs().join();
     if let Some((name, path)) = checker.discoveries().into_iter().next() {
         panic!("{}: not so: {name}\n{}", scenario.name, histories::of_path(path));
     }
@@ -63,7 +63,7 @@ fn a_cancel_whose_carrier_dies_is_tidied() {
 #[test]
 fn a_cancel_without_faults_is_tidy() {
     let model = Protocol::new(scenario::CANCEL, Defences::ALL, &[NO_LATE_FIRE, NO_LATE_START]);
-    let checker = model.checker().spawn_bfs().join();
+    let checker = model.clone().checker().spawn_bfs().join();
     assert!(checker.unique_state_count() >= scenario::CANCEL.floor);
     assert!(checker.discoveries().is_empty());
 }

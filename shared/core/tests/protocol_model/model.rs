@@ -13,7 +13,7 @@ use crate::step::{Move, Moves};
 const MAX_ATTEMPTS: u8 = 2;
 
 /// One scenario under some defences.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Protocol {
     pub(crate) scenario: Scenario,
     pub(crate) defences: Defences,

@@ -43,7 +43,7 @@ pub(super) async fn execute(
         kind = %held.job.task.kind,
         queue = %held.address.queue,
         attempt = context.attempt(),
-        trace_id = hop.traceparent().map(|t| t.trace_id_hex()),
+        trace_id = hop.traceparent().trace_id_hex(),
     );
     // Fails only where no exporter is configured.
     let _ = span.set_parent(hop.context().clone());

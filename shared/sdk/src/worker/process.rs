@@ -106,7 +106,7 @@ async fn attempt(shared: &Shared, held: &mut Held) {
     let Some(handler) = shared.handlers.get(&task.kind).cloned() else { return };
     let (payload, for_handler) = (task.payload.clone(), context.clone());
     // Inside the future, so that a panic before its first await is caught as well.
-    let running = async move { handler(payload, for_handler).await };
+    let running = async move { (handler.run)(payload, for_handler).await };
     let (ended, stuck) = execute(shared, held, &context, &hop, running).await;
 
     let outcome = outcome_of(&ended);
@@ -118,7 +118,8 @@ async fn attempt(shared: &Shared, held: &mut Held) {
         metrics::counter!("windlass_stuck_handlers_total", "queue" => queue).increment(1);
     }
     drop(registration);
-    let settling = Hop::start("settle", SpanKind::Client, subject, hop.traceparent(), Relation::Child, None);
+    let settling =
+        Hop::start("settle", SpanKind::Client, subject, Some(hop.traceparent()), Relation::Child, None);
     settle_by(shared, held, started_at, ended, &hop).await;
     settling.end();
     drop(hop);
@@ -158,7 +159,7 @@ async fn settle_by(shared: &Shared, held: &mut Held, started_at: Timestamp, ende
             settle::fail(shared, held, attempt(Outcome::TimedOut, Some(error)), None).await;
         }
         Ended::Stopped(Reason::Cancelled(reason)) => {
-            let error = Failure::new(reason).code("cancelled").into_error();
+            let error = Failure::new(reason).code("cancelled").terminal().into_error();
             let attempt = attempt(Outcome::Cancelled, Some(error.clone()));
             settle::end(shared, held, Some(attempt), JobState::Cancelled, Bytes::new(), Some(error)).await;
         }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 use windlass_broker::jobs::{Change, Verdict, nonce};
 use windlass_core::attempt::push_bounded;
-use windlass_core::settle::{AfterFailure, after_failure};
+use windlass_core::settle::{AfterFailure, Failed, after_failure};
 use windlass_core::{Attempt, JobError, JobState, Outcome, RecordKind};
 use windlass_proto::{Claim, Done, Job, v1};
 
@@ -72,11 +72,19 @@ pub(super) async fn end(
 
 /// After a failure: another attempt as the policy says, or the end.
 pub(super) async fn fail(shared: &Shared, held: &mut Held, attempt: Attempt, retry_after: Option<Duration>) {
-    let policy = held.job.task.retry.unwrap_or(shared.options.retry);
+    let kind = &held.job.task.kind;
+    let of_kind = || shared.handlers.get(kind).and_then(|handler| handler.retry.as_ref());
+    let policy = held.job.task.retry.as_ref().or_else(of_kind).unwrap_or(&shared.options.retry);
     let mut attempts = held.attempts.clone();
     push_bounded(&mut attempts, attempt.clone());
-    let terminal = attempt.error.as_ref().is_some_and(|e| e.terminal);
-    match after_failure(&policy, &attempts, terminal, retry_after, rand::random()) {
+    let failed = Failed {
+        job_id: held.address.job_id,
+        attempts: &attempts,
+        terminal: attempt.error.as_ref().is_some_and(|e| e.terminal),
+        retry_after,
+        elapsed: Timestamp::now().duration_since(held.job.accepted_at).unsigned_abs(),
+    };
+    match after_failure(policy, &failed) {
         AfterFailure::Dead(_) => {
             let error = attempt.error.clone();
             end(shared, held, Some(attempt), JobState::Dead, Bytes::new(), error).await;

@@ -10,7 +10,7 @@ use windlass_broker::provision::Layout;
 use windlass_broker::pull::Puller;
 use windlass_core::attempt::push_bounded;
 use windlass_core::protocol::{self, Opening, Stale, Standing};
-use windlass_core::settle::{AfterFailure, after_failure};
+use windlass_core::settle::{AfterFailure, Failed, after_failure};
 use windlass_core::{Attempt, JobState, Outcome, PoolName, QueueName, RecordKind, RetryPolicy};
 use windlass_proto::v1::ClaimReason;
 use windlass_testkit::{Cluster, PATIENCE};
@@ -86,7 +86,7 @@ async fn a_crash_uses_no_attempt_of_the_policy() -> Result<()> {
     assert_eq!(attempts.len(), 1, "the crash");
     let failed = Attempt { number: 2, outcome: Outcome::Failed, ..attempts[0].clone() };
     push_bounded(&mut attempts, failed);
-    let AfterFailure::Retry(_) = after_failure(&policy, &attempts, false, None, 0.5) else {
+    let AfterFailure::Retry(_) = after_failure(&policy, &of(&subject, &attempts)) else {
         bail!("the crash was counted")
     };
     won(subject.write_job(Step::timer(token, RecordKind::Later), attempts).await?)?;
@@ -96,9 +96,14 @@ async fn a_crash_uses_no_attempt_of_the_policy() -> Result<()> {
     let mut attempts = subject.attempts().await?;
     let failed = Attempt { number: 3, outcome: Outcome::Failed, ..attempts[0].clone() };
     push_bounded(&mut attempts, failed);
-    assert!(matches!(after_failure(&policy, &attempts, false, None, 0.5), AfterFailure::Dead(_)));
+    assert!(matches!(after_failure(&policy, &of(&subject, &attempts)), AfterFailure::Dead(_)));
     won(subject.end(Step::on(token, RecordKind::Done), JobState::Dead).await?)?;
     Ok(())
+}
+
+fn of<'a>(subject: &Subject, attempts: &'a [Attempt]) -> Failed<'a> {
+    let job_id = subject.address.job_id;
+    Failed { job_id, attempts, terminal: false, retry_after: None, elapsed: Duration::ZERO }
 }
 
 /// History `suspect`. Whether a broker that is killed forgets is a matter of milliseconds; it is killed until it does.
