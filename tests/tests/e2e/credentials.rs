@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
+use windlass_broker::jobs::Jobs;
 use windlass_broker::provision::{Layout, ensure_queue};
-use windlass_testkit::TestBroker;
+use windlass_broker::{connect, jobs, kv};
+use windlass_core::{PoolName, QueueName};
 use windlass_testkit::broker::Client;
+use windlass_testkit::{Fleet, TestBroker};
 
 const WORK: &str = "windlass.job.mail.ready.normal.01890a5d-ac96-774b-bcce-b302099a8001";
 const TIMER: &str = "windlass.job.mail.later.normal.01890a5d-ac96-774b-bcce-b302099a8002";
@@ -299,5 +302,23 @@ async fn pull(client: &Client, stream: &str, consumer: &str) -> Result<(String, 
 /// An acknowledgement that is itself acknowledged.
 async fn confirmed(client: &Client, reply: &str) -> Result<()> {
     client.nats().request(reply.to_owned(), "+ACK".into()).await?;
+    Ok(())
+}
+
+/// Who may not read is told so, and not that the broker is slow or that the job goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_right_to_read_is_told() -> Result<()> {
+    let fleet = Fleet::start().await?;
+    let publisher = fleet.broker.connect("publisher").await?;
+    let id = "01890a5d-ac96-774b-bcce-b302099a8057".parse()?;
+    let jobs = Jobs::new(&publisher, PoolName::default());
+    let waited = jobs.wait_done(&QueueName::default(), id, Duration::from_secs(3600)).await;
+    let denied =
+        matches!(&waited, Err(jobs::Error::Broker { source: connect::Error::PermissionDenied(_), .. }));
+    assert!(denied, "{waited:?}");
+    let bucket = publisher.bucket(publisher.names().schedules_bucket());
+    let read = bucket.entries().await;
+    let denied = matches!(&read, Err(kv::Error::Broker { source: connect::Error::PermissionDenied(_), .. }));
+    assert!(denied, "{read:?}");
     Ok(())
 }

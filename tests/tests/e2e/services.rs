@@ -49,3 +49,26 @@ async fn services_come_and_go_in_any_order() -> Result<()> {
     }
     Ok(())
 }
+
+/// A monitor whose broker is away shows the history that it has, and says that it is not ready.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_monitor_without_a_broker_shows_its_history() -> Result<()> {
+    let mut fleet = Fleet::running().await?;
+    fleet.service("monitor").await?;
+    let id = submit(&fleet, command(&["true"])).await?;
+    fleet.tap.heard(id, Transition::Succeeded).await?;
+    let monitor = fleet.process("monitor")?.http().await?;
+    while !reqwest::get(format!("{monitor}/api/v1/jobs/{id}")).await?.text().await?.contains("succeeded") {
+        tokio::task::yield_now().await;
+    }
+    fleet.take("monitor")?.stop().await?;
+    fleet.broker.kill9().await?;
+    fleet.spawn("monitor-2").await?;
+    let monitor = fleet.process("monitor-2")?.http().await?;
+    let ready = reqwest::get(format!("{monitor}/readyz")).await?;
+    assert_eq!(ready.status(), reqwest::StatusCode::SERVICE_UNAVAILABLE);
+    let job: serde_json::Value =
+        reqwest::get(format!("{monitor}/api/v1/jobs/{id}")).await?.error_for_status()?.json().await?;
+    assert_eq!(job["state"], "succeeded");
+    Ok(())
+}
