@@ -99,7 +99,7 @@ impl Bucket {
     async fn last(&self, key: &str) -> Result<Option<(u64, Option<Bytes>)>, Error> {
         let stream = self.stream().await?;
         let subject = Names::key_subject(&self.name, key);
-        match self.within(CALL_TIMEOUT, stream.direct_get_last_for_subject(subject)).await? {
+        match self.within(CALL_TIMEOUT, Box::pin(stream.direct_get_last_for_subject(subject))).await? {
             Err(_) => Err(self.read_error("no answer in time")),
             Ok(Err(error)) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
             Ok(Err(error)) => Err(self.read_error(error)),
@@ -184,7 +184,7 @@ impl Bucket {
     }
 
     async fn store(&self) -> Result<Store, Error> {
-        self.within(CALL_TIMEOUT, self.broker.jetstream.get_key_value(&self.name))
+        self.within(CALL_TIMEOUT, Box::pin(self.broker.jetstream.get_key_value(&self.name)))
             .await?
             .map_err(|_| self.read_error("no answer in time"))?
             .map_err(|e| self.read_error(e))
@@ -202,7 +202,9 @@ impl Bucket {
             }
             Ok(entries)
         };
-        self.within(CALL_TIMEOUT * 6, read).await?.map_err(|_| self.read_error("no answer in time"))?
+        self.within(CALL_TIMEOUT * 6, Box::pin(read))
+            .await?
+            .map_err(|_| self.read_error("no answer in time"))?
     }
 
     /// The current values, then every change, for as long as it is read.
@@ -211,7 +213,7 @@ impl Bucket {
     ) -> Result<impl Stream<Item = Result<Change, Error>> + Send + Unpin + use<>, Error> {
         let store = self.store().await?;
         let watch = self
-            .within(CALL_TIMEOUT, store.watch_with_history(">"))
+            .within(CALL_TIMEOUT, Box::pin(store.watch_with_history(">")))
             .await?
             .map_err(|_| self.read_error("no answer in time"))?
             .map_err(|e| self.read_error(e))?;

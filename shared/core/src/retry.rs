@@ -105,7 +105,7 @@ impl RetryPolicy {
 
     /// How long to wait after this many failures (from 1), or that there is no further attempt.
     ///
-    /// `unit` is uniform in `0.0..1.0`; the same number gives the same delay, see [`unit`].
+    /// `unit` is uniform in `0.0..1.0`; the same number gives the same delay, see [`unit()`].
     pub fn delay(&self, failures: u32, unit: f64) -> Option<Duration> {
         let parts = &self.parts;
         if failures >= parts.max_attempts {

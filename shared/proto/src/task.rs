@@ -43,7 +43,7 @@ pub(crate) fn from_wire(task: v1::Task, derived: Option<JobId>) -> Result<Task<B
             Some(v1::task::Start::Delay(delay)) => Start::After(time::duration_from_wire("delay", delay)?),
             Some(v1::task::Start::RunAt(at)) => Start::At(time::from_wire("run_at", at)?),
         },
-        retry: task.retry.map(retry_policy).transpose()?,
+        retry: task.retry.as_ref().map(retry_policy).transpose()?,
         attempt_timeout: task
             .attempt_timeout
             .map(|t| time::duration_from_wire("attempt_timeout", t))
@@ -103,7 +103,7 @@ impl From<&RetryPolicy> for v1::RetryPolicy {
 }
 
 /// What the message leaves out is as in the default policy.
-pub(crate) fn retry_policy(wire: v1::RetryPolicy) -> Result<RetryPolicy, Error> {
+pub(crate) fn retry_policy(wire: &v1::RetryPolicy) -> Result<RetryPolicy, Error> {
     let default = Parts::default();
     let seconds = |field: &str, duration: Option<_>, default| match duration {
         None => Ok(default),

@@ -53,7 +53,7 @@ fn value(stored: &Stored) -> Value {
         "cron": cron,
         "zone": zone,
         "every": every,
-        "max_attempts": schedule.task.retry.as_ref().map(|retry| retry.max_attempts()),
+        "max_attempts": schedule.task.retry.as_ref().map(windlass::RetryPolicy::max_attempts),
         "attempt_timeout": schedule.task.attempt_timeout.map(duration),
         "paused": schedule.paused,
         "created_at": schedule.created_at,
