@@ -265,7 +265,7 @@ mod tests {
         assert_eq!(report.task.payload, Bytes::from_static(b"{\"region\":\"eu\"}"));
         assert_eq!(report.spec, Spec::Cron(Cron::new("30 2 * * *", "Europe/Berlin").unwrap()));
         assert_eq!(report.task.priority, Priority::High);
-        assert_eq!(report.task.retry.as_ref().map(|r| r.max_attempts()), Some(3));
+        assert_eq!(report.task.retry.as_ref().map(RetryPolicy::max_attempts), Some(3));
         assert_eq!(report.task.attempt_timeout, Some(Duration::from_mins(10)));
         assert_eq!(ping.spec, Spec::Interval(Interval::new(Duration::from_secs(30)).unwrap()));
         assert_eq!((ping.queue.as_str(), ping.paused), ("default", false));

@@ -6,12 +6,18 @@ pub use client::Client;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 use windlass_broker::local::{CONFIG_FILE, Credentials, LocalServer, Search, ServerOptions, find};
 use windlass_broker::provision::{Layout, desired};
 use windlass_broker::{Broker, Options, provision};
+
+/// What a fleet can run on: one server, or several that are one broker.
+pub trait Servers {
+    /// How a user connects; without users, how anybody does.
+    fn options(&self, user: &str) -> Options;
+}
 
 /// One server. It ends with the value, and its data with it.
 pub struct TestBroker {
@@ -29,13 +35,26 @@ pub(crate) async fn program() -> Result<PathBuf> {
     found.await.cloned()
 }
 
+/// Writes a server's configuration, with room for the bounds of all streams: the server reserves them, by default of
+/// three quarters of what the disk has free, and a test stores next to nothing.
+fn write_config(folder: &Path, text: &str) -> Result<PathBuf> {
+    let with_room = text.replacen("\njetstream {\n", "\njetstream {\n  max_file_store: 1TB\n", 1);
+    ensure!(with_room != text, "the configuration has no section `jetstream`");
+    let file = folder.join("windlass.conf");
+    std::fs::write(&file, with_room)?;
+    Ok(file)
+}
+
 // === impl TestBroker ===
 
 impl TestBroker {
     /// A server without users, and without streams.
     pub async fn start() -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        let server = LocalServer::start(ServerOptions::new(program().await?, folder.path())).await?;
+        let config = write_config(folder.path(), "\njetstream {\n}\n")?;
+        let options =
+            ServerOptions { config: Some(config), ..ServerOptions::new(program().await?, folder.path()) };
+        let server = LocalServer::start(options).await?;
         Ok(Self { server, credentials: None, folder })
     }
 
@@ -43,10 +62,8 @@ impl TestBroker {
     pub async fn with_credentials() -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let credentials = Credentials::generate();
-        let config = folder.path().join("windlass.conf");
-        std::fs::write(&config, CONFIG_FILE)?;
         let options = ServerOptions {
-            config: Some(config),
+            config: Some(write_config(folder.path(), CONFIG_FILE)?),
             env: credentials.env(),
             ..ServerOptions::new(program().await?, folder.path())
         };
@@ -118,5 +135,11 @@ impl TestBroker {
     /// Starts it again on its store and port, killing it first if it runs.
     pub async fn restart(&mut self) -> Result<()> {
         Ok(self.server.restart().await?)
+    }
+}
+
+impl Servers for TestBroker {
+    fn options(&self, user: &str) -> Options {
+        self.options(user)
     }
 }

@@ -6,12 +6,12 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use windlass_broker::local::{LocalServer, ServerOptions};
 use windlass_broker::provision::{Layout, desired};
 use windlass_broker::{Broker, Options, provision};
 
-use crate::broker::{Client, program};
+use crate::broker::{Client, Servers, program};
 
 /// A cluster without users. It ends with the value, and its data with it.
 pub struct Cluster {
@@ -21,7 +21,11 @@ pub struct Cluster {
 
 /// For an election, after a start or a death.
 const ELECTION: Duration = Duration::from_mins(1);
+/// For one question: without a leader nobody answers, and the next one may.
+const QUESTION: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_millis(10);
+/// JetStream: not enough nodes are online for the copies of a stream.
+const NO_PEERS: u64 = 10_005;
 
 // === impl Cluster ===
 
@@ -80,8 +84,8 @@ impl Cluster {
         });
         while Instant::now() < deadline {
             // A stream over all nodes can be made once they all take part.
-            let made = client.api("STREAM.CREATE.probe", &probe).await;
-            if made.is_ok_and(|answer| answer.get("error").is_none()) {
+            let made = timeout(QUESTION, client.api("STREAM.CREATE.probe", &probe)).await;
+            if matches!(made, Ok(Ok(answer)) if answer.get("error").is_none()) {
                 client.api("STREAM.DELETE.probe", &json!({})).await?;
                 return Ok(());
             }
@@ -113,8 +117,18 @@ impl Cluster {
     /// Makes the streams of this layout, and returns the connection that did.
     pub async fn provision(&self, layout: &Layout) -> Result<Broker> {
         let broker = self.connect("provision").await?;
-        provision::apply(&broker, &desired(broker.names(), layout), false).await?;
-        Ok(broker)
+        let wanted = desired(broker.names(), layout);
+        let deadline = Instant::now() + ELECTION;
+        loop {
+            match provision::apply(&broker, &wanted, false).await {
+                Ok(()) => return Ok(broker),
+                // Two nodes that call each other at once drop one of the calls, and take the other for offline then.
+                Err(provision::Error::Refused { code: NO_PEERS, .. }) if Instant::now() < deadline => {
+                    sleep(POLL).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 
     /// One node.
@@ -146,7 +160,11 @@ impl Cluster {
     pub async fn leader(&self, client: &Client, stream: &str) -> Result<usize> {
         let deadline = Instant::now() + ELECTION;
         while Instant::now() < deadline {
-            let info = client.api(&format!("STREAM.INFO.{stream}"), &json!({})).await.unwrap_or(Value::Null);
+            let (call, all) = (format!("STREAM.INFO.{stream}"), json!({}));
+            let info = match timeout(QUESTION, client.api(&call, &all)).await {
+                Ok(Ok(info)) => info,
+                Ok(Err(_)) | Err(_) => Value::Null,
+            };
             ensure!(info["error"]["err_code"] != 10_059, "there is no stream {stream}");
             let leader = info["cluster"]["leader"].as_str().and_then(|name| name.strip_prefix('n'));
             if let Some(index) = leader.and_then(|index| index.parse().ok()) {
@@ -155,5 +173,11 @@ impl Cluster {
             sleep(POLL).await;
         }
         bail!("stream {stream} had no leader for {ELECTION:?}")
+    }
+}
+
+impl Servers for Cluster {
+    fn options(&self, user: &str) -> Options {
+        self.options(user)
     }
 }

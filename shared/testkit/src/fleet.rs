@@ -7,18 +7,20 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use tempfile::TempDir;
 use windlass::Client;
+use windlass_broker::Broker;
 use windlass_broker::provision::Layout;
 use windlass_core::{JobId, JobState, QueueName};
 
-use crate::broker::TestBroker;
+use crate::broker::{Servers, TestBroker};
+use crate::cluster::Cluster;
 use crate::process::{PATIENCE, Process, ProcessOptions};
 use crate::programs::program;
 use crate::tap::Tap;
 
 /// A fleet of one test. Ends with the value.
-pub struct Fleet {
-    /// Its broker, with users and rights.
-    pub broker: TestBroker,
+pub struct Fleet<B = TestBroker> {
+    /// Its broker, with users and rights where it is one server.
+    pub broker: B,
     /// Its layout.
     pub layout: Layout,
     /// Publishes, reads and commands, as the operator.
@@ -41,21 +43,16 @@ impl Fleet {
 
     /// With a layout of the test's own.
     pub async fn start_with(layout: Layout) -> Result<Self> {
-        Self::on(TestBroker::with_credentials().await?, layout).await
+        let broker = TestBroker::with_credentials().await?;
+        broker.provision(&layout).await?;
+        Self::on(broker, layout).await
     }
 
     /// On a broker without users, as a first try at home has it.
     pub async fn without_users() -> Result<Self> {
-        Self::on(TestBroker::start().await?, Layout::default()).await
-    }
-
-    async fn on(broker: TestBroker, layout: Layout) -> Result<Self> {
+        let (broker, layout) = (TestBroker::start().await?, Layout::default());
         broker.provision(&layout).await?;
-        let client = Client::new(broker.connect("operator").await?);
-        let tap = Tap::open(&broker).await?;
-        let folder = tempfile::tempdir()?;
-        let env = Vec::new();
-        Ok(Self { broker, layout, client, tap, folder, processes: BTreeMap::new(), env })
+        Self::on(broker, layout).await
     }
 
     /// One of each of dispatcher and worker, ready.
@@ -64,6 +61,27 @@ impl Fleet {
         fleet.service("dispatcher").await?;
         fleet.service("worker").await?;
         Ok(fleet)
+    }
+}
+
+impl Fleet<Cluster> {
+    /// On three servers, with three copies of each stream, and no service yet. Leases are short here as well.
+    pub async fn replicated() -> Result<Self> {
+        let layout = Layout { replicas: 3, ack_wait: Duration::from_secs(2), ..Layout::default() };
+        let cluster = Cluster::start(3).await?;
+        cluster.provision(&layout).await?;
+        Self::on(cluster, layout).await
+    }
+}
+
+impl<B: Servers> Fleet<B> {
+    /// On a broker that has its streams.
+    async fn on(broker: B, layout: Layout) -> Result<Self> {
+        let client = Client::new(Broker::connect(broker.options("operator")).await?);
+        let tap = Tap::open(&broker).await?;
+        let folder = tempfile::tempdir()?;
+        let env = Vec::new();
+        Ok(Self { broker, layout, client, tap, folder, processes: BTreeMap::new(), env })
     }
 
     /// Adds to the environment of services that start from now on.
@@ -99,7 +117,8 @@ impl Fleet {
         let options = self.broker.options(user);
         let mut env: Vec<(String, OsString)> = vec![
             ("WINDLASS__PROVISION".into(), "verify".into()),
-            ("WINDLASS__NATS__URL".into(), self.broker.url().into()),
+            ("WINDLASS__NATS__URL".into(), options.url.clone().into()),
+            ("WINDLASS__LAYOUT__REPLICAS".into(), self.layout.replicas.to_string().into()),
             ("WINDLASS__LAYOUT__ACK_WAIT".into(), humantime(self.layout.ack_wait).into()),
             ("WINDLASS__LAYOUT__HORIZON".into(), humantime(self.layout.horizon).into()),
         ];

@@ -7,9 +7,9 @@ pub mod process;
 pub mod programs;
 pub mod tap;
 
-pub use broker::TestBroker;
+pub use broker::{Servers, TestBroker};
 pub use cluster::Cluster;
 pub use fleet::Fleet;
 pub use process::{PATIENCE, Process, ProcessOptions};
 pub use programs::program;
-pub use tap::Tap;
+pub use tap::{Tap, stored_events};

@@ -1,6 +1,7 @@
 //! Hearing events as they are said.
 
 use anyhow::{Result, bail};
+use bytes::Bytes;
 use futures::StreamExt as _;
 use prost::Message as _;
 use tokio::sync::watch;
@@ -8,32 +9,42 @@ use tokio::time::timeout;
 use windlass_core::{Event, JobId, QueueName, Transition};
 use windlass_proto::v1;
 
-use crate::broker::TestBroker;
+use crate::broker::{Client, Servers};
 use crate::process::PATIENCE;
 
-/// Collects every event from its opening on, in the order of their arrival.
+/// Collects every event from its opening on, in the order of their arrival. What is said while its own connection is
+/// lost it does not hear: see [`stored_events`].
 pub struct Tap {
     events: watch::Receiver<Vec<Event>>,
     listening: tokio::task::JoinHandle<()>,
+}
+
+/// Every event that is stored, each as often as it was said.
+pub async fn stored_events(client: &Client) -> Result<Vec<Event>> {
+    let messages = client.messages("EVENTS").await?;
+    Ok(messages.into_iter().flat_map(|(subject, body)| read(&subject, body)).collect())
+}
+
+/// The events of one message; none if it is something else.
+fn read(subject: &str, body: Bytes) -> Vec<Event> {
+    let queue: QueueName = subject.split('.').nth(2).and_then(|q| q.parse().ok()).unwrap_or_default();
+    let Ok(batch) = v1::EventBatch::decode(body) else { return Vec::new() };
+    batch.events.into_iter().filter_map(|e| e.into_domain(&queue).ok()).collect()
 }
 
 // === impl Tap ===
 
 impl Tap {
     /// Listens with the rights of an administrator, who may hear everything.
-    pub async fn open(broker: &TestBroker) -> Result<Self> {
-        let client = broker.client("admin").await?;
+    pub async fn open(broker: &impl Servers) -> Result<Self> {
+        let client = Client::connect(broker.options("admin")).await?;
         let mut arriving = client.nats().subscribe("windlass.event.>").await?;
         let (heard, events) = watch::channel(Vec::new());
         let listening = tokio::spawn(async move {
             let _client = client;
             while let Some(message) = arriving.next().await {
-                let queue: QueueName =
-                    message.subject.split('.').nth(2).and_then(|q| q.parse().ok()).unwrap_or_default();
-                let Ok(batch) = v1::EventBatch::decode(message.payload) else { continue };
-                heard.send_modify(|all| {
-                    all.extend(batch.events.into_iter().filter_map(|e| e.into_domain(&queue).ok()));
-                });
+                let events = read(&message.subject, message.payload);
+                heard.send_modify(|all| all.extend(events));
             }
         });
         Ok(Self { events, listening })

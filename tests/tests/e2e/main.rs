@@ -9,6 +9,8 @@ mod faults;
 mod flow;
 mod histories;
 mod reconciler;
+mod replicated;
+mod schedules;
 mod services;
 mod structure;
 mod support;

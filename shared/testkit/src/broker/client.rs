@@ -3,11 +3,15 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use async_nats::{ConnectOptions, Event, HeaderMap, Message, Subscriber};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep};
 use windlass_broker::{Auth, Options};
+
+use crate::process::PATIENCE;
 
 /// A connection that hears what the server complains of.
 pub struct Client {
@@ -17,6 +21,7 @@ pub struct Client {
 }
 
 const TIMEOUT: Duration = Duration::from_secs(10);
+const POLL: Duration = Duration::from_millis(10);
 
 // === impl Client ===
 
@@ -103,6 +108,33 @@ impl Client {
     pub async fn subjects(&self, stream: &str) -> Result<Value> {
         let info = self.api(&format!("STREAM.INFO.{stream}"), &json!({ "subjects_filter": ">" })).await?;
         Ok(info["state"]["subjects"].clone())
+    }
+
+    /// All messages of a stream, subject and body, as its leader has them; waits for it to have one.
+    pub async fn messages(&self, stream: &str) -> Result<Vec<(String, Bytes)>> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.try_messages(stream).await {
+                Err(_) if Instant::now() < deadline => sleep(POLL).await,
+                read => return read,
+            }
+        }
+    }
+
+    async fn try_messages(&self, stream: &str) -> Result<Vec<(String, Bytes)>> {
+        let jetstream = async_nats::jetstream::with_prefix(self.nats.clone(), &self.api_prefix);
+        let stream = jetstream.get_stream(stream).await?;
+        let state = &stream.cached_info().state;
+        let mut messages = Vec::new();
+        for sequence in state.first_sequence..=state.last_sequence {
+            match stream.get_raw_message(sequence).await {
+                Ok(message) => messages.push((message.subject.to_string(), message.payload)),
+                // Acknowledged, deleted or expired.
+                Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(messages)
     }
 
     /// Subscribes.
