@@ -191,7 +191,9 @@ impl Definition {
             })
         };
         let rule = |e: windlass_core::schedule::Error| {
-            field(e.field, format!("is `{}`: expected {}", e.value, e.expected))
+            // As the file names it.
+            let name = if e.field == "interval" { "every" } else { e.field };
+            field(name, format!("is `{}`: expected {}", e.value, e.expected))
         };
         let spec = match (&self.cron, &self.every, &self.zone) {
             (Some(expression), None, zone) => {

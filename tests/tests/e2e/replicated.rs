@@ -173,7 +173,13 @@ impl Scene {
         self.ids.extend(submitting.await??);
         self.ended(AROUND).await?;
         assert_ne!(self.fleet.broker.leader(&self.admin, "JOBS").await?, leader);
-        self.fleet.broker.restart(leader).await
+        self.fleet.broker.restart(leader).await?;
+        // Who was replaced while the broker was silent is told, and lets go.
+        let once = |calls: &Calls| {
+            HELD.clone().all(|number| calls.open.iter().filter(|open| **open == number).count() == 1)
+        };
+        self.target.until("each held job runs in one place", once).await?;
+        Ok(())
     }
 
     /// The late jobs that each worker has begun, once all have a worker.

@@ -281,6 +281,8 @@ async fn a_bad_file_is_refused_with_the_field_and_its_form_and_changes_nothing()
     let good = "[[schedules]]\nid = \"good\"\nkind = \"k\"\nevery = \"1m\"\n";
     for (bad, said) in [
         ("kind = \"k\"\nevery = \"0s\"", ["every", "PT30S"]),
+        ("kind = \"k\"\nevery = \"500ms\"", ["every", "at least 1s"]),
+        ("kind = \"k\"\nevery = \"99999999h\"", ["every", "at most 100 years"]),
         ("kind = \"k\"\nevery = \"soon\"", ["every", "PT30S"]),
         ("kind = \"k\"\ncron = \"61 * * * *\"", ["cron.minute", "0 to 59"]),
         ("kind = \"k\"\ncron = \"* * *\"", ["cron", "fields"]),

@@ -16,14 +16,16 @@ pub struct Interval {
 
 /// The shortest period: a second.
 const SHORTEST: Duration = Duration::from_secs(1);
+/// The longest: a hundred years. A longer one would have no instant that can be written.
+const LONGEST: Duration = Duration::from_secs(100 * 366 * 86_400);
 
 // === impl Interval ===
 
 impl Interval {
     /// Checks the period: at least a second.
     pub fn new(period: Duration) -> Result<Self, Error> {
-        if period < SHORTEST {
-            return Err(Error::new("interval", &format!("{period:?}"), "at least 1s"));
+        if !(SHORTEST..=LONGEST).contains(&period) {
+            return Err(Error::new("interval", &format!("{period:?}"), "at least 1s, at most 100 years"));
         }
         Ok(Self { period })
     }

@@ -8,11 +8,14 @@ use super::held::Held;
 /// Extends the lease every third of its time, for as long as it is polled. Returns when it is lost.
 ///
 /// The broker extends a lease for whoever asks, also for a holder that another has replaced; so after a lease's time
-/// without confirmation nothing is sent before the stream's leader shows that the token is still last.
+/// without confirmation nothing is sent before the stream's leader shows that the token is still last. And never again
+/// without that: a confirmation does not take back a delivery that was made meanwhile and is not claimed yet.
 pub(super) async fn keep(held: &Held, jobs: &Jobs) {
+    let mut in_doubt = false;
     loop {
         sleep(held.ack_wait / 3).await;
-        if !held.is_leased() {
+        in_doubt |= !held.is_leased();
+        if in_doubt {
             match jobs.read(&held.address.queue, held.address.job_id).await {
                 Ok(seen) if !seen.view.done && seen.view.last.is_some_and(|l| l.sequence == held.token) => {}
                 Ok(_) => return,
