@@ -88,6 +88,7 @@ async fn a_drain_hands_the_job_back() -> Result<()> {
     fleet.tap.heard(id, Transition::HandedBack).await?;
     open(&gate, "after\n").await?;
     assert_eq!(fleet.result(id).await?["stdout"], "after\n");
+    fleet.tap.heard(id, Transition::Succeeded).await?;
     assert!(!fleet.tap.of(id).iter().any(|(t, _)| *t == Transition::Crashed), "{:?}", fleet.tap.of(id));
     only_the_end_is_left(&fleet, id).await
 }

@@ -137,6 +137,7 @@ async fn a_scheduled_job_can_be_released() -> Result<()> {
     crate::support::order(&fleet, "default", "release", id).await?;
     fleet.result(id).await?;
     fleet.tap.heard(id, Transition::Released).await?;
+    fleet.tap.heard(id, Transition::Succeeded).await?;
     assert_eq!(fleet.tap.of(id).iter().filter(|(t, _)| *t == Transition::Started).count(), 1);
     Ok(())
 }
