@@ -74,7 +74,7 @@ async fn the_demo_digests_every_file_and_leaves_nothing_behind() -> Result<()> {
     let program = windlass_testkit::program("windlass").await?;
     let mut dev = tokio::process::Command::new(program);
     let output = dev
-        .args(["dev", "--demo", "--once", "--http-port", "0", "-o", "json", "--path"])
+        .args(["dev", "--demo", "--once", "--nats-port", "0", "--http-port", "0", "-o", "json", "--path"])
         .arg(files.path())
         .arg("--data-dir")
         .arg(data.path())
