@@ -11,9 +11,12 @@ use windlass_broker::jobs::{Address, Change, Verdict, nonce};
 use windlass_broker::provision;
 use windlass_broker::trace::{Hop, Relation, Subject};
 use windlass_core::admission::outcome_is_known;
+use windlass_core::expiry::expires_at;
+use windlass_core::task::Parent;
 use windlass_core::{QueueName, RecordKind, Task};
 use windlass_proto::{Incoming, Job, Teller};
 
+use crate::children;
 use crate::reject::{Rejection, reject};
 use crate::shared::Shared;
 
@@ -83,8 +86,29 @@ async fn create(
     let due_at = task.start.due_at(accepted_at);
     let timer = (due_at > Timestamp::now()).then_some((due_at, RecordKind::Ready));
     let address = Address { queue, priority: task.priority, job_id: task.id };
+    let jobs = shared.jobs(&address.queue);
+    // Both stand before the job does: what is left of one that is not made harms nobody.
+    let parent = task.parent.clone().filter(|parent| !parent.detached);
+    if let Some(parent) = &parent
+        && !children::mark(shared, parent, &address.queue, address.job_id).await
+    {
+        return;
+    }
+    let expiry_sequence = match expires_at(due_at, task.max_wait) {
+        None => 0,
+        Some(at) => {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match jobs.set_expiry(&address.queue, address.job_id, at, left).await {
+                Ok(sequence) => sequence,
+                Err(error) => {
+                    tracing::warn!(job_id = %address.job_id, %error, "the timer of a job's expiry could not be set; the task is delivered again");
+                    return;
+                }
+            }
+        }
+    };
     let nonce = nonce();
-    let job = Job { task, accepted_at, due_at, attempts: Vec::new(), nonce: nonce.clone() };
+    let job = Job { expiry_sequence, ..Job::new(task, accepted_at, due_at, nonce.clone()) };
     let change = Change {
         address: &address,
         token: 0,
@@ -96,7 +120,6 @@ async fn create(
         timer,
         purge: None,
     };
-    let jobs = shared.jobs(&address.queue);
     let queue = address.queue.to_string();
     let event = match jobs.write(change, deadline).await {
         Ok(Verdict::Won(_)) => {
@@ -136,7 +159,15 @@ async fn create(
             return;
         }
     };
-    if shared.events.record(event).await.is_ok() {
+    if shared.events.record(event).await.is_ok() && follow(shared, parent.as_ref(), &address).await {
         let _ = delivered.handle().ack().await;
+    }
+}
+
+/// A child whose parent was cancelled meanwhile is cancelled too.
+async fn follow(shared: &Shared, parent: Option<&Parent>, address: &Address) -> bool {
+    match parent {
+        Some(parent) => children::follow(shared, parent, &address.queue, address.job_id).await,
+        None => true,
     }
 }

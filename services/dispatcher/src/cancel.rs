@@ -11,6 +11,7 @@ use windlass_core::protocol::{self, Kind, Removal};
 use windlass_core::{JobError, JobState, RecordKind};
 use windlass_proto::Done;
 
+use crate::children;
 use crate::ended;
 use crate::order::{Carried, Order};
 use crate::shared::Shared;
@@ -35,16 +36,21 @@ pub(crate) async fn cancel(shared: &Shared, order: &Order) -> Carried {
         match (protocol::cancel(&seen.view), &seen.last) {
             (Removal::Write { token, purge_timer, then_delete }, Some(last)) => {
                 let step = Step { token, purge_timer, then_delete };
-                match end(shared, &jobs, order, last, step).await {
-                    Verdict::Won(_) => return Carried::Out,
+                let message = words(order);
+                let error = JobError { message, code: "cancelled".to_owned(), terminal: true };
+                match end(shared, &jobs, last, step, JobState::Cancelled, error).await {
+                    Verdict::Won(_) => return with_children(shared, order).await,
                     Verdict::Lost => {}
                     Verdict::Undecided => return Carried::Open,
                 }
             }
             // By another's hand, or by ours before a crash.
             (Removal::Ended, _) => {
-                let cleared = ended::clear_up(shared, &jobs, &order.queue, order.job_id, &seen).await;
-                return if cleared { Carried::Out } else { Carried::Open };
+                if !ended::clear_up(shared, &jobs, &order.queue, order.job_id, &seen).await {
+                    return Carried::Open;
+                }
+                let cancelled = seen.done.as_ref().is_some_and(|done| done.state == JobState::Cancelled);
+                return if cancelled { with_children(shared, order).await } else { Carried::Out };
             }
             _ => return Carried::NoJob,
         }
@@ -52,28 +58,45 @@ pub(crate) async fn cancel(shared: &Shared, order: &Order) -> Carried {
     Carried::Open
 }
 
-struct Step {
-    token: u64,
-    purge_timer: bool,
-    then_delete: Option<u64>,
+async fn with_children(shared: &Shared, order: &Order) -> Carried {
+    let told = children::cancel_all(shared, &order.queue, order.job_id).await;
+    if told { Carried::Out } else { Carried::Open }
 }
 
-async fn end(shared: &Shared, jobs: &Jobs, order: &Order, last: &SeenRecord, step: Step) -> Verdict {
-    let may_run = matches!(last.record.kind, Kind::Ready | Kind::Claim { .. });
+/// How a job is ended from outside: what [`protocol::cancel`] says.
+pub(crate) struct Step {
+    pub(crate) token: u64,
+    pub(crate) purge_timer: bool,
+    pub(crate) then_delete: Option<u64>,
+}
+
+/// Ends a job as it was just read, in this state and for this reason.
+pub(crate) async fn end(
+    shared: &Shared,
+    jobs: &Jobs,
+    last: &SeenRecord,
+    step: Step,
+    state: JobState,
+    error: JobError,
+) -> Verdict {
+    let (queue, job_id) = (&last.address.queue, last.address.job_id);
+    // A job that expires is known not to run.
+    let may_run =
+        state == JobState::Cancelled && matches!(last.record.kind, Kind::Ready | Kind::Claim { .. });
     if may_run {
-        let mark_it = Mark { job_id: order.job_id, token: step.token, reason: words(order) };
-        if let Err(error) = mark(&shared.broker, &order.queue, &mark_it).await {
-            tracing::warn!(job_id = %order.job_id, %error, "a cancellation could not be marked");
+        let mark_it = Mark { job_id, token: step.token, reason: error.message.clone() };
+        if let Err(error) = mark(&shared.broker, queue, &mark_it).await {
+            tracing::warn!(%job_id, %error, "the end of a job could not be marked");
             return Verdict::Undecided;
         }
     }
     let done = Done {
         kind: last.body.kind().clone(),
-        state: JobState::Cancelled,
+        state,
         attempts: last.body.attempts().to_vec(),
         result: Bytes::new(),
         result_content_type: String::new(),
-        error: Some(JobError { message: words(order), code: "cancelled".to_owned(), terminal: true }),
+        error: Some(error),
         accepted_at: last.body.accepted_at(),
         ended_at: Timestamp::now(),
         nonce: nonce(),
@@ -90,7 +113,7 @@ async fn end(shared: &Shared, jobs: &Jobs, order: &Order, last: &SeenRecord, ste
         purge: step.purge_timer.then(|| last.record.kind.record_kind()),
     };
     let verdict = jobs.write(change, Instant::now() + WRITE_TIMEOUT).await.unwrap_or_else(|error| {
-        tracing::error!(job_id = %order.job_id, %error, "a cancellation was not written");
+        tracing::error!(%job_id, %error, "the end of a job was not written");
         Verdict::Undecided
     });
     if let Verdict::Won(_) = verdict {
@@ -101,7 +124,7 @@ async fn end(shared: &Shared, jobs: &Jobs, order: &Order, last: &SeenRecord, ste
         for sequence in step.then_delete.into_iter().chain(claim) {
             // Left there, it would run once the end is forgotten.
             if let Err(error) = jobs.delete(sequence).await {
-                tracing::warn!(%error, "a cancelled job's message was not deleted; the command is carried out again");
+                tracing::warn!(%error, "a message of a job that has ended was not deleted; trying again");
                 return Verdict::Undecided;
             }
         }

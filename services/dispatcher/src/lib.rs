@@ -6,9 +6,11 @@
 mod absence;
 mod admit;
 mod cancel;
+mod children;
 mod command;
 mod consume;
 mod ended;
+mod expire;
 mod options;
 mod order;
 mod queues;

@@ -4,8 +4,9 @@
 //!   that purged it. While the `done` stands, whoever is given the work finds it. Afterwards it would run again. Claims
 //!   that are left would make the job look as if it ran.
 //! - *Timers that are overdue.* The broker could not store what it fired, and does not try again.
+//! - *Markers of children* whose parent has ended.
 //!
-//! Both are looked for by walking the stream at a bounded pace. What is young is not looked at: in a fleet that keeps
+//! They are looked for by walking the stream at a bounded pace. What is young is not looked at: in a fleet that keeps
 //! up, that is all of it but the timers.
 
 use std::time::Duration;
@@ -19,6 +20,7 @@ use windlass_core::RecordKind;
 use windlass_core::protocol;
 use windlass_proto::RecordBody;
 
+use crate::children;
 use crate::ended;
 use crate::order::Carried;
 use crate::release;
@@ -117,6 +119,23 @@ async fn round(shared: &Shared, jobs: &Jobs, pace: &mut Interval) -> Result<(), 
                 };
                 metrics::counter!("windlass_reconciled_total", "found" => found).increment(1);
             }
+        }
+    }
+    tidy_children(shared, jobs, pace, old).await
+}
+
+async fn tidy_children(
+    shared: &Shared,
+    jobs: &Jobs,
+    pace: &mut Interval,
+    old: Timestamp,
+) -> Result<(), jobs::Error> {
+    let mut from = 0;
+    while let Some(marker) = jobs.next_child(from).await?.filter(|marker| marker.stored_at <= old) {
+        pace.tick().await;
+        from = marker.sequence + 1;
+        if children::tidy(shared, jobs, &marker).await {
+            metrics::counter!("windlass_reconciled_total", "found" => "child_marker").increment(1);
         }
     }
     Ok(())

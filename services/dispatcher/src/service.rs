@@ -15,7 +15,7 @@ use crate::consume::{Source, consume};
 use crate::options::Options;
 use crate::queues::Queues;
 use crate::shared::Shared;
-use crate::{admit, command, reconcile};
+use crate::{admit, command, expire, reconcile};
 
 /// The dispatcher, as a program of the fleet.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +32,7 @@ impl Service for Dispatcher {
         let mut parts = vec![Part::Tasks, Part::Commands, Part::Events, Part::Dead, Part::Control];
         for pool in layout.all_pools() {
             parts.extend(layout.queues_of(&pool).iter().cloned().map(Part::Queue));
+            parts.push(Part::Expiry(pool.clone()));
             parts.push(Part::Jobs(pool));
         }
         parts
@@ -60,6 +61,18 @@ impl Service for Dispatcher {
             max_in_flight: options.max_in_flight,
         };
         let commands = Source { condition: "commands", stream: names.commands_stream(), ..tasks.clone() };
+        let expiries = context.layout.all_pools().into_iter().map(|pool| Source {
+            condition: "expiries",
+            stream: names.jobs_stream(&pool),
+            consumer: names.expiry_consumer().to_owned(),
+            ..tasks.clone()
+        });
+        let expiries = futures::future::try_join_all(expiries.map(|source| {
+            consume(&context, source, |delivered, _| {
+                let shared = Arc::clone(&shared);
+                async move { expire::look(&shared, delivered).await }
+            })
+        }));
         let beside =
             tokio::spawn(beside(Arc::clone(&shared), context.instance.clone(), context.stop.clone()));
         let outcome = tokio::try_join!(
@@ -71,6 +84,7 @@ impl Service for Dispatcher {
                 let shared = Arc::clone(&shared);
                 async move { command::carry_out(&shared, delivered).await }
             }),
+            expiries,
         );
         beside.abort();
         outcome.map(|_| ()).context("the dispatcher cannot read its streams")

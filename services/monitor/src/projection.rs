@@ -97,6 +97,8 @@ impl Projection {
             .map(|message| Message {
                 sequence: message.sequence,
                 events: std::mem::take(&mut message.events),
+                progress: std::mem::take(&mut message.progress),
+                lines: std::mem::take(&mut message.lines),
             })
             .collect();
         let applied = self.store.apply(&messages).await?;

@@ -9,6 +9,7 @@ mod list;
 mod project;
 mod rows;
 mod sequences;
+mod told;
 
 use std::str::FromStr as _;
 use std::time::Duration;

@@ -31,7 +31,7 @@ async fn attempts(database: &Database) -> Vec<(i64, Option<String>, Option<Strin
 }
 
 fn message(sequence: u64, events: Vec<Event>) -> Message {
-    Message { sequence, events }
+    Message { sequence, events, ..Message::default() }
 }
 
 #[tokio::test]

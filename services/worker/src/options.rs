@@ -35,6 +35,11 @@ pub struct Options {
     /// How long a job of a kind that this worker does not know is handed on, before it is dead: 1s to 1d.
     #[serde(with = "humantime_serde")]
     pub unknown_kind_patience: Duration,
+    /// Threads that handlers run on, apart from those that keep leases: 1 to 1024; as many as there are cores, if absent.
+    pub handler_threads: Option<usize>,
+    /// How long a job that is to run alone in the process waits for its neighbours, before it is handed on: 1s to 1d.
+    #[serde(with = "humantime_serde")]
+    pub isolation_wait: Duration,
     /// Of the kind `command.run`.
     pub command: command_run::Settings,
     /// Of the kind `http.request`.
@@ -60,6 +65,8 @@ impl Default for Options {
             cancel_grace: Duration::from_secs(5),
             retry: Parts::default(),
             unknown_kind_patience: Duration::from_mins(10),
+            handler_threads: None,
+            isolation_wait: Duration::from_mins(1),
             command: command_run::Settings::default(),
             http: http_request::Settings::default(),
         }
@@ -94,6 +101,10 @@ impl Validate for Options {
         let (least, most) = (Duration::from_millis(100), Duration::from_hours(1));
         check_duration(problems, "cancel_grace", self.cancel_grace, least, most);
         check_duration(problems, "unknown_kind_patience", self.unknown_kind_patience, second, day);
+        check_duration(problems, "isolation_wait", self.isolation_wait, second, day);
+        if let Some(threads) = self.handler_threads.filter(|threads| !(1..=1024).contains(threads)) {
+            problems.add("handler_threads", format!("{threads} is out of range: expected 1 to 1024"));
+        }
         if let Err(error) = self.retry_policy() {
             problems.add("retry", error);
         }

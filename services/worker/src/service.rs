@@ -64,9 +64,12 @@ impl Service for Worker {
             drain_timeout: drain.finish,
             horizon: context.layout.horizon,
             unknown_kind_patience: options.unknown_kind_patience,
+            handler_threads: options.handler_threads,
+            isolation_wait: options.isolation_wait,
         };
-        let worker = windlass::Worker::new(context.broker.clone(), handlers, worker_options)
-            .context("the options of the worker")?;
+        let worker =
+            windlass::Worker::new(&windlass::Client::new(context.broker.clone()), handlers, worker_options)
+                .context("the options of the worker")?;
         let queues = names(&options.queues);
         tracing::info!(queues, pool = %options.pool, slots = options.slots, "serving queues");
         context.health.not_ready(CONDITION, format!("not all of these are served yet: {queues}"));

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use prost::Message as _;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
+use windlass_core::told::{LogLine, Progress};
 use windlass_core::{Event, PoolName, QueueName};
 use windlass_proto::v1;
 
@@ -17,6 +18,9 @@ use crate::delivery::{Delivered, Handle};
 use crate::publish;
 use crate::pull::{Arrival, Puller};
 use crate::retry::Waits;
+
+mod tell;
+use self::tell::TellWriter;
 
 /// How many events may wait to be written before callers wait too.
 const BUFFER: usize = 4096;
@@ -34,6 +38,7 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
 #[derive(Debug, Clone)]
 pub struct EventWriter {
     buffer: mpsc::Sender<Pending>,
+    told: TellWriter,
 }
 
 #[derive(Debug)]
@@ -104,6 +109,10 @@ pub struct EventMessage {
     pub pending: u64,
     /// Those of its events that can be read.
     pub events: Vec<Event>,
+    /// What running handlers told.
+    pub progress: Vec<Progress>,
+    /// Lines that they logged.
+    pub lines: Vec<LogLine>,
     /// What is wrong with those that cannot.
     pub malformed: Vec<String>,
     handle: Handle,
@@ -115,8 +124,14 @@ impl EventWriter {
     /// Starts to write as this service of this pool. Ends when the last clone is dropped and all is written.
     pub fn new(broker: Broker, service: &'static str, pool: PoolName) -> Self {
         let (buffer, waiting) = mpsc::channel(BUFFER);
+        let told = TellWriter::new(broker.clone(), service, pool.clone());
         tokio::spawn(write(broker, service, pool, waiting));
-        Self { buffer }
+        Self { buffer, told }
+    }
+
+    /// Sends what a running handler tells, without waiting. If there is no room it is dropped, and counted.
+    pub fn tell(&self, progress: Option<Progress>, lines: Vec<LogLine>) {
+        self.told.tell(progress, lines);
     }
 
     /// Says an event, and waits until it is stored. Waits too while the buffer is full.
@@ -177,7 +192,8 @@ fn batches(pending: Vec<Pending>) -> Vec<Batch> {
     let (mut events, mut stored, mut bytes) = (Vec::new(), Vec::new(), 0);
     let mut flush = |events: &mut Vec<v1::Event>, stored: &mut Vec<_>| {
         if !events.is_empty() {
-            let body = v1::EventBatch { events: std::mem::take(events) }.encode_to_vec().into();
+            let batch = v1::EventBatch { events: std::mem::take(events), ..v1::EventBatch::default() };
+            let body = batch.encode_to_vec().into();
             batches.push(Batch { body, stored: std::mem::take(stored) });
         }
     };
@@ -278,6 +294,8 @@ impl EventMessage {
             published_at: delivered.published_at,
             pending: delivered.pending,
             events: Vec::new(),
+            progress: Vec::new(),
+            lines: Vec::new(),
             malformed: Vec::new(),
             handle: delivered.handle().clone(),
         };
@@ -291,6 +309,9 @@ impl EventMessage {
                         Err(error) => message.malformed.push(error.to_string()),
                     }
                 }
+                // Nobody misses what cannot be read of these: it is told by chance only.
+                message.progress.extend(batch.progress.into_iter().flat_map(|p| p.into_domain(&queue)));
+                message.lines.extend(batch.logs.into_iter().flat_map(|line| line.into_domain(&queue)));
             }
             (None, _) => message.malformed.push(format!("{} is not an event's subject", delivered.subject)),
             (_, Err(error)) => message.malformed.push(error.to_string()),

@@ -1,5 +1,7 @@
 //! A pool's stream of jobs: reading one job from its leader, and moving it on the condition of its token.
 
+mod children;
+mod expiry;
 mod seen;
 pub(crate) mod soon;
 
@@ -16,6 +18,7 @@ use windlass_core::trace::TraceParent;
 use windlass_core::{JobId, PoolName, Priority, QueueName, RecordKind};
 use windlass_proto::RecordBody;
 
+pub use self::children::ChildMarker;
 pub use self::seen::{Seen, SeenRecord};
 use self::soon::Soon;
 use crate::connect::{self, Broker};

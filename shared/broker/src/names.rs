@@ -5,7 +5,11 @@
 //! fleets share an account. The jobs of a worker pool have a stream of their own, because whoever may publish into a
 //! stream with timers controls all of it.
 
+mod beside;
+
 use windlass_core::{JobId, PoolName, Priority, QueueName, RecordKind};
+
+pub use self::beside::ChildSubject;
 
 /// The namespace of a fleet, and the names that follow from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -246,6 +250,11 @@ impl Names {
     /// The dispatchers' durable consumer on TASKS and on COMMANDS.
     pub fn dispatcher_consumer(&self) -> &'static str {
         "dispatcher"
+    }
+
+    /// The dispatchers' durable consumer on what the timers of expiry publish into a stream of jobs.
+    pub fn expiry_consumer(&self) -> &'static str {
+        "dispatcher-expiry"
     }
 
     /// The monitors' durable consumer on EVENTS.

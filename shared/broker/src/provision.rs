@@ -43,6 +43,8 @@ pub enum Part {
     Tasks,
     /// A pool's stream of jobs.
     Jobs(PoolName),
+    /// The dispatchers' consumer of what ends the waits of a pool's jobs.
+    Expiry(PoolName),
     /// The workers' consumer of a queue.
     Queue(QueueName),
     /// The stream of history.

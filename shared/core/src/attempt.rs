@@ -19,6 +19,8 @@ pub enum Outcome {
     Crashed,
     /// Its worker was told to stop: uses no attempt of the policy.
     HandedBack,
+    /// The handler asked to run again later: uses no attempt of the policy.
+    Snoozed,
 }
 
 impl Outcome {
@@ -36,6 +38,7 @@ impl Outcome {
             Self::Cancelled => "cancelled",
             Self::Crashed => "crashed",
             Self::HandedBack => "handed_back",
+            Self::Snoozed => "snoozed",
         }
     }
 }
@@ -66,6 +69,9 @@ pub struct Attempt {
     pub outcome: Outcome,
     /// Why, where it did not succeed.
     pub error: Option<JobError>,
+    /// It ran with no neighbour in its process, see [`runs_alone`](crate::settle::runs_alone).
+    #[serde(default)]
+    pub alone: bool,
 }
 
 /// The number of the attempt that follows these.
@@ -79,20 +85,30 @@ pub fn failures(attempts: &[Attempt]) -> u32 {
 }
 
 /// How many of them lost their worker.
-pub fn crashes(attempts: &[Attempt]) -> u32 {
-    u32::try_from(attempts.iter().filter(|a| a.outcome == Outcome::Crashed).count()).unwrap_or(u32::MAX)
+pub fn crashes(attempts: &[Attempt]) -> usize {
+    attempts.iter().filter(|a| a.outcome == Outcome::Crashed).count()
+}
+
+/// How many of them lost their worker while no other job ran in its process.
+pub fn crashes_alone(attempts: &[Attempt]) -> usize {
+    attempts.iter().filter(|a| a.outcome == Outcome::Crashed && a.alone).count()
 }
 
 /// The most entries of an attempt history that travel with a job, so that a job's messages stay bounded however
 /// often it is snoozed or crashes.
 pub const HISTORY_LIMIT: usize = 100;
 
-/// Adds an attempt; past [`HISTORY_LIMIT`] the oldest that the policy does not count makes room, and only when all
-/// count, the oldest of them. Everything that was dropped is still told by the job's events.
+/// Adds an attempt; past [`HISTORY_LIMIT`] the oldest snooze or hand-back makes room, else the oldest crash, and only
+/// when the policy counts all, the oldest of them. Everything that was dropped is still told by the job's events.
 pub fn push_bounded(attempts: &mut Vec<Attempt>, attempt: Attempt) {
     attempts.push(attempt);
     if attempts.len() > HISTORY_LIMIT {
-        let oldest = attempts.iter().position(|a| !a.outcome.counts()).unwrap_or(0);
+        let decides_nothing = |a: &Attempt| matches!(a.outcome, Outcome::Snoozed | Outcome::HandedBack);
+        let oldest = attempts
+            .iter()
+            .position(decides_nothing)
+            .or_else(|| attempts.iter().position(|a| !a.outcome.counts()))
+            .unwrap_or(0);
         attempts.remove(oldest);
     }
 }

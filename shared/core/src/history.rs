@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 pub use fold::History;
 pub use value::result_value;
 
+use crate::told::LogLevel;
 use crate::{JobError, JobId, JobState, Outcome, Priority};
 
 /// A job as `windlass job get -o json` and `GET /api/v1/jobs/{id}` show it: one shape.
@@ -43,6 +44,40 @@ pub struct JobView {
     /// Every transition, oldest first; empty where only the live record could be read.
     #[serde(default)]
     pub transitions: Vec<TransitionView>,
+    /// How far its handler says it is; none where it said nothing.
+    #[serde(default)]
+    pub progress: Option<ProgressView>,
+    /// The last lines that its handler logged, oldest first.
+    #[serde(default)]
+    pub logs: Vec<LogView>,
+}
+
+/// How far an attempt says it is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProgressView {
+    /// The attempt that says so.
+    pub attempt: u32,
+    /// 0 to 1; none where it is not known.
+    pub fraction: Option<f64>,
+    /// For people.
+    pub note: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A line that an attempt logged.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LogView {
+    /// The attempt that logged it.
+    pub attempt: u32,
+    /// From 1 within the attempt; what is missing was dropped.
+    pub sequence: u64,
+    /// When.
+    pub at: Timestamp,
+    /// How much it matters.
+    pub level: LogLevel,
+    /// The line.
+    pub message: String,
 }
 
 /// One execution.

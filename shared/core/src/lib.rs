@@ -8,6 +8,7 @@ pub mod admission;
 pub mod attempt;
 pub mod duration;
 pub mod event;
+pub mod expiry;
 pub mod history;
 pub mod id;
 pub mod name;
@@ -18,6 +19,7 @@ pub mod schedule;
 pub mod settle;
 pub mod state;
 pub mod task;
+pub mod told;
 pub mod trace;
 
 pub use attempt::{Attempt, JobError, Outcome};

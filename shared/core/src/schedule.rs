@@ -12,7 +12,7 @@ pub use cron::Cron;
 pub use due::{CatchUp, Cursor, Due, InDoubt};
 pub use interval::Interval;
 
-use crate::{JobId, Kind, Priority, QueueName, RetryPolicy, ScheduleId, Start, Task};
+use crate::{JobId, Kind, Priority, QueueName, RetryPolicy, ScheduleId, Task};
 
 /// A rule that publishes tasks.
 #[derive(Debug, Clone, PartialEq)]
@@ -117,15 +117,13 @@ impl<P> Schedule<P> {
 impl<P: Clone> Schedule<P> {
     /// The task of this instant: the same id each time.
     pub fn task_at(&self, instant: Timestamp) -> Task<P> {
+        let id = JobId::of_fire(&self.id, instant);
         Task {
-            id: JobId::of_fire(&self.id, instant),
-            kind: self.task.kind.clone(),
-            payload: self.task.payload.clone(),
             content_type: self.task.content_type.clone(),
             priority: self.task.priority,
-            start: Start::Now,
             retry: self.task.retry.clone(),
             attempt_timeout: self.task.attempt_timeout,
+            ..Task::new(id, self.task.kind.clone(), self.task.payload.clone())
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::JobId;
-use crate::attempt::{Attempt, crashes, failures};
+use crate::attempt::{Attempt, crashes, crashes_alone, failures};
 use crate::retry::{RetryPolicy, unit};
 
 /// What follows a failed attempt.
@@ -24,14 +24,16 @@ pub enum DeadCause {
     DeadlineExceeded,
     /// The handler said that no retry can help.
     TerminalError,
-    /// It lost its worker too often.
+    /// It lost its worker too often while it ran alone.
     CrashLoop,
     /// No worker of its queue has a handler for it.
     UnknownKind,
 }
 
-/// How often a job may lose its worker before it is taken for the cause.
-pub const MAX_CRASHES: u32 = 10;
+/// After so many crashes a job runs with no neighbour in its process, so that the next one tells who caused it.
+pub const CRASHES_AMONG_OTHERS: usize = 2;
+/// How often a job may lose its worker while it runs alone before it is dead.
+pub const MAX_CRASHES_ALONE: usize = 3;
 
 /// A failed attempt, with what decides about the next.
 #[derive(Debug, Clone, Copy)]
@@ -64,9 +66,15 @@ pub fn after_failure(policy: &RetryPolicy, failed: &Failed<'_>) -> AfterFailure 
     AfterFailure::Retry(delay)
 }
 
-/// Whether a job has lost its worker too often to run again.
+/// Whether a job runs next with no neighbour in its process. A crash among others tells nothing of who caused it: the
+/// neighbours of a job that kills its worker are crashed as often as it is.
+pub fn runs_alone(attempts: &[Attempt]) -> bool {
+    crashes(attempts) >= CRASHES_AMONG_OTHERS
+}
+
+/// Whether a job has lost its worker too often to run again. Only what happened while it ran alone counts.
 pub fn is_crash_loop(attempts: &[Attempt]) -> bool {
-    crashes(attempts) >= MAX_CRASHES
+    crashes_alone(attempts) >= MAX_CRASHES_ALONE
 }
 
 // === impl DeadCause ===
@@ -100,6 +108,7 @@ mod tests {
             ended_at: Timestamp::UNIX_EPOCH,
             outcome,
             error: None,
+            alone: false,
         }
     }
 

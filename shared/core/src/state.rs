@@ -62,6 +62,8 @@ pub enum Transition {
     HandedBack,
     /// An attempt failed and another will follow.
     Retried,
+    /// An attempt asked to run again later.
+    Snoozed,
     /// Ended well.
     Succeeded,
     /// Failed for good.
@@ -128,7 +130,7 @@ words! { RecordKind, "record",
 
 words! { Transition, "transition",
     Accepted => "accepted", Released => "released", Started => "started", Crashed => "crashed",
-    HandedBack => "handed_back", Retried => "retried", Succeeded => "succeeded", Dead => "dead",
+    HandedBack => "handed_back", Retried => "retried", Snoozed => "snoozed", Succeeded => "succeeded", Dead => "dead",
     Cancelled => "cancelled", Expired => "expired", Refused => "refused", Rejected => "rejected",
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::{JobId, Kind, Priority, RetryPolicy};
+use crate::{JobId, Kind, Priority, QueueName, RetryPolicy};
 
 /// A valid task.
 ///
@@ -27,6 +27,22 @@ pub struct Task<P> {
     pub retry: Option<RetryPolicy>,
     /// Time allowed for one attempt; the fleet's default, if none.
     pub attempt_timeout: Option<Duration>,
+    /// Time allowed to wait for the first attempt, from the instant at which the task may start: past it the job
+    /// expires. Without a bound, if none.
+    pub max_wait: Option<Duration>,
+    /// The job whose handler published it.
+    pub parent: Option<Parent>,
+}
+
+/// The job whose handler published a task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parent {
+    /// Of the parent.
+    pub queue: QueueName,
+    /// The parent.
+    pub job_id: JobId,
+    /// Whether the child goes on when its parent is cancelled.
+    pub detached: bool,
 }
 
 /// When a task may start.
@@ -46,7 +62,7 @@ pub enum Start {
 pub struct Limits {
     /// Of one payload.
     pub max_payload_bytes: usize,
-    /// From now to a task's start.
+    /// From now to a task's start, and from there to its expiry.
     pub max_delay: Duration,
     /// Of one attempt.
     pub max_attempt_timeout: Duration,
@@ -60,6 +76,26 @@ pub struct InvalidTask {
     pub field: &'static str,
     /// What it was, and what was expected.
     pub reason: String,
+}
+
+// === impl Task ===
+
+impl<P> Task<P> {
+    /// With nothing but what every task has.
+    pub fn new(id: JobId, kind: Kind, payload: P) -> Self {
+        Self {
+            id,
+            kind,
+            payload,
+            content_type: String::new(),
+            priority: Priority::default(),
+            start: Start::Now,
+            retry: None,
+            attempt_timeout: None,
+            max_wait: None,
+            parent: None,
+        }
+    }
 }
 
 // === impl Start ===
@@ -104,6 +140,16 @@ impl Limits {
             return Err(InvalidTask::new(
                 field,
                 format!("is {} s away: expected at most {} s", wait.as_secs(), self.max_delay.as_secs()),
+            ));
+        }
+        if let Some(max_wait) = task.max_wait.filter(|wait| wait.is_zero() || *wait > self.max_delay) {
+            return Err(InvalidTask::new(
+                "max_wait",
+                format!(
+                    "is {} s: expected more than 0 and at most {} s",
+                    max_wait.as_secs_f64(),
+                    self.max_delay.as_secs()
+                ),
             ));
         }
         match task.attempt_timeout {

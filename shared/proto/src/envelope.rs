@@ -28,6 +28,8 @@ pub mod headers {
     pub const MAX_ATTEMPTS: &str = "Windlass-Max-Attempts";
     /// Time allowed for one attempt.
     pub const TIMEOUT: &str = "Windlass-Timeout";
+    /// Time allowed to wait for the first attempt.
+    pub const MAX_WAIT: &str = "Windlass-Max-Wait";
     /// Of the payload.
     pub const CONTENT_TYPE: &str = "Content-Type";
     /// W3C trace context.
@@ -35,7 +37,7 @@ pub mod headers {
 }
 
 /// The headers of ours that a plain task may have.
-const KNOWN: [&str; 7] = [
+const KNOWN: [&str; 8] = [
     headers::KIND,
     headers::ID,
     headers::PRIORITY,
@@ -43,6 +45,7 @@ const KNOWN: [&str; 7] = [
     headers::RUN_AT,
     headers::MAX_ATTEMPTS,
     headers::TIMEOUT,
+    headers::MAX_WAIT,
 ];
 
 /// The broker's headers that a publisher may set.
@@ -111,6 +114,8 @@ pub fn read_task(incoming: Incoming<'_>) -> Result<Task<Bytes>, Error> {
             None => None,
             Some(text) => Some(duration(headers::TIMEOUT, text)?),
         },
+        max_wait: find(headers::MAX_WAIT)?.map(|text| duration(headers::MAX_WAIT, text)).transpose()?,
+        parent: None,
     })
 }
 
@@ -185,6 +190,12 @@ mod tests {
             start: Start::At("2026-01-31T09:00:00.5Z".parse().unwrap()),
             retry: Some(RetryPolicy::default().with_max_attempts(3).unwrap()),
             attempt_timeout: Some(Duration::from_millis(1500)),
+            max_wait: Some(Duration::from_secs(7)),
+            parent: Some(windlass_core::task::Parent {
+                queue: "mail".parse().unwrap(),
+                job_id: ID.parse().unwrap(),
+                detached: true,
+            }),
         };
         assert_eq!(read(&[], &v1::Task::from(&task).encode_to_vec()).unwrap(), task);
     }

@@ -6,13 +6,14 @@ use windlass_core::{Event, Outcome, QueueName, Transition};
 use crate::job::{error_from_wire, error_to_wire, outcome_from_wire, outcome_to_wire};
 use crate::{Error, task, time, v1};
 
-const TRANSITIONS: [(Transition, v1::Transition); 12] = [
+const TRANSITIONS: [(Transition, v1::Transition); 13] = [
     (Transition::Accepted, v1::Transition::Accepted),
     (Transition::Released, v1::Transition::Released),
     (Transition::Started, v1::Transition::Started),
     (Transition::Crashed, v1::Transition::Crashed),
     (Transition::HandedBack, v1::Transition::HandedBack),
     (Transition::Retried, v1::Transition::Retried),
+    (Transition::Snoozed, v1::Transition::Snoozed),
     (Transition::Succeeded, v1::Transition::Succeeded),
     (Transition::Dead, v1::Transition::Dead),
     (Transition::Cancelled, v1::Transition::Cancelled),

@@ -20,6 +20,10 @@ pub struct Job {
     pub attempts: Vec<Attempt>,
     /// Of this write.
     pub nonce: Bytes,
+    /// What the handler saved last; empty if nothing.
+    pub checkpoint: Bytes,
+    /// Stream sequence of the timer that ends the wait for the first attempt; 0 if there is none.
+    pub expiry_sequence: u64,
 }
 
 /// The token of a redelivered job.
@@ -43,6 +47,10 @@ pub struct Claim {
     pub nonce: Bytes,
     /// The broker's count of the delivery that was claimed.
     pub delivery_count: u64,
+    /// What the handler saved last; empty if nothing.
+    pub checkpoint: Bytes,
+    /// Its attempt runs with no neighbour in its process.
+    pub alone: bool,
 }
 
 /// The end of a job.
@@ -133,6 +141,19 @@ impl RecordBody {
 // === impl Job ===
 
 impl Job {
+    /// A job before its first attempt.
+    pub fn new(task: Task<Bytes>, accepted_at: Timestamp, due_at: Timestamp, nonce: Bytes) -> Self {
+        Self {
+            task,
+            accepted_at,
+            due_at,
+            attempts: Vec::new(),
+            nonce,
+            checkpoint: Bytes::new(),
+            expiry_sequence: 0,
+        }
+    }
+
     /// As bytes of a `windlass.v1.Job`.
     pub fn encode(&self) -> Bytes {
         v1::Job {
@@ -141,6 +162,8 @@ impl Job {
             due_at: Some(time::to_wire(self.due_at)),
             attempts: attempts_to_wire(&self.attempts),
             nonce: self.nonce.clone(),
+            checkpoint: self.checkpoint.clone(),
+            expiry_sequence: self.expiry_sequence,
         }
         .encode_to_vec()
         .into()
@@ -155,6 +178,8 @@ impl Job {
             due_at: time::required("due_at", wire.due_at)?,
             attempts: attempts_from_wire(wire.attempts)?,
             nonce: wire.nonce,
+            checkpoint: wire.checkpoint,
+            expiry_sequence: wire.expiry_sequence,
         })
     }
 }
@@ -174,6 +199,8 @@ impl Claim {
             accepted_at: Some(time::to_wire(self.accepted_at)),
             nonce: self.nonce.clone(),
             delivery_count: self.delivery_count,
+            checkpoint: self.checkpoint.clone(),
+            alone: self.alone,
         }
         .encode_to_vec()
         .into()
@@ -192,6 +219,8 @@ impl Claim {
             accepted_at: time::required("accepted_at", wire.accepted_at)?,
             nonce: wire.nonce,
             delivery_count: wire.delivery_count,
+            checkpoint: wire.checkpoint,
+            alone: wire.alone,
         })
     }
 }
@@ -273,6 +302,7 @@ pub(crate) fn outcome_to_wire(outcome: Option<Outcome>) -> v1::Outcome {
         Some(Outcome::Cancelled) => v1::Outcome::Cancelled,
         Some(Outcome::Crashed) => v1::Outcome::Crashed,
         Some(Outcome::HandedBack) => v1::Outcome::HandedBack,
+        Some(Outcome::Snoozed) => v1::Outcome::Snoozed,
     }
 }
 
@@ -285,6 +315,7 @@ pub(crate) fn outcome_from_wire(value: i32) -> Result<Option<Outcome>, Error> {
         Ok(v1::Outcome::Cancelled) => Ok(Some(Outcome::Cancelled)),
         Ok(v1::Outcome::Crashed) => Ok(Some(Outcome::Crashed)),
         Ok(v1::Outcome::HandedBack) => Ok(Some(Outcome::HandedBack)),
+        Ok(v1::Outcome::Snoozed) => Ok(Some(Outcome::Snoozed)),
         Err(_) => Err(Error::new("outcome", format!("{value} is not a known value"))),
     }
 }
@@ -300,6 +331,7 @@ pub fn attempts_to_wire(attempts: &[Attempt]) -> Vec<v1::Attempt> {
             ended_at: Some(time::to_wire(attempt.ended_at)),
             outcome: outcome_to_wire(Some(attempt.outcome)).into(),
             error: attempt.error.clone().map(error_to_wire),
+            alone: attempt.alone,
         })
         .collect()
 }
@@ -316,6 +348,7 @@ fn attempts_from_wire(attempts: Vec<v1::Attempt>) -> Result<Vec<Attempt>, Error>
                 outcome: outcome_from_wire(attempt.outcome)?
                     .ok_or_else(|| Error::missing("attempts.outcome"))?,
                 error: attempt.error.map(error_from_wire),
+                alone: attempt.alone,
             })
         })
         .collect()

@@ -9,6 +9,7 @@ mod schedule;
 mod task;
 mod teller;
 mod time;
+mod told;
 
 pub use envelope::{DEFAULT_CONTENT_TYPE, Incoming, headers, read_task};
 pub use job::{Claim, Done, Job, RecordBody, attempts_to_wire};

@@ -22,6 +22,8 @@ impl From<&Schedule<Bytes>> for v1::Schedule {
                 start: None,
                 retry: template.retry.as_ref().map(Into::into),
                 attempt_timeout: template.attempt_timeout.map(time::duration_to_wire),
+                max_wait: None,
+                parent: None,
             }),
             spec: Some(match &schedule.spec {
                 Spec::Cron(cron) => v1::schedule::Spec::Cron(v1::Cron {

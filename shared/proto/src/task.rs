@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use windlass_core::retry::{Backoff, Parts, RetryPolicy};
+use windlass_core::task::Parent;
 use windlass_core::{JobId, Priority, Start, Task};
 
 use crate::{Error, time, v1};
@@ -21,6 +22,12 @@ impl From<&Task<Bytes>> for v1::Task {
             },
             retry: task.retry.as_ref().map(Into::into),
             attempt_timeout: task.attempt_timeout.map(time::duration_to_wire),
+            max_wait: task.max_wait.map(time::duration_to_wire),
+            parent: task.parent.as_ref().map(|parent| v1::Parent {
+                queue: parent.queue.to_string(),
+                job_id: parent.job_id.to_string(),
+                detached: parent.detached,
+            }),
         }
     }
 }
@@ -48,6 +55,16 @@ pub(crate) fn from_wire(task: v1::Task, derived: Option<JobId>) -> Result<Task<B
             .attempt_timeout
             .map(|t| time::duration_from_wire("attempt_timeout", t))
             .transpose()?,
+        max_wait: task.max_wait.map(|wait| time::duration_from_wire("max_wait", wait)).transpose()?,
+        parent: task.parent.map(parent).transpose()?,
+    })
+}
+
+fn parent(parent: v1::Parent) -> Result<Parent, Error> {
+    Ok(Parent {
+        queue: parent.queue.parse().map_err(|e| Error::new("parent.queue", e))?,
+        job_id: parent.job_id.parse().map_err(|e| Error::new("parent.job_id", e))?,
+        detached: parent.detached,
     })
 }
 

@@ -49,6 +49,7 @@ impl Teller<'_> {
         let transition = match attempt.outcome {
             Outcome::Crashed => Transition::Crashed,
             Outcome::HandedBack => Transition::HandedBack,
+            Outcome::Snoozed => Transition::Snoozed,
             _ => Transition::Retried,
         };
         self.of_attempt(transition, attempt)
@@ -128,7 +129,7 @@ mod tests {
             terminal: false,
         });
         let ended_at = Timestamp::from_second(i64::from(number)).unwrap();
-        Attempt { number, worker: "w".to_owned(), started_at: None, ended_at, outcome, error }
+        Attempt { number, worker: "w".to_owned(), started_at: None, ended_at, outcome, error, alone: false }
     }
 
     fn told(state: JobState, attempts: Vec<Attempt>, error: Option<JobError>) -> Vec<(Transition, u32)> {

@@ -46,7 +46,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let client = Client::connect_with(options).await?;
     let handlers = Handlers::with_state(Greeter { word: "Hello" }).register(greet)?;
     let options = worker::Options { queues: vec!["greetings".parse()?], ..Default::default() };
-    let worker = Worker::new(client.broker().clone(), handlers, options)?;
+    let worker = Worker::new(&client, handlers, options)?;
     let (stop, ready) = (CancellationToken::new(), CancellationToken::new());
     let mut running = tokio::spawn(worker.run(stop.clone(), ready.clone()));
     tokio::select! {

@@ -1,5 +1,6 @@
 //! Publishing tasks, and waiting for their ends.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,19 +10,31 @@ use serde::Serialize;
 use windlass_broker::jobs::{self, Jobs};
 use windlass_broker::trace::{Hop, Relation, Subject};
 use windlass_broker::{Broker, Options, connect, tasks, trace};
+use windlass_core::task::Parent;
 use windlass_core::{
     InvalidTask, JobId, JobState, Kind, Limits, PoolName, Priority, QueueName, RetryPolicy, Start, Task,
 };
 use windlass_proto::Done;
 
 use crate::Job;
+use crate::testing::Recorder;
 
 /// Publishes tasks. Clones share one connection.
 #[derive(Debug, Clone)]
 pub struct Client {
-    broker: Broker,
+    outlet: Outlet,
     limits: Limits,
     publish_timeout: Duration,
+    /// The job whose handler submits through this client.
+    parent: Option<Parent>,
+}
+
+/// Where tasks go.
+#[derive(Debug, Clone)]
+enum Outlet {
+    Broker(Broker),
+    /// Of a test without a broker.
+    Recorder(Arc<Recorder>),
 }
 
 /// A task that is being put together; nothing is sent before [`Submission::submit`].
@@ -107,12 +120,24 @@ impl Client {
 
     /// Uses a connection that exists.
     pub fn new(broker: Broker) -> Self {
-        Self { broker, limits: Limits::default(), publish_timeout: Duration::from_secs(15) }
+        Self::through(Outlet::Broker(broker))
     }
 
-    /// The connection.
-    pub fn broker(&self) -> &Broker {
-        &self.broker
+    /// Submits to a test.
+    pub(crate) fn recording(recorder: Arc<Recorder>) -> Self {
+        Self::through(Outlet::Recorder(recorder))
+    }
+
+    fn through(outlet: Outlet) -> Self {
+        Self { outlet, limits: Limits::default(), publish_timeout: Duration::from_secs(15), parent: None }
+    }
+
+    /// The connection; none for a client of `windlass::testing`.
+    pub fn broker(&self) -> Option<&Broker> {
+        match &self.outlet {
+            Outlet::Broker(broker) => Some(broker),
+            Outlet::Recorder(_) => None,
+        }
     }
 
     /// With other limits than the defaults; those of the dispatcher decide in the end.
@@ -120,6 +145,11 @@ impl Client {
     pub fn with_limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
+    }
+
+    /// For the handler of a job: what it submits is a child of that job.
+    pub(crate) fn with_parent(&self, queue: QueueName, job_id: JobId) -> Self {
+        Self { parent: Some(Parent { queue, job_id, detached: false }), ..self.clone() }
     }
 
     /// A task of this payload.
@@ -137,14 +167,9 @@ impl Client {
     /// A task of any kind and any bytes.
     pub fn raw(&self, kind: &str, payload: Bytes, content_type: &str) -> Submission {
         let task = kind.parse::<Kind>().map_err(|e| InvalidTask::new("kind", e)).map(|kind| Task {
-            id: JobId::from_parts(Timestamp::now(), rand::random()),
-            kind,
-            payload,
             content_type: content_type.to_owned(),
-            priority: Priority::default(),
-            start: Start::Now,
-            retry: None,
-            attempt_timeout: None,
+            parent: self.parent.clone(),
+            ..Task::new(JobId::from_parts(Timestamp::now(), rand::random()), kind, payload)
         });
         Submission { client: self.clone(), queue: Ok(QueueName::default()), task }
     }
@@ -167,7 +192,13 @@ impl Client {
         id: JobId,
         timeout: Duration,
     ) -> Result<Ended, Error> {
-        let done = Jobs::new(&self.broker, pool.clone())
+        let broker = match &self.outlet {
+            Outlet::Broker(broker) => broker,
+            Outlet::Recorder(recorder) => {
+                return recorder.ended(queue, id).ok_or(Error::TimedOut { id, waited: Duration::ZERO });
+            }
+        };
+        let done = Jobs::new(broker, pool.clone())
             .wait_done(queue, id, timeout)
             .await
             .map_err(|source| Error::Read { id, source })?;
@@ -256,6 +287,25 @@ impl Submission {
         })
     }
 
+    /// Time allowed to wait for the first attempt, from the instant at which the task may start: past it the job ends
+    /// as expired.
+    pub fn max_wait(self, max_wait: Duration) -> Self {
+        self.with(|task| {
+            task.max_wait = Some(max_wait);
+            Ok(())
+        })
+    }
+
+    /// A child of the job whose handler submits it, which goes on when that job is cancelled. Without a parent, nothing.
+    pub fn detached(self) -> Self {
+        self.with(|task| {
+            if let Some(parent) = &mut task.parent {
+                parent.detached = true;
+            }
+            Ok(())
+        })
+    }
+
     /// Checks the task and publishes it; returns once it is stored, within a bound.
     pub async fn submit(self) -> Result<Submitted, Error> {
         let (queue, task, client) = (self.queue?, self.task?, self.client);
@@ -269,7 +319,15 @@ impl Submission {
             None,
         );
         let trace = hop.traceparent();
-        let published = tasks::publish(&client.broker, &queue, &task, Some(trace), client.publish_timeout)
+        let broker = match &client.outlet {
+            Outlet::Broker(broker) => broker,
+            Outlet::Recorder(recorder) => {
+                let (id, trace_id) = (task.id, trace.trace_id_hex());
+                let duplicate = !recorder.record(&client, &queue, task).await;
+                return Ok(Submitted { id, queue, duplicate, trace_id });
+            }
+        };
+        let published = tasks::publish(broker, &queue, &task, Some(trace), client.publish_timeout)
             .await
             .map_err(|source| {
                 hop.fail("the task was not accepted");

@@ -1,21 +1,43 @@
-//! How a handler says that it failed.
+//! How a handler says that it did not succeed, and what is to follow.
 
 use std::fmt;
 use std::time::Duration;
 
 use windlass_core::JobError;
 
-/// Why a handler failed, and whether to try again.
+/// Why a handler did not succeed, and what follows.
 ///
-/// Any error becomes one by `?`, and then means "try again as the retry policy says". [`Failure::terminal`] and
-/// [`Failure::retry_after`] decide otherwise. It does not implement `Error` itself, so that the conversion can be
-/// general (as in `anyhow`).
+/// Any error becomes one by `?`, and then means "try again as the retry policy says". What else it can mean:
+///
+/// | made by | the job | uses an attempt |
+/// |---|---|---|
+/// | `?`, [`Failure::new`] | runs again as its retry policy says, or is dead | yes |
+/// | [`Failure::retry_after`] | runs again after this delay, or is dead | yes |
+/// | [`Failure::terminal`] | is dead | yes |
+/// | [`Failure::snooze`] | runs again after this delay | no |
+/// | [`Failure::cancel`] | ends as cancelled | no |
+///
+/// It does not implement `Error` itself, so that the conversion can be general (as in `anyhow`).
 #[derive(Debug)]
 pub struct Failure {
     message: String,
     code: String,
-    terminal: bool,
-    retry_after: Option<Duration>,
+    follows: Follows,
+}
+
+/// What follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Follows {
+    /// Another attempt, as the retry policy says.
+    Retry,
+    /// Another attempt after this delay, as often as the retry policy says.
+    RetryAfter(Duration),
+    /// The job is dead: no retry can help.
+    Death,
+    /// Another attempt after this delay; this one is not counted.
+    Snooze(Duration),
+    /// The job ends as cancelled.
+    Cancellation,
 }
 
 /// The longest message that is kept, in bytes: histories travel with their jobs.
@@ -26,25 +48,31 @@ const MESSAGE_LIMIT: usize = 4096;
 impl Failure {
     /// A failure that another attempt may mend.
     pub fn new(message: impl fmt::Display) -> Self {
-        Self {
-            message: shorten(message.to_string()),
-            code: "handler".to_owned(),
-            terminal: false,
-            retry_after: None,
-        }
+        Self { message: shorten(message.to_string()), code: "handler".to_owned(), follows: Follows::Retry }
+    }
+
+    /// Not now: run again after this delay. Uses no attempt, however often.
+    pub fn snooze(delay: Duration) -> Self {
+        Self { message: String::new(), code: "snoozed".to_owned(), follows: Follows::Snooze(delay) }
+    }
+
+    /// There is nothing to do any more: the job ends as cancelled, for this reason.
+    pub fn cancel(reason: impl fmt::Display) -> Self {
+        let message = shorten(reason.to_string());
+        Self { message, code: "cancelled".to_owned(), follows: Follows::Cancellation }
     }
 
     /// No retry can help: the job is dead at once.
     #[must_use]
     pub fn terminal(mut self) -> Self {
-        self.terminal = true;
+        self.follows = Follows::Death;
         self
     }
 
     /// When to try again, instead of when the policy says. It still uses an attempt.
     #[must_use]
     pub fn retry_after(mut self, delay: Duration) -> Self {
-        self.retry_after = Some(delay);
+        self.follows = Follows::RetryAfter(delay);
         self
     }
 
@@ -55,12 +83,19 @@ impl Failure {
         self
     }
 
-    pub(crate) fn delay(&self) -> Option<Duration> {
-        self.retry_after
+    /// What follows.
+    pub fn follows(&self) -> Follows {
+        self.follows
+    }
+
+    /// For people.
+    pub fn message(&self) -> &str {
+        &self.message
     }
 
     pub(crate) fn into_error(self) -> JobError {
-        JobError { message: self.message, code: self.code, terminal: self.terminal }
+        let terminal = matches!(self.follows, Follows::Death | Follows::Cancellation);
+        JobError { message: self.message, code: self.code, terminal }
     }
 }
 

@@ -1,10 +1,21 @@
-//! Handlers: async functions that take a job, and what else they ask for.
+//! Handlers: functions that take a job, and what else they ask for.
 //!
 //! A handler's first parameter is the job's payload, a type that implements [`Job`]; each further one is taken out of
-//! the attempt by [`Extract`]. A parameter that cannot be extracted, or a state that the worker was not given, is a
-//! compile error.
+//! the attempt by [`Extract`] (see [`extract`] for what there is). A parameter that cannot be extracted, or a state
+//! that the worker was not given, is a compile error.
+//!
+//! | form | registered with | runs |
+//! |---|---|---|
+//! | `async fn(job, …) -> Result<R, Failure>` | [`Handlers::register`] | as a task |
+//! | `fn(job, …) -> Result<R, Failure>` | [`Handlers::register`] of [`blocking`] | on a thread of its own |
+//! | `async fn(Vec<BatchItem<job>>, …) -> Result<Vec<Result<R, Failure>>, Failure>` | [`Handlers::register_batch`] | for several jobs at once |
 
-use std::collections::BTreeMap;
+pub mod batch;
+pub mod blocking;
+pub mod extract;
+pub mod middleware;
+mod registry;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,8 +23,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use windlass_core::{Kind, RetryPolicy};
+use windlass_core::RetryPolicy;
 
+pub use self::batch::{BatchHandler, BatchItem, BatchOptions};
+pub use self::blocking::blocking;
+pub use self::extract::{Extract, FromRef, State};
+pub use self::middleware::{Call, Middleware, Next};
+pub(crate) use self::registry::{Erased, ErasedHandlers};
+pub use self::registry::{Error, Handlers};
 use crate::failure::Failure;
 use crate::worker::context::Context;
 
@@ -33,67 +50,21 @@ pub trait Job: Serialize + DeserializeOwned + Send + 'static {
     }
 }
 
-/// What a handler may have as a further parameter.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be extracted from an attempt of a worker with state `{S}`",
-    note = "extractors are `Context`, `State<T>` where `T` is, or is part of, the worker's state, and what implements `Extract`"
-)]
-pub trait Extract<S>: Sized + Send {
-    /// Takes it out. An error fails the attempt.
-    fn extract(context: &Context, state: &S) -> Result<Self, Failure>;
-}
+/// What a handler returned: JSON, or what else is to follow.
+pub type Returned = Result<Bytes, Failure>;
 
-/// A part of the worker's state.
-#[derive(Debug, Clone)]
-pub struct State<T>(pub T);
-
-/// A state of which `Self` is part.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` is not part of the worker's state `{S}`",
-    note = "implement `FromRef<{S}>` for it, or give the worker another state"
-)]
-pub trait FromRef<S> {
-    /// Takes it out.
-    fn from_ref(state: &S) -> Self;
-}
-
-impl<T: Clone> FromRef<T> for T {
-    fn from_ref(state: &T) -> Self {
-        state.clone()
-    }
-}
-
-impl<S, T: FromRef<S> + Send> Extract<S> for State<T> {
-    fn extract(_: &Context, state: &S) -> Result<Self, Failure> {
-        Ok(Self(T::from_ref(state)))
-    }
-}
-
-impl<S> Extract<S> for Context {
-    fn extract(context: &Context, _: &S) -> Result<Self, Failure> {
-        Ok(context.clone())
-    }
-}
-
-/// What a handler returned: JSON, or why not.
-pub(crate) type Returned = Result<Bytes, Failure>;
-
-/// An async function that works on `J`. Implemented for functions; `M` only tells their forms apart.
+/// A function that works on a job. Implemented for functions; `M` only tells their forms apart.
 #[diagnostic::on_unimplemented(
     message = "this is not a handler for a worker with state `{S}`",
-    note = "a handler is `async fn(job, …) -> Result<impl Serialize, Failure>`: first a `Job`, then up to four extractors"
+    note = "a handler is `async fn(job, …) -> Result<impl Serialize, Failure>`: first a `Job`, then up to eight extractors",
+    note = "wrap a function that is not `async` in `windlass::blocking(…)`"
 )]
 pub trait Handler<S, M>: Clone + Send + Sync + 'static {
     /// Its first parameter.
     type Job: Job;
 
     /// Runs it.
-    fn call(
-        self,
-        job: Self::Job,
-        context: Context,
-        state: Arc<S>,
-    ) -> impl Future<Output = Result<Bytes, Failure>> + Send;
+    fn call(self, job: Self::Job, context: Context, state: Arc<S>) -> impl Future<Output = Returned> + Send;
 }
 
 macro_rules! handler {
@@ -112,100 +83,43 @@ macro_rules! handler {
 
             async fn call(self, job: J, context: Context, state: Arc<S>) -> Returned {
                 $(let $extractor = $extractor::extract(&context, &state)?;)*
-                let value = self(job, $($extractor),*).await?;
-                Ok(serde_json::to_vec(&value).map_err(|e| Failure::new(format!("the result is no JSON: {e}")).terminal())?.into())
+                json(self(job, $($extractor),*).await)
             }
         }
     };
 }
 
-handler!();
-handler!(A);
-handler!(A, B);
-handler!(A, B, C);
-handler!(A, B, C, D);
+/// Calls a macro for each number of extractors.
+macro_rules! for_each_arity {
+    ($each:ident) => {
+        $each!();
+        $each!(A);
+        $each!(A, B);
+        $each!(A, B, C);
+        $each!(A, B, C, D);
+        $each!(A, B, C, D, E);
+        $each!(A, B, C, D, E, G);
+        $each!(A, B, C, D, E, G, H);
+        $each!(A, B, C, D, E, G, H, I);
+    };
+}
+use for_each_arity;
 
-type Running = Pin<Box<dyn Future<Output = Returned> + Send>>;
+for_each_arity!(handler);
 
-/// A handler without its types.
-#[derive(Clone)]
-pub(crate) struct Erased {
-    pub(crate) run: Arc<dyn Fn(Bytes, Context) -> Running + Send + Sync>,
-    /// Of its kind.
-    pub(crate) retry: Option<RetryPolicy>,
+/// A value as the job's result.
+fn json<R: Serialize>(returned: Result<R, Failure>) -> Returned {
+    let value = returned?;
+    let text = serde_json::to_vec(&value);
+    Ok(text.map_err(|e| Failure::new(format!("the result is no JSON: {e}")).terminal())?.into())
 }
 
-/// The handlers of a worker, by kind.
-pub struct Handlers<S = ()> {
-    state: Arc<S>,
-    by_kind: BTreeMap<Kind, Erased>,
+/// A payload as a job; an empty one is what a unit-like payload looks like to a plain client.
+fn read<J: Job>(payload: &[u8]) -> Result<J, Failure> {
+    let text: &[u8] = if payload.is_empty() { b"null" } else { payload };
+    serde_json::from_slice(text)
+        .map_err(|e| Failure::new(format!("payload: {e}")).code("invalid_payload").terminal())
 }
 
-/// A handler cannot be added.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The type's `KIND` is none.
-    #[error("`Job::KIND` of a handler's payload is no kind")]
-    InvalidKind(#[source] windlass_core::InvalidName),
-    /// There is one for this kind.
-    #[error("there is a handler for the kind {0} already")]
-    Duplicate(Kind),
-}
-
-// === impl Handlers ===
-
-impl Handlers<()> {
-    /// None yet, and no state.
-    pub fn new() -> Self {
-        Self::with_state(())
-    }
-}
-
-impl Default for Handlers<()> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl<S: Send + Sync + 'static> Handlers<S> {
-    /// None yet, with a state that they share.
-    pub fn with_state(state: S) -> Self {
-        Self { state: Arc::new(state), by_kind: BTreeMap::new() }
-    }
-
-    /// Adds a handler for its job's kind.
-    pub fn register<H, M>(mut self, handler: H) -> Result<Self, Error>
-    where
-        H: Handler<S, M>,
-    {
-        let kind: Kind = H::Job::KIND.parse().map_err(Error::InvalidKind)?;
-        let state = Arc::clone(&self.state);
-        let run = Arc::new(move |payload: Bytes, context| -> Running {
-            let (handler, state) = (handler.clone(), Arc::clone(&state));
-            Box::pin(async move {
-                // An empty body is what a unit-like payload looks like to a plain client.
-                let text: &[u8] = if payload.is_empty() { b"null" } else { &payload };
-                let job: H::Job = serde_json::from_slice(text)
-                    .map_err(|e| Failure::new(format!("payload: {e}")).code("invalid_payload").terminal())?;
-                handler.call(job, context, state).await
-            })
-        });
-        let erased = Erased { run, retry: H::Job::retry() };
-        if self.by_kind.insert(kind.clone(), erased).is_some() {
-            return Err(Error::Duplicate(kind));
-        }
-        Ok(self)
-    }
-
-    /// What can be handled.
-    pub fn kinds(&self) -> Vec<Kind> {
-        self.by_kind.keys().cloned().collect()
-    }
-
-    /// Without the state's type.
-    pub(crate) fn erase(self) -> BTreeMap<Kind, Erased> {
-        self.by_kind
-    }
-}
-
-pub(crate) type ErasedHandlers = BTreeMap<Kind, Erased>;
+/// A handler under way.
+pub(crate) type Running = Pin<Box<dyn Future<Output = Returned> + Send>>;

@@ -126,7 +126,9 @@ pub(crate) async fn order(fleet: &Fleet, queue: &str, verb: &str, id: JobId) -> 
 
 /// The letter of a dead job.
 pub(crate) async fn dead_letter(fleet: &Fleet, queue: &str, id: JobId) -> Result<v1::DeadLetter> {
-    let letter = windlass_broker::dead::find(fleet.client.broker(), &queue.parse()?, id).await?;
+    let letter =
+        windlass_broker::dead::find(fleet.client.broker().context("no connection")?, &queue.parse()?, id)
+            .await?;
     letter.context("there is no dead letter")
 }
 

@@ -28,6 +28,8 @@ pub(super) fn view(id: JobId, seen: &Seen, now: Timestamp) -> Option<JobView> {
         ended_at: None,
         attempts: Vec::new(),
         transitions: Vec::new(),
+        progress: None,
+        logs: Vec::new(),
     };
     // An end counts wherever it stands.
     Some(match (&seen.done, &last.body) {
@@ -114,7 +116,7 @@ fn past(attempt: &Attempt) -> AttemptView {
 mod tests {
     use windlass_broker::jobs::{Address, SeenRecord};
     use windlass_core::protocol::Record;
-    use windlass_core::{JobError, Outcome, Priority, Start, Task};
+    use windlass_core::{JobError, Outcome, Priority, Task};
 
     use super::*;
 
@@ -134,22 +136,14 @@ mod tests {
             ended_at: at(12),
             outcome: Outcome::Failed,
             error: Some(JobError { message: "boom".to_owned(), code: "handler".to_owned(), terminal: false }),
+            alone: false,
         }
     }
 
     fn job(attempts: Vec<Attempt>) -> RecordBody {
-        let task = Task {
-            id: id(),
-            kind: "a.b".parse().unwrap(),
-            payload: bytes::Bytes::new(),
-            content_type: String::new(),
-            priority: Priority::High,
-            start: Start::Now,
-            retry: None,
-            attempt_timeout: None,
-        };
-        let nonce = bytes::Bytes::new();
-        RecordBody::Job(Job { task, accepted_at: at(10), due_at: at(20), attempts, nonce })
+        let task = Task::new(id(), "a.b".parse().unwrap(), bytes::Bytes::new());
+        let task = Task { priority: Priority::High, ..task };
+        RecordBody::Job(Job { attempts, ..Job::new(task, at(10), at(20), bytes::Bytes::new()) })
     }
 
     fn claim(reason: ClaimReason) -> RecordBody {
@@ -163,6 +157,8 @@ mod tests {
             accepted_at: at(10),
             nonce: bytes::Bytes::new(),
             delivery_count: 1,
+            checkpoint: bytes::Bytes::new(),
+            alone: false,
         })
     }
 

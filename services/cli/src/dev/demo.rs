@@ -119,7 +119,9 @@ impl Demo {
         screen.busy("indexing");
         let client = Client::connect_with(self.options.clone()).await?;
         let submitted = client.submit(&FolderIndex { path: self.root.clone() }).await;
-        client.broker().drain().await;
+        if let Some(broker) = client.broker() {
+            broker.drain().await;
+        }
         let seen = self.follow(&submitted?, screen).await?;
         screen.idle();
         let summary = Summary::new(&seen);

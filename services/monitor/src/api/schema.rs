@@ -143,6 +143,44 @@ pub struct JobViewSchema {
     pub attempts: Vec<AttemptSchema>,
     /// Every transition, oldest first.
     pub transitions: Vec<TransitionSchema>,
+    /// How far its handler says it is; null where it said nothing.
+    #[schema(required)]
+    pub progress: Option<ProgressSchema>,
+    /// The last lines that its handler logged, oldest first.
+    pub logs: Vec<LogSchema>,
+}
+
+/// As `core::history::ProgressView`: how far an attempt says it is.
+#[derive(ToSchema)]
+#[schema(as = JobProgress)]
+pub struct ProgressSchema {
+    /// The attempt that says so.
+    pub attempt: u32,
+    /// 0 to 1; null where it is not known.
+    #[schema(required)]
+    pub fraction: Option<f64>,
+    /// For people.
+    pub note: String,
+    /// When.
+    #[schema(format = DateTime)]
+    pub at: String,
+}
+
+/// As `core::history::LogView`: a line that an attempt logged.
+#[derive(ToSchema)]
+#[schema(as = LogLine)]
+pub struct LogSchema {
+    /// The attempt that logged it.
+    pub attempt: u32,
+    /// From 1 within the attempt; what is missing was dropped.
+    pub sequence: u64,
+    /// When.
+    #[schema(format = DateTime)]
+    pub at: String,
+    /// `trace`, `debug`, `info`, `warn` or `error`.
+    pub level: String,
+    /// The line.
+    pub message: String,
 }
 
 /// As `core::history::AttemptView`: one execution.
@@ -160,7 +198,7 @@ pub struct AttemptSchema {
     /// Null while it runs.
     #[schema(required, format = DateTime)]
     pub ended_at: Option<String>,
-    /// `succeeded`, `failed`, `timed_out`, `cancelled`, `crashed` or `handed_back`; null while it runs.
+    /// `succeeded`, `failed`, `timed_out`, `cancelled`, `crashed`, `handed_back` or `snoozed`; null while it runs.
     #[schema(required)]
     pub outcome: Option<String>,
     /// Why it did not succeed.
@@ -172,8 +210,8 @@ pub struct AttemptSchema {
 #[derive(ToSchema)]
 #[schema(as = Transition)]
 pub struct TransitionSchema {
-    /// What: `accepted`, `released`, `started`, `crashed`, `handed_back`, `retried`, `succeeded`, `dead`, `cancelled`,
-    /// `expired`, `refused` or `rejected`.
+    /// What: `accepted`, `released`, `started`, `crashed`, `handed_back`, `retried`, `snoozed`, `succeeded`, `dead`,
+    /// `cancelled`, `expired`, `refused` or `rejected`.
     pub transition: String,
     /// The attempt that it belongs to; 0 before the first.
     pub attempt: u32,

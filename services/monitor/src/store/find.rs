@@ -28,6 +28,11 @@ impl Store {
                 _ => histories.push((event.queue.clone(), History::from_iter([event]))),
             }
         }
-        Ok(histories.iter().filter_map(|(_, history)| history.view()).collect())
+        let mut views: Vec<JobView> = histories.iter().filter_map(|(_, history)| history.view()).collect();
+        for view in &mut views {
+            view.progress = self.progress(&view.queue, id).await?;
+            view.logs = self.log_lines(&view.queue, id).await?;
+        }
+        Ok(views)
     }
 }

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use sqlx::sqlite::Sqlite;
 use sqlx::{QueryBuilder, SqliteConnection};
 use windlass_core::history::{AttemptView, History, JobView};
+use windlass_core::told::{LogLine, Progress};
 use windlass_core::{Event, JobId, QueueName};
 
 use super::rows::{EVENT_COLUMNS, bind_event, error_columns, event_of, to_ns};
@@ -20,12 +21,16 @@ use super::{Error, Store};
 const ROWS: usize = 256;
 
 /// A message of EVENTS.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Message {
     /// Of the message in the stream.
     pub sequence: u64,
     /// What could be read of it.
     pub events: Vec<Event>,
+    /// What running handlers told.
+    pub progress: Vec<Progress>,
+    /// Lines that they logged.
+    pub lines: Vec<LogLine>,
 }
 
 /// What a batch changed.
@@ -64,6 +69,7 @@ impl Store {
         let jobs: Vec<Job> =
             order.iter().filter_map(|key| jobs.remove(key)).filter(|job| !job.changed.is_empty()).collect();
         let applied = store(&mut transaction, &jobs).await.map_err(write)?;
+        super::told::store(&mut transaction, messages).await.map_err(write)?;
         let mut ranges = load_ranges(&mut transaction).await?;
         for message in messages {
             ranges.insert(message.sequence..=message.sequence);

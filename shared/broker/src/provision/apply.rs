@@ -98,7 +98,8 @@ pub async fn ensure_queue(broker: &Broker, layout: &Layout, queue: &QueueName) -
     };
     // The stream's own `max_consumers` holds where two dispatchers pass this at once.
     match api.stream(&stream).await? {
-        Found::Config { consumers, .. } if consumers >= layout.max_queues => return Err(too_many()),
+        // One of them is not a queue's but the dispatchers'.
+        Found::Config { consumers, .. } if consumers > layout.max_queues => return Err(too_many()),
         _ => {}
     }
     match api.create_consumer(&reference, owned(&spec.settings)).await? {

@@ -136,8 +136,11 @@ fn jobs(names: &Names, layout: &Layout, pool: &PoolName) -> StreamSpec {
             ("max_consumers", json!(layout.max_queues + SPARE_CONSUMERS)),
         ],
     );
-    let consumers =
-        layout.queues_of(pool).iter().map(|queue| queue_consumer(names, layout, pool, queue)).collect();
+    let queues = layout.queues_of(pool);
+    let queues = queues.iter().map(|queue| queue_consumer(names, layout, pool, queue));
+    let name = names.expiry_consumer().to_owned();
+    let expiry = consumer(Part::Expiry(pool.clone()), name, names.expired_filter(pool), layout);
+    let consumers = queues.chain([expiry]).collect();
     StreamSpec { part: Part::Jobs(pool.clone()), name: names.jobs_stream(pool), settings, consumers }
 }
 

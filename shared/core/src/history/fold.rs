@@ -31,8 +31,9 @@ fn rank(event: &Event) -> Rank {
         Transition::Started => (0, 2),
         Transition::HandedBack => (0, 3),
         Transition::Crashed => (0, 4),
-        Transition::Retried => (0, 5),
-        Transition::Released => (0, 6),
+        Transition::Snoozed => (0, 5),
+        Transition::Retried => (0, 6),
+        Transition::Released => (0, 7),
         Transition::Rejected => (1, 0),
         Transition::Expired => (2, 0),
         Transition::Cancelled => (2, 1),
@@ -112,6 +113,8 @@ impl History {
             ended_at: state.is_terminal().then_some(last.at),
             attempts,
             transitions: self.transitions(),
+            progress: None,
+            logs: Vec::new(),
         })
     }
 
@@ -203,6 +206,7 @@ impl AttemptView {
 fn state_after(event: &Event) -> JobState {
     match event.transition {
         Transition::Accepted if event.due_at > Some(event.accepted_at.unwrap_or(event.at)) => JobState::Scheduled,
+        Transition::Snoozed => JobState::Scheduled,
         Transition::Accepted
         | Transition::Released
         | Transition::Crashed
@@ -224,6 +228,7 @@ fn attempt_outcome(event: &Event) -> Option<Outcome> {
         Transition::Crashed => Some(Outcome::Crashed),
         Transition::HandedBack => Some(Outcome::HandedBack),
         Transition::Retried => Some(Outcome::Failed),
+        Transition::Snoozed => Some(Outcome::Snoozed),
         Transition::Succeeded => Some(Outcome::Succeeded),
         Transition::Dead | Transition::Cancelled | Transition::Expired => None,
         Transition::Accepted

@@ -331,6 +331,7 @@ impl History {
             ended_at: Timestamp::UNIX_EPOCH,
             outcome,
             error: None,
+            alone: false,
         })
         .collect()
     }
@@ -340,7 +341,7 @@ impl History {
             Outcome::Failed | Outcome::TimedOut => self.failed += 1,
             Outcome::Crashed => self.crashed += 1,
             Outcome::HandedBack => self.handed_back += 1,
-            Outcome::Succeeded | Outcome::Cancelled => {}
+            Outcome::Succeeded | Outcome::Cancelled | Outcome::Snoozed => {}
         }
         self
     }

@@ -1,8 +1,10 @@
 //! From a delivered message to the right to run it.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::time::Instant;
 use windlass_broker::absence::{SLACK, Signs};
@@ -30,8 +32,11 @@ pub(super) async fn open(
     let work = delivered.sequence;
     let held = Held {
         work,
-        token: work,
+        token: AtomicU64::new(work),
+        claiming: AtomicBool::new(false),
         attempts: job.attempts.clone(),
+        checkpoint: Mutex::new(job.checkpoint.clone()),
+        alone: AtomicBool::new(false),
         trace: delivered.trace(),
         handle: delivered.handle().clone(),
         delivery_count: delivered.count,
@@ -87,10 +92,13 @@ async fn claim(
     }
     held.attempts = last.body.attempts().to_vec();
     let now = Timestamp::now();
-    let (holder, handed_back) = match &last.body {
-        RecordBody::Claim(claim) => (claim.worker.clone(), claim.reason == v1::ClaimReason::HandBack),
+    let (holder, handed_back, alone) = match &last.body {
+        RecordBody::Claim(claim) => {
+            *held.checkpoint() = claim.checkpoint.clone();
+            (claim.worker.clone(), claim.reason == v1::ClaimReason::HandBack, claim.alone)
+        }
         // A first holder leaves its name in an event only.
-        _ => (String::new(), false),
+        _ => (String::new(), false, false),
     };
     let lost = protocol::lost_attempt(delivered.delivery(), last.record.kind, handed_back);
     if let Some(outcome) = lost {
@@ -111,30 +119,24 @@ async fn claim(
                 code: "worker_lost".to_owned(),
                 terminal: false,
             }),
+            alone,
         };
         push_bounded(&mut held.attempts, crash);
     }
-    let nonce = nonce();
-    let claim = Claim {
-        work_sequence: held.work,
-        worker: shared.options.id.clone(),
-        reason: if delivered.count > 1 { v1::ClaimReason::Redelivered } else { v1::ClaimReason::Suspect },
-        claimed_at: now,
-        attempts: held.attempts.clone(),
-        kind: held.job.task.kind.clone(),
-        accepted_at: held.job.accepted_at,
-        nonce: nonce.clone(),
-        delivery_count: delivered.count,
-    };
     if !delivered.is_fresh(ack_wait) {
         tracing::info!(job_id = %held.address.job_id, "a delivery is too old to be claimed");
         return None;
     }
+    let reason = if delivered.count > 1 { v1::ClaimReason::Redelivered } else { v1::ClaimReason::Suspect };
     let deadline = (delivered.received_at + ack_wait).min(Instant::now() + WRITE_TIMEOUT);
-    // It outlasts the attempt, and whoever might still hold the token that it replaced.
-    let ttl = held.attempt_timeout(shared) + shared.options.horizon;
-    match write_claim(shared, &held, token, claim.encode(), &nonce, ttl, deadline).await {
-        Verdict::Won(sequence) => held.token = sequence,
+    let restated = Restated {
+        on: token,
+        reason,
+        attempts: held.attempts.clone(),
+        checkpoint: held.checkpoint().clone(),
+    };
+    match restate(shared, &held, restated, deadline).await {
+        Verdict::Won(_) => {}
         Verdict::Undecided => return None,
         Verdict::Lost => {
             refused(shared, &held, "claim").await;
@@ -160,7 +162,7 @@ async fn may_repeat(shared: &Shared, delivered: &Delivered) -> bool {
     if now.duration_since(delivered.published_at).unsigned_abs() < horizon {
         return false;
     }
-    let absence = match Signs::read(shared.client.broker()).await {
+    let absence = match Signs::read(&shared.broker).await {
         Ok(signs) => signs.present(now).or(signs.absence),
         Err(error) => {
             tracing::warn!(%error, "the dispatchers' signs of life cannot be read");
@@ -174,35 +176,77 @@ async fn may_repeat(shared: &Shared, delivered: &Delivered) -> bool {
     may_repeat
 }
 
-/// Writes a claim of the held work, on the work itself or on an earlier claim of it; an error of the broker's leaves it undecided.
-pub(super) async fn write_claim(
-    shared: &Shared,
-    held: &Held,
-    token: u64,
-    body: bytes::Bytes,
-    nonce: &bytes::Bytes,
-    ttl: Duration,
-    deadline: Instant,
-) -> Verdict {
+/// What a claim says of a job that this worker holds, or is about to.
+pub(super) struct Restated {
+    /// The sequence that must still be last.
+    pub(super) on: u64,
+    pub(super) reason: v1::ClaimReason,
+    pub(super) attempts: Vec<Attempt>,
+    pub(super) checkpoint: Bytes,
+}
+
+/// How long a hand-back is remembered while no worker takes the job: without it the next one would count a crash.
+const HAND_BACK_TTL: Duration = Duration::from_secs(28 * 86_400);
+
+/// Writes a claim of the held work, on the work itself or on an earlier claim of it. If it is in force, it is our token
+/// from then on. An error of the broker's leaves it undecided.
+pub(super) async fn restate(shared: &Shared, held: &Held, restated: Restated, deadline: Instant) -> Verdict {
+    let Restated { on, reason, attempts, checkpoint } = restated;
+    let nonce = nonce();
+    let claim = Claim {
+        work_sequence: held.work,
+        worker: shared.options.id.clone(),
+        reason,
+        claimed_at: Timestamp::now(),
+        attempts,
+        kind: held.job.task.kind.clone(),
+        accepted_at: held.job.accepted_at,
+        nonce: nonce.clone(),
+        delivery_count: held.delivery_count,
+        checkpoint: checkpoint.clone(),
+        alone: held.is_alone(),
+    };
+    // It outlasts the attempt, and whoever might still hold the token that it replaced.
+    let ttl = match reason {
+        v1::ClaimReason::HandBack => HAND_BACK_TTL,
+        _ => held.attempt_timeout(shared) + shared.options.horizon,
+    };
     let change = Change {
         address: &held.address,
-        token,
+        token: on,
         record: RecordKind::Claim,
-        body,
-        nonce,
+        body: claim.encode(),
+        nonce: &nonce,
         trace: held.trace,
         ttl: Some(ttl),
         timer: None,
         purge: None,
     };
+    held.claiming.store(true, Ordering::Release);
     let verdict = shared.jobs.write(change, deadline).await.unwrap_or_else(|error| {
         tracing::error!(job_id = %held.address.job_id, %error, "a claim was not written");
         Verdict::Undecided
     });
-    if token != held.work && matches!(verdict, Verdict::Won(_)) {
-        // This one stands in the place of an earlier claim. If the deletion does not come through, that expires.
-        let jobs = shared.jobs.clone();
-        tokio::spawn(async move { jobs.delete(token).await });
+    if let Verdict::Won(token) = verdict {
+        held.token.store(token, Ordering::Release);
+        *held.checkpoint() = checkpoint;
+        if on != held.work {
+            // This one stands in the place of an earlier claim. If the deletion does not come through, that expires.
+            let jobs = shared.jobs.clone();
+            tokio::spawn(async move { jobs.delete(on).await });
+        }
     }
+    held.claiming.store(false, Ordering::Release);
     verdict
+}
+
+/// Restates a job that we hold, with what has changed since.
+pub(super) async fn renew(
+    shared: &Shared,
+    held: &Held,
+    reason: v1::ClaimReason,
+    checkpoint: Bytes,
+) -> Verdict {
+    let restated = Restated { on: held.token(), reason, attempts: held.attempts.clone(), checkpoint };
+    restate(shared, held, restated, Instant::now() + WRITE_TIMEOUT).await
 }

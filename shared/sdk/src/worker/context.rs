@@ -1,12 +1,25 @@
 //! What a handler may know of its attempt.
 
+use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use windlass_core::{JobId, Kind, Priority, QueueName};
 
+use super::telling::{Logger, Progress, Telling};
 use crate::client::Client;
+use crate::handler::extract::Payload;
+
+/// The most that a checkpoint may have: it travels with the job's record.
+pub const CHECKPOINT_LIMIT_BYTES: usize = 64 * 1024;
 
 /// An attempt, as its handler sees it. Clones are the same attempt.
 #[derive(Debug, Clone)]
@@ -16,15 +29,36 @@ pub struct Context {
 
 #[derive(Debug)]
 struct Inner {
-    job_id: JobId,
-    kind: Kind,
-    queue: QueueName,
-    priority: Priority,
-    attempt: u32,
-    timeout: Duration,
+    about: About,
+    deadline: Instant,
     cancelled: CancellationToken,
     reason: OnceLock<Reason>,
-    client: Client,
+    telling: Telling,
+    saves: mpsc::Sender<Save>,
+    /// What goes on although the handler's future has ended: threads, batches.
+    busy: TaskTracker,
+}
+
+/// What is known of an attempt when it begins.
+#[derive(Debug)]
+pub(crate) struct About {
+    pub(crate) job_id: JobId,
+    pub(crate) kind: Kind,
+    pub(crate) queue: QueueName,
+    pub(crate) priority: Priority,
+    pub(crate) attempt: u32,
+    pub(crate) timeout: Duration,
+    pub(crate) payload: Payload,
+    /// Of an earlier attempt; empty if there is none.
+    pub(crate) checkpoint: Bytes,
+    pub(crate) client: Client,
+}
+
+/// A checkpoint that the handler wants saved.
+#[derive(Debug)]
+pub(crate) struct Save {
+    pub(crate) checkpoint: Bytes,
+    pub(crate) saved: oneshot::Sender<Result<(), NotSaved>>,
 }
 
 /// Why an attempt should stop.
@@ -40,60 +74,82 @@ pub enum Reason {
     Draining,
 }
 
+/// A checkpoint is not stored.
+#[derive(Debug, thiserror::Error)]
+pub enum NotSaved {
+    /// It cannot be written.
+    #[error("the checkpoint is no JSON")]
+    Invalid(#[from] serde_json::Error),
+    /// There is a bound.
+    #[error("the checkpoint has {0} bytes: expected at most {CHECKPOINT_LIMIT_BYTES}")]
+    TooLarge(usize),
+    /// This attempt does not hold the job any more: stop.
+    #[error("this attempt does not hold its job any more")]
+    NotHeld,
+    /// The broker did not say in time whether it is stored.
+    #[error("it is not known whether the checkpoint is stored")]
+    Unknown,
+}
+
 // === impl Context ===
 
 impl Context {
-    pub(crate) fn new(
-        job_id: JobId,
-        kind: Kind,
-        queue: QueueName,
-        priority: Priority,
-        attempt: u32,
-        timeout: Duration,
-        client: Client,
-    ) -> Self {
+    /// With the saves that its handler asks for.
+    pub(crate) fn new(about: About) -> (Self, mpsc::Receiver<Save>) {
+        // One at a time: a handler that saves from several places waits for the others.
+        let (saves, asked) = mpsc::channel(1);
+        let telling = Telling::new(about.queue.clone(), about.job_id, about.attempt);
         let inner = Inner {
-            job_id,
-            kind,
-            queue,
-            priority,
-            attempt,
-            timeout,
+            deadline: Instant::now() + about.timeout,
+            about,
             cancelled: CancellationToken::new(),
             reason: OnceLock::new(),
-            client,
+            telling,
+            saves,
+            busy: TaskTracker::new(),
         };
-        Self { inner: Arc::new(inner) }
+        inner.busy.close();
+        (Self { inner: Arc::new(inner) }, asked)
     }
 
     /// The job.
     pub fn job_id(&self) -> JobId {
-        self.inner.job_id
+        self.inner.about.job_id
     }
 
     /// Its kind.
     pub fn kind(&self) -> &Kind {
-        &self.inner.kind
+        &self.inner.about.kind
     }
 
     /// Its queue.
     pub fn queue(&self) -> &QueueName {
-        &self.inner.queue
+        &self.inner.about.queue
     }
 
     /// Its priority, for tasks that it leads to.
     pub fn priority(&self) -> Priority {
-        self.inner.priority
+        self.inner.about.priority
     }
 
     /// Which attempt, from 1.
     pub fn attempt(&self) -> u32 {
-        self.inner.attempt
+        self.inner.about.attempt
     }
 
     /// Time allowed for this attempt.
     pub fn timeout(&self) -> Duration {
-        self.inner.timeout
+        self.inner.about.timeout
+    }
+
+    /// Until when this attempt may run.
+    pub fn deadline(&self) -> Instant {
+        self.inner.deadline
+    }
+
+    /// The payload as it was published.
+    pub fn payload(&self) -> &Payload {
+        &self.inner.about.payload
     }
 
     /// Resolves when the attempt should stop; [`Context::reason`] says why.
@@ -111,14 +167,71 @@ impl Context {
         self.inner.reason.get()
     }
 
-    /// For tasks that this one leads to: they belong to the same trace.
+    /// For tasks that this one leads to: they are its children, and belong to the same trace.
     pub fn client(&self) -> &Client {
-        &self.inner.client
+        &self.inner.about.client
+    }
+
+    /// Tells how far it is.
+    pub fn progress(&self) -> Progress {
+        Progress::new(self.clone())
+    }
+
+    /// Tells lines for the job's log.
+    pub fn logger(&self) -> Logger {
+        Logger::new(self.clone())
+    }
+
+    /// What an earlier attempt saved; none if there is nothing.
+    pub fn checkpoint<T: DeserializeOwned>(&self) -> Result<Option<T>, serde_json::Error> {
+        let saved = &self.inner.about.checkpoint;
+        if saved.is_empty() { Ok(None) } else { serde_json::from_slice(saved).map(Some) }
+    }
+
+    /// Saves a checkpoint for the next attempt; returns once it is stored.
+    pub async fn save<T: Serialize>(&self, value: &T) -> Result<(), NotSaved> {
+        let checkpoint: Bytes = serde_json::to_vec(value)?.into();
+        if checkpoint.len() > CHECKPOINT_LIMIT_BYTES {
+            return Err(NotSaved::TooLarge(checkpoint.len()));
+        }
+        let (saved, told) = oneshot::channel();
+        self.inner.saves.send(Save { checkpoint, saved }).await.map_err(|_| NotSaved::NotHeld)?;
+        told.await.unwrap_or(Err(NotSaved::NotHeld))
     }
 
     /// The first reason stands.
     pub(crate) fn cancel(&self, reason: Reason) {
         let _ = self.inner.reason.set(reason);
         self.inner.cancelled.cancel();
+    }
+
+    /// The attempt is not over before this is dropped.
+    pub(crate) fn busy(&self) -> TaskTrackerToken {
+        self.inner.busy.token()
+    }
+
+    /// Whether anything of it goes on although its future has ended.
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.inner.busy.is_empty()
+    }
+
+    /// Waits until nothing of it goes on.
+    pub(crate) async fn idle(&self) {
+        self.inner.busy.wait().await;
+    }
+
+    pub(crate) fn telling(&self) -> &Telling {
+        &self.inner.telling
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TimedOut => f.write_str("the attempt took longer than it may"),
+            Self::Cancelled(words) => f.write_str(words),
+            Self::LeaseLost => f.write_str("the lease was lost"),
+            Self::Draining => f.write_str("the worker stops"),
+        }
     }
 }

@@ -58,7 +58,7 @@ impl Fetch {
     }
 
     async fn open(&self) -> Option<Puller> {
-        let broker = self.shared.client.broker();
+        let broker = &self.shared.broker;
         let stream = self.shared.jobs.stream().to_owned();
         let consumer = broker.names().worker_consumer(&self.queue);
         let mut said = false;
@@ -84,9 +84,19 @@ impl Fetch {
 
     async fn serve(&self, puller: &mut Puller, slots: &Arc<Semaphore>) -> Result<(), Error> {
         loop {
+            if !self.shared.isolation.is_open() && puller.outstanding() == 0 {
+                // A job runs alone here: nothing is asked for before it has ended.
+                tokio::select! {
+                    () = self.stop.cancelled() => return Ok(()),
+                    () = self.shared.isolation.opened() => {}
+                }
+            }
             let room = slots.available_permits().saturating_sub(puller.outstanding());
             // Asking for a few at a time as they become free would cost a request for each job.
-            if room > 0 && (puller.outstanding() == 0 || room * 4 >= self.shared.options.slots) {
+            if room > 0
+                && self.shared.isolation.is_open()
+                && (puller.outstanding() == 0 || room * 4 >= self.shared.options.slots)
+            {
                 puller.request(room).await.map_err(|_| Error::Closed)?;
             }
             let arrival = tokio::select! {
@@ -140,7 +150,7 @@ impl Fetch {
 /// Passes marks of cancellation on to the attempts that they mean. After a reconnection every running job is looked
 /// up, because marks are announced to those who are connected only.
 pub(super) async fn listen(shared: Arc<Shared>, queue: QueueName) {
-    let broker = shared.client.broker();
+    let broker = &shared.broker;
     let mut status = broker.status();
     loop {
         status.mark_unchanged();

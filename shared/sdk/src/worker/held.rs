@@ -1,8 +1,10 @@
 //! A job that this worker holds.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::Instant;
 use windlass_broker::delivery::Handle;
 use windlass_broker::jobs::Address;
@@ -24,10 +26,16 @@ pub(super) struct Held {
     pub(super) job: Job,
     /// Sequence of the work message.
     pub(super) work: u64,
-    /// The fencing token: that sequence, or the one of our claim.
-    pub(super) token: u64,
+    /// The fencing token: that sequence, or the one of our last claim.
+    pub(super) token: AtomicU64,
+    /// A claim of ours is on its way: the token may be another from one moment to the next.
+    pub(super) claiming: AtomicBool,
     /// Every earlier attempt, crashes that we found included.
     pub(super) attempts: Vec<Attempt>,
+    /// What the handler saved last, in this attempt or before; empty if nothing.
+    pub(super) checkpoint: Mutex<Bytes>,
+    /// It runs with no neighbour in this process.
+    pub(super) alone: AtomicBool,
     pub(super) trace: Option<TraceParent>,
     pub(super) handle: Handle,
     /// The broker's count of this delivery.
@@ -44,6 +52,19 @@ pub(super) struct Held {
 impl Held {
     pub(super) fn attempt_number(&self) -> u32 {
         next_number(&self.attempts)
+    }
+
+    pub(super) fn token(&self) -> u64 {
+        self.token.load(Ordering::Acquire)
+    }
+
+    pub(super) fn is_alone(&self) -> bool {
+        self.alone.load(Ordering::Relaxed)
+    }
+
+    /// Locked for a moment only.
+    pub(super) fn checkpoint(&self) -> MutexGuard<'_, Bytes> {
+        self.checkpoint.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The broker has confirmed the lease just now.

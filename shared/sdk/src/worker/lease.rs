@@ -1,5 +1,7 @@
 //! Keeping a lease while a handler runs.
 
+use std::sync::atomic::Ordering;
+
 use tokio::time::sleep;
 use windlass_broker::jobs::Jobs;
 
@@ -17,7 +19,10 @@ pub(super) async fn keep(held: &Held, jobs: &Jobs) {
         in_doubt |= !held.is_leased();
         if in_doubt {
             match jobs.read(&held.address.queue, held.address.job_id).await {
-                Ok(seen) if !seen.view.done && seen.view.last.is_some_and(|l| l.sequence == held.token) => {}
+                Ok(seen) if !seen.view.done && seen.view.last.is_some_and(|l| l.sequence == held.token()) => {
+                }
+                // A claim of our own may be last before we know of it; its own outcome tells.
+                Ok(_) if held.claiming.load(Ordering::Acquire) => continue,
                 Ok(_) => return,
                 Err(error) => {
                     tracing::warn!(%error, "a lease cannot be confirmed; saying nothing");

@@ -5,6 +5,7 @@ pub mod context;
 mod execute;
 mod fetch;
 mod held;
+mod isolation;
 mod lease;
 mod options;
 mod presence;
@@ -13,20 +14,24 @@ mod running;
 mod settle;
 mod shared;
 mod stale;
+pub(crate) mod telling;
+mod threads;
 mod unsaid;
 
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use windlass_broker::Broker;
 use windlass_broker::events::EventWriter;
 use windlass_broker::jobs::Jobs;
 use windlass_core::Kind;
 
+pub(crate) use self::execute::panic_message;
+use self::isolation::Isolation;
 pub use self::options::{Error, Options};
 use self::running::Running;
 use self::shared::Shared;
+use self::threads::Threads;
 use crate::client::Client;
 use crate::handler::Handlers;
 
@@ -40,18 +45,25 @@ pub struct Worker {
 impl Worker {
     /// Puts a worker together.
     pub fn new<S: Send + Sync + 'static>(
-        broker: Broker,
+        client: &Client,
         handlers: Handlers<S>,
         options: Options,
     ) -> Result<Self, Error> {
         options.check()?;
+        let broker = client.broker().ok_or(Error::NoBroker)?.clone();
+        let blocking = options.slots.saturating_mul(options.queues.len()).max(512);
+        let threads = Threads::start(options.handler_threads, blocking).map_err(Error::Threads)?;
         let events = EventWriter::new(broker.clone(), "worker", options.pool.clone());
         let shared = Shared {
             jobs: Jobs::new(&broker, options.pool.clone()),
-            client: Client::new(broker),
+            client: client.clone(),
+            broker,
             events,
             handlers: handlers.erase(),
             running: Running::default(),
+            isolation: Isolation::default(),
+            threads,
+            stuck: std::sync::atomic::AtomicU32::new(0),
             hand_back: CancellationToken::new(),
             options,
         };
@@ -88,6 +100,7 @@ impl Worker {
         }
         let announcing = stop.child_token();
         let presence = tokio::spawn(presence::announce(Arc::clone(&shared), announcing.clone()));
+        let telling = tokio::spawn(tell(Arc::clone(&shared), announcing.clone()));
         // The grace counts from the word to stop, whatever the fetchers are about.
         let mut grace = tokio::task::JoinSet::new();
         grace.spawn(hand_back_after(Arc::clone(&shared), stop.clone()));
@@ -106,8 +119,21 @@ impl Worker {
         attempts.wait().await;
         // Also where a fetcher failed, and nobody said stop.
         announcing.cancel();
-        let _ = presence.await;
+        let _ = tokio::join!(presence, telling);
         outcome
+    }
+}
+
+/// Between two looks at what the running handlers have told.
+const TELL_EVERY: std::time::Duration = std::time::Duration::from_millis(250);
+
+/// Sends what running handlers tell, until told to stop. What an attempt tells last is sent at its end.
+async fn tell(shared: Arc<Shared>, stop: CancellationToken) {
+    while stop.run_until_cancelled(tokio::time::sleep(TELL_EVERY)).await.is_some() {
+        for context in shared.running.contexts() {
+            let (progress, lines) = context.telling().take();
+            shared.events.tell(progress, lines);
+        }
     }
 }
 

@@ -25,6 +25,10 @@ pub struct Options {
     pub drain_timeout: Duration,
     /// How long a record of a job's end is kept, and refuses duplicates and stale holders.
     pub horizon: Duration,
+    /// Threads that handlers run on, apart from those that keep leases; as many as there are cores, if none.
+    pub handler_threads: Option<usize>,
+    /// How long a job that is to run alone waits for its neighbours before it is handed on.
+    pub isolation_wait: Duration,
     /// How long a job of a kind that no worker here handles is handed on before it is dead.
     pub unknown_kind_patience: Duration,
 }
@@ -40,6 +44,12 @@ pub enum Error {
         /// What it was, and what was expected.
         reason: String,
     },
+    /// The client has no connection, as one of `windlass::testing` has none.
+    #[error("the client has no connection to a broker")]
+    NoBroker,
+    /// The threads for handlers could not be made.
+    #[error("the threads for handlers could not be started")]
+    Threads(#[source] std::io::Error),
     /// The connection is closed for good.
     #[error("the connection to the broker is closed")]
     Closed,
@@ -59,6 +69,8 @@ impl Default for Options {
             cancel_grace: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(30),
             horizon: Duration::from_secs(900),
+            handler_threads: None,
+            isolation_wait: Duration::from_secs(60),
             unknown_kind_patience: Duration::from_secs(600),
         }
     }
@@ -76,6 +88,9 @@ impl Options {
         }
         if self.attempt_timeout.is_zero() {
             return invalid("attempt_timeout", "expected more than 0");
+        }
+        if self.handler_threads.is_some_and(|threads| !(1..=1024).contains(&threads)) {
+            return invalid("handler_threads", "expected 1 to 1024");
         }
         if self.horizon < Duration::from_secs(1) {
             return invalid("horizon", "expected at least 1s");

@@ -17,7 +17,7 @@ const TTL: Duration = Duration::from_secs(15);
 
 /// Until told to stop; then once more, as draining.
 pub(super) async fn announce(shared: Arc<Shared>, stop: CancellationToken) {
-    let broker = shared.client.broker();
+    let broker = &shared.broker;
     let bucket = broker.bucket(broker.names().workers_bucket());
     let options = &shared.options;
     let key = broker.names().worker_key(&options.pool, &options.id);
@@ -36,6 +36,7 @@ pub(super) async fn announce(shared: Arc<Shared>, stop: CancellationToken) {
             host: host.clone(),
             started_at: Some(started_at),
             draining,
+            stuck: shared.stuck.load(std::sync::atomic::Ordering::Relaxed),
         };
         if let Err(error) = bucket.put(&key, info.encode_to_vec().into(), Some(TTL)).await {
             tracing::warn!(%error, "the worker could not announce itself");

@@ -7,29 +7,35 @@ use jiff::Timestamp;
 use opentelemetry::trace::SpanKind;
 use windlass_broker::dead;
 use windlass_broker::delivery::Delivered;
-use windlass_broker::jobs::Address;
+use windlass_broker::jobs::{Address, Verdict};
 use windlass_broker::trace::{Hop, Relation, Subject};
-use windlass_core::settle::{DeadCause, is_crash_loop};
+use windlass_core::expiry::is_expired;
+use windlass_core::settle::{DeadCause, is_crash_loop, runs_alone};
 use windlass_core::{JobError, JobState, Outcome, Transition};
 use windlass_proto::{Job, v1};
 
-use super::claim::open;
-use super::context::{Context, Reason};
-use super::execute::{Ended, execute};
+use super::claim::{open, renew};
+use super::context::{About, Context, Reason};
+use super::execute::{self, Ended, execute};
 use super::held::Held;
+use super::isolation::Place;
+use super::lease;
 use super::settle::{self, RESULT_LIMIT_BYTES, ended_attempt};
 use super::shared::Shared;
 use super::stale;
-use crate::failure::Failure;
+use crate::failure::{Failure, Follows};
+use crate::handler::extract::Payload;
 
 /// How long a kind that nobody here handles stays away.
 const UNKNOWN_KIND_DELAY: Duration = Duration::from_secs(5);
+/// Before a job that found no place here is offered to another worker, or to this one again.
+const NO_PLACE_DELAY: Duration = Duration::from_secs(1);
 /// A job that waits longer than this before it may run starts a trace of its own, linked to its publisher's.
 const LINK_AFTER: Duration = Duration::from_secs(60);
 
 /// Deals with a message. Without `run` the job is only handed back, for a worker that stops.
 pub(super) async fn process(shared: &Shared, delivered: Delivered, ack_wait: Duration, run: bool) {
-    let broker = shared.client.broker();
+    let broker = &shared.broker;
     let subject = broker.names().parse_job_subject(&delivered.subject);
     let (subject, job) = match (subject, Job::decode(delivered.body.clone())) {
         (Some(subject), Ok(job)) => (subject, job),
@@ -45,7 +51,11 @@ pub(super) async fn process(shared: &Shared, delivered: Delivered, ack_wait: Dur
         return settle::hand_back(shared, &mut held, None, None).await;
     }
     if is_crash_loop(&held.attempts) {
-        return give_up(shared, &mut held, DeadCause::CrashLoop, "its worker was lost too often").await;
+        let message = "its worker was lost too often while it ran alone";
+        return give_up(shared, &mut held, DeadCause::CrashLoop, message).await;
+    }
+    if is_expired(&held.attempts, held.job.due_at, held.job.task.max_wait, Timestamp::now()) {
+        return expire(shared, &mut held).await;
     }
     if !shared.handlers.contains_key(&held.job.task.kind) {
         // In hand-overs, not by the job's age: one that waited long must still meet a worker that knows its kind.
@@ -62,7 +72,42 @@ pub(super) async fn process(shared: &Shared, delivered: Delivered, ack_wait: Dur
         )
         .await;
     }
-    attempt(shared, &mut held).await;
+    let place =
+        if runs_alone(&held.attempts) { alone(shared, &held).await } else { shared.isolation.enter() };
+    match place {
+        Some(_place) => attempt(shared, &mut held).await,
+        None => settle::hand_back(shared, &mut held, None, Some(NO_PLACE_DELAY)).await,
+    }
+}
+
+/// Waits until nothing else runs here, and says that this job runs alone; none if that cannot be.
+async fn alone<'a>(shared: &'a Shared, held: &Held) -> Option<Place<'a>> {
+    let alone = shared.isolation.begin()?;
+    tracing::info!(job_id = %held.address.job_id, "the job lost its worker twice: it runs alone in this process");
+    // Longer with each hand-over, so that its turn comes even where every worker is busy with long work.
+    let hand_overs = u32::try_from(held.delivery_count.clamp(1, 100)).unwrap_or(100);
+    let patience = shared.options.isolation_wait.saturating_mul(hand_overs);
+    let place = tokio::select! {
+        place = alone.acquire(patience) => place?,
+        // The write below is refused, and its refusal dealt with.
+        () = lease::keep(held, &shared.jobs) => return None,
+        () = shared.hand_back.cancelled() => return None,
+    };
+    held.alone.store(true, std::sync::atomic::Ordering::Relaxed);
+    let checkpoint = held.checkpoint().clone();
+    match renew(shared, held, v1::ClaimReason::Alone, checkpoint).await {
+        Verdict::Won(_) => Some(place),
+        // Handing back meets the same refusal and deals with it.
+        Verdict::Lost | Verdict::Undecided => None,
+    }
+}
+
+/// The job waited longer than it may.
+async fn expire(shared: &Shared, held: &mut Held) {
+    let waited = held.job.task.max_wait.unwrap_or_default();
+    let message = format!("no attempt began within {} s", waited.as_secs_f64());
+    let error = JobError { message, code: "expired".to_owned(), terminal: true };
+    settle::end(shared, held, None, JobState::Expired, Bytes::new(), Some(error)).await;
 }
 
 async fn give_up(shared: &Shared, held: &mut Held, cause: DeadCause, message: &str) {
@@ -92,22 +137,33 @@ async fn attempt(shared: &Shared, held: &mut Held) {
     started.worker.clone_from(&shared.options.id);
     held.unsaid.begin(&shared.events, started);
 
+    if held.job.expiry_sequence != 0 {
+        let (jobs, timer) = (shared.jobs.clone(), held.job.expiry_sequence);
+        // It has begun in time. Left there, the timer would fire and find that out.
+        tokio::spawn(async move { jobs.delete(timer).await });
+    }
     let task = &held.job.task;
-    let context = Context::new(
-        held.address.job_id,
-        task.kind.clone(),
-        held.address.queue.clone(),
-        held.address.priority,
-        number,
-        held.attempt_timeout(shared),
-        shared.client.clone(),
-    );
-    let registration = shared.running.register(held.token, &context);
     let Some(handler) = shared.handlers.get(&task.kind).cloned() else { return };
-    let (payload, for_handler) = (task.payload.clone(), context.clone());
+    let payload = Payload { bytes: task.payload.clone(), content_type: task.content_type.clone() };
+    let (context, saves) = Context::new(About {
+        job_id: held.address.job_id,
+        kind: task.kind.clone(),
+        queue: held.address.queue.clone(),
+        priority: held.address.priority,
+        attempt: number,
+        timeout: held.attempt_timeout(shared),
+        payload: payload.clone(),
+        checkpoint: held.checkpoint().clone(),
+        client: shared.client.with_parent(held.address.queue.clone(), held.address.job_id),
+    });
+    let registration = shared.running.register(held.token(), &context);
+    let for_handler = context.clone();
     // Inside the future, so that a panic before its first await is caught as well.
-    let running = async move { (handler.run)(payload, for_handler).await };
-    let (ended, stuck) = execute(shared, held, &context, &hop, running).await;
+    let running = async move { (handler.run)(payload.bytes, for_handler).await };
+    let begun = execute::Attempt { shared, held, context: &context, saves, registration };
+    let (ended, stuck) = execute(begun, &hop, running).await;
+    let (progress, lines) = context.telling().take();
+    shared.events.tell(progress, lines);
 
     let outcome = outcome_of(&ended);
     metrics::histogram!("messaging_process_duration_seconds", "queue" => queue.clone(), "outcome" => outcome)
@@ -117,24 +173,23 @@ async fn attempt(shared: &Shared, held: &mut Held) {
         tracing::error!(job_id = %held.address.job_id, kind = %task.kind, "a handler ignores its cancellation; its slot stays taken");
         metrics::counter!("windlass_stuck_handlers_total", "queue" => queue).increment(1);
     }
-    drop(registration);
     let settling =
         Hop::start("settle", SpanKind::Client, subject, Some(hop.traceparent()), Relation::Child, None);
     settle_by(shared, held, started_at, ended, &hop).await;
     settling.end();
     drop(hop);
     if let Some(stuck) = stuck {
+        shared.stuck.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         // Its slot is not free; but a worker that stops does not wait for it.
-        shared.hand_back.run_until_cancelled(stuck).await;
+        shared.hand_back.run_until_cancelled(stuck.ended()).await;
+        shared.stuck.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
     }
 }
 
 async fn settle_by(shared: &Shared, held: &mut Held, started_at: Timestamp, ended: Ended, hop: &Hop) {
-    let number = held.attempt_number();
-    let attempt = |outcome, error| ended_attempt(shared, number, started_at, outcome, error);
     match ended {
         Ended::Returned(Ok(value)) if value.len() <= RESULT_LIMIT_BYTES => {
-            let attempt = attempt(Outcome::Succeeded, None);
+            let attempt = ended_attempt(shared, held, started_at, Outcome::Succeeded, None);
             settle::end(shared, held, Some(attempt), JobState::Succeeded, value, None).await;
         }
         Ended::Returned(Ok(value)) => {
@@ -144,36 +199,67 @@ async fn settle_by(shared: &Shared, held: &mut Held, started_at: Timestamp, ende
                     .code("result_too_large")
                     .terminal();
             hop.fail("the result is too large");
-            settle::fail(shared, held, attempt(Outcome::Failed, Some(failure.into_error())), None).await;
+            let error = Some(failure.into_error());
+            settle::fail(shared, held, ended_attempt(shared, held, started_at, Outcome::Failed, error), None)
+                .await;
         }
-        Ended::Returned(Err(failure)) => {
-            let delay = failure.delay();
-            let error = failure.into_error();
-            hop.fail(&error.message);
-            settle::fail(shared, held, attempt(Outcome::Failed, Some(error)), delay).await;
-        }
+        Ended::Returned(Err(failure)) => settle_failure(shared, held, started_at, failure, hop).await,
         Ended::Stopped(Reason::TimedOut) => {
             let seconds = held.attempt_timeout(shared).as_secs_f64();
             let error = Failure::new(format!("took longer than {seconds} s")).code("timeout").into_error();
             hop.fail(&error.message);
-            settle::fail(shared, held, attempt(Outcome::TimedOut, Some(error)), None).await;
+            let attempt = ended_attempt(shared, held, started_at, Outcome::TimedOut, Some(error));
+            settle::fail(shared, held, attempt, None).await;
         }
         Ended::Stopped(Reason::Cancelled(reason)) => {
-            let error = Failure::new(reason).code("cancelled").terminal().into_error();
+            settle_failure(shared, held, started_at, Failure::cancel(reason), hop).await;
+        }
+        Ended::Stopped(Reason::Draining) => {
+            let attempt = ended_attempt(shared, held, started_at, Outcome::HandedBack, None);
+            settle::hand_back(shared, held, Some(attempt), None).await;
+        }
+        Ended::Stopped(Reason::LeaseLost) => stale::refused(shared, held, "keep its lease").await,
+    }
+}
+
+/// After a failure, as it says what follows.
+async fn settle_failure(
+    shared: &Shared,
+    held: &mut Held,
+    started_at: Timestamp,
+    failure: Failure,
+    hop: &Hop,
+) {
+    let follows = failure.follows();
+    let attempt = |outcome, error| ended_attempt(shared, held, started_at, outcome, error);
+    match follows {
+        Follows::Snooze(delay) => {
+            let attempt = attempt(Outcome::Snoozed, None);
+            settle::snooze(shared, held, attempt, delay).await;
+        }
+        Follows::Cancellation => {
+            let error = failure.into_error();
             let attempt = attempt(Outcome::Cancelled, Some(error.clone()));
             settle::end(shared, held, Some(attempt), JobState::Cancelled, Bytes::new(), Some(error)).await;
         }
-        Ended::Stopped(Reason::Draining) => {
-            settle::hand_back(shared, held, Some(attempt(Outcome::HandedBack, None)), None).await;
+        Follows::Retry | Follows::RetryAfter(_) | Follows::Death => {
+            let delay = if let Follows::RetryAfter(delay) = follows { Some(delay) } else { None };
+            let error = failure.into_error();
+            hop.fail(&error.message);
+            let attempt = attempt(Outcome::Failed, Some(error));
+            settle::fail(shared, held, attempt, delay).await;
         }
-        Ended::Stopped(Reason::LeaseLost) => stale::refused(shared, held, "keep its lease").await,
     }
 }
 
 fn outcome_of(ended: &Ended) -> &'static str {
     match ended {
         Ended::Returned(Ok(_)) => "succeeded",
-        Ended::Returned(Err(_)) => "failed",
+        Ended::Returned(Err(failure)) => match failure.follows() {
+            Follows::Snooze(_) => "snoozed",
+            Follows::Cancellation => "cancelled",
+            Follows::Retry | Follows::RetryAfter(_) | Follows::Death => "failed",
+        },
         Ended::Stopped(Reason::TimedOut) => "timed_out",
         Ended::Stopped(Reason::Cancelled(_)) => "cancelled",
         Ended::Stopped(Reason::Draining) => "handed_back",
@@ -183,7 +269,7 @@ fn outcome_of(ended: &Ended) -> &'static str {
 
 /// A message that no dispatcher of ours wrote. Kept as a dead letter, so that nothing is lost and nothing loops.
 async fn malformed(shared: &Shared, delivered: &Delivered, reason: String) {
-    let broker = shared.client.broker();
+    let broker = &shared.broker;
     tracing::error!(subject = delivered.subject, reason, "a message in the stream of jobs is none");
     metrics::counter!("windlass_malformed_total", "stream" => "jobs").increment(1);
     let subject = broker.names().parse_job_subject(&delivered.subject);

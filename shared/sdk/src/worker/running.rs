@@ -30,8 +30,13 @@ struct State {
 #[derive(Debug)]
 pub(crate) struct Registration<'a> {
     running: &'a Running,
-    key: Key,
+    context: Context,
+    /// An attempt that saves checkpoints has one token after the other. A mark may name any of them.
+    tokens: Vec<u64>,
 }
+
+/// So many tokens of one attempt are known: whoever marks one has just read it.
+const TOKENS: usize = 4;
 
 // === impl Running ===
 
@@ -42,19 +47,23 @@ impl Running {
     }
 
     pub(crate) fn register(&self, token: u64, context: &Context) -> Registration<'_> {
-        let key = (context.queue().clone(), context.job_id(), token);
-        let mut state = self.lock();
-        state.by_token.insert(key.clone(), context.clone());
-        if let Some(place) = state.early.iter().position(|(early, _)| *early == key)
-            && let Some((_, reason)) = state.early.remove(place)
-        {
-            context.cancel(Reason::Cancelled(reason));
-        }
-        Registration { running: self, key }
+        let mut registration =
+            Registration { running: self, context: context.clone(), tokens: Vec::with_capacity(1) };
+        registration.add(token);
+        registration
     }
 
+    /// How many attempts run.
     pub(crate) fn count(&self) -> usize {
-        self.lock().by_token.len()
+        self.contexts().len()
+    }
+
+    /// The attempts that run.
+    pub(crate) fn contexts(&self) -> Vec<Context> {
+        let mut jobs = std::collections::HashSet::new();
+        let state = self.lock();
+        let first = state.by_token.iter().filter(|((queue, id, _), _)| jobs.insert((queue, *id)));
+        first.map(|(_, context)| context.clone()).collect()
     }
 
     /// The jobs of a queue, with their tokens.
@@ -78,8 +87,37 @@ impl Running {
     }
 }
 
+// === impl Registration ===
+
+impl Registration<'_> {
+    fn key(&self, token: u64) -> Key {
+        (self.context.queue().clone(), self.context.job_id(), token)
+    }
+
+    /// Another token of the same attempt.
+    pub(crate) fn add(&mut self, token: u64) {
+        let key = self.key(token);
+        let mut state = self.running.lock();
+        if self.tokens.len() == TOKENS {
+            let oldest = self.tokens.remove(0);
+            let oldest = self.key(oldest);
+            state.by_token.remove(&oldest);
+        }
+        self.tokens.push(token);
+        state.by_token.insert(key.clone(), self.context.clone());
+        if let Some(place) = state.early.iter().position(|(early, _)| *early == key)
+            && let Some((_, reason)) = state.early.remove(place)
+        {
+            self.context.cancel(Reason::Cancelled(reason));
+        }
+    }
+}
+
 impl Drop for Registration<'_> {
     fn drop(&mut self) {
-        self.running.lock().by_token.remove(&self.key);
+        let mut state = self.running.lock();
+        for token in &self.tokens {
+            state.by_token.remove(&self.key(*token));
+        }
     }
 }

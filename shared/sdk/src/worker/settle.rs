@@ -9,18 +9,15 @@ use windlass_broker::jobs::{Change, Verdict, nonce};
 use windlass_core::attempt::push_bounded;
 use windlass_core::settle::{AfterFailure, Failed, after_failure};
 use windlass_core::{Attempt, JobError, JobState, Outcome, RecordKind};
-use windlass_proto::{Claim, Done, Job, v1};
+use windlass_proto::{Done, Job, v1};
 
-use super::claim::write_claim;
+use super::claim::{Restated, restate};
 use super::held::{Held, WRITE_TIMEOUT};
 use super::shared::Shared;
 use super::stale::{bury, refused};
 
 /// The largest result that the record of a job's end holds.
 pub(super) const RESULT_LIMIT_BYTES: usize = 64 * 1024;
-
-/// How long a hand-back is remembered while no worker takes the job: without it the next one would count a crash.
-const HAND_BACK_TTL: Duration = Duration::from_secs(28 * 86_400);
 
 /// Ends a job. `attempt` is the one that just ended, if one ran.
 pub(super) async fn end(
@@ -48,7 +45,7 @@ pub(super) async fn end(
     };
     let change = Change {
         address: &held.address,
-        token: held.token,
+        token: held.token(),
         record: RecordKind::Done,
         body: done.encode(),
         nonce: &done.nonce,
@@ -89,36 +86,44 @@ pub(super) async fn fail(shared: &Shared, held: &mut Held, attempt: Attempt, ret
             let error = attempt.error.clone();
             end(shared, held, Some(attempt), JobState::Dead, Bytes::new(), error).await;
         }
-        AfterFailure::Retry(delay) => {
-            let due_at = Timestamp::now().saturating_add(delay).unwrap_or(Timestamp::MAX);
-            let nonce = nonce();
-            let job = Job {
-                task: held.job.task.clone(),
-                accepted_at: held.job.accepted_at,
-                due_at,
-                attempts,
-                nonce: nonce.clone(),
-            };
-            let change = Change {
-                address: &held.address,
-                token: held.token,
-                record: RecordKind::Later,
-                body: job.encode(),
-                nonce: &nonce,
-                trace: held.trace,
-                ttl: None,
-                timer: Some((due_at, RecordKind::Ready)),
-                purge: None,
-            };
-            if !write(shared, held, change, "retry").await {
-                return;
-            }
-            let mut event = held.teller().attempt_ended(&attempt);
-            event.due_at = Some(due_at);
-            if held.unsaid.finish(&shared.events, event).await {
-                release(shared, held).await;
-            }
-        }
+        AfterFailure::Retry(delay) => again(shared, held, &attempt, delay, "retry").await,
+    }
+}
+
+/// The attempt asked to run again after this delay; the retry policy does not count it.
+pub(super) async fn snooze(shared: &Shared, held: &mut Held, attempt: Attempt, delay: Duration) {
+    again(shared, held, &attempt, delay, "snooze").await;
+}
+
+/// Another attempt after this delay.
+async fn again(shared: &Shared, held: &mut Held, attempt: &Attempt, delay: Duration, tried: &'static str) {
+    let mut attempts = held.attempts.clone();
+    push_bounded(&mut attempts, attempt.clone());
+    let due_at = Timestamp::now().saturating_add(delay).unwrap_or(Timestamp::MAX);
+    let nonce = nonce();
+    let job = Job {
+        attempts,
+        checkpoint: held.checkpoint().clone(),
+        ..Job::new(held.job.task.clone(), held.job.accepted_at, due_at, nonce.clone())
+    };
+    let change = Change {
+        address: &held.address,
+        token: held.token(),
+        record: RecordKind::Later,
+        body: job.encode(),
+        nonce: &nonce,
+        trace: held.trace,
+        ttl: None,
+        timer: Some((due_at, RecordKind::Ready)),
+        purge: None,
+    };
+    if !write(shared, held, change, tried).await {
+        return;
+    }
+    let mut event = held.teller().attempt_ended(attempt);
+    event.due_at = Some(due_at);
+    if held.unsaid.finish(&shared.events, event).await {
+        release(shared, held).await;
     }
 }
 
@@ -133,21 +138,9 @@ pub(super) async fn hand_back(
     if let Some(attempt) = &attempt {
         push_bounded(&mut attempts, attempt.clone());
     }
-    let nonce = nonce();
-    let claim = Claim {
-        work_sequence: held.work,
-        worker: shared.options.id.clone(),
-        reason: v1::ClaimReason::HandBack,
-        claimed_at: Timestamp::now(),
-        attempts,
-        kind: held.job.task.kind.clone(),
-        accepted_at: held.job.accepted_at,
-        nonce: nonce.clone(),
-        delivery_count: held.delivery_count,
-    };
-    let deadline = Instant::now() + WRITE_TIMEOUT;
-    let ttl = HAND_BACK_TTL;
-    match write_claim(shared, held, held.token, claim.encode(), &nonce, ttl, deadline).await {
+    let reason = v1::ClaimReason::HandBack;
+    let restated = Restated { on: held.token(), reason, attempts, checkpoint: held.checkpoint().clone() };
+    match restate(shared, held, restated, Instant::now() + WRITE_TIMEOUT).await {
         Verdict::Won(_) => {}
         // Without the mark its next holder would count a crash: the lease decides.
         Verdict::Undecided => return,
@@ -191,8 +184,9 @@ async fn release(shared: &Shared, held: &Held) {
         tracing::debug!(%error, "an acknowledgement was not sent; the redelivery will find the record");
         return;
     }
-    if held.token != held.work
-        && let Err(error) = shared.jobs.delete(held.token).await
+    let token = held.token();
+    if token != held.work
+        && let Err(error) = shared.jobs.delete(token).await
     {
         tracing::debug!(%error, "a claim was not removed; it expires by itself");
     }
@@ -201,17 +195,18 @@ async fn release(shared: &Shared, held: &Held) {
 /// What an attempt that has just ended is recorded as.
 pub(super) fn ended_attempt(
     shared: &Shared,
-    number: u32,
+    held: &Held,
     started_at: Timestamp,
     outcome: Outcome,
     error: Option<JobError>,
 ) -> Attempt {
     Attempt {
-        number,
+        number: held.attempt_number(),
         worker: shared.options.id.clone(),
         started_at: Some(started_at),
         ended_at: Timestamp::now(),
         outcome,
         error,
+        alone: held.is_alone(),
     }
 }

@@ -33,10 +33,10 @@ pub(super) async fn refused(shared: &Shared, held: &Held, tried: &'static str) {
 pub(super) async fn not_mine(shared: &Shared, held: &Held, seen: &Seen, stale: Stale, tried: &'static str) {
     let queue = held.address.queue.to_string();
     metrics::counter!("windlass_refusals_total", "queue" => queue, "tried" => tried).increment(1);
-    tracing::info!(job_id = %held.address.job_id, token = held.token, tried, ?stale, "not the holder of this job");
+    tracing::info!(job_id = %held.address.job_id, token = held.token(), tried, ?stale, "not the holder of this job");
     let mut event = held.teller().event(Transition::Refused, held.attempt_number(), Timestamp::now());
     event.worker.clone_from(&shared.options.id);
-    event.note = format!("tried to {tried} with token {}, which is not valid any more", held.token);
+    event.note = format!("tried to {tried} with token {}, which is not valid any more", held.token());
     let said = shared.events.record(event).await.is_ok();
     if stale == Stale::Acknowledge && said && again(shared, held, seen).await {
         let _ = held.handle.ack().await;
@@ -55,7 +55,7 @@ async fn again(shared: &Shared, held: &Held, seen: &Seen) -> bool {
 
 /// Stores the letter of a dead job; true once it is stored.
 pub(super) async fn bury(shared: &Shared, held: &Held, done: &Done) -> bool {
-    let broker = shared.client.broker();
+    let broker = &shared.broker;
     let letter = dead::of_job(broker, &held.address.queue, &held.job.task, done);
     match dead::publish(broker, &held.address.queue, held.address.job_id, letter).await {
         Ok(()) => true,

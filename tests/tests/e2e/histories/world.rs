@@ -15,7 +15,6 @@ use windlass_broker::provision::Layout;
 use windlass_broker::pull::{Arrival, Puller};
 use windlass_core::attempt::{next_number, push_bounded};
 use windlass_core::protocol::{self, Opening, Standing};
-use windlass_core::task::Start;
 use windlass_core::{Attempt, JobId, JobState, Outcome, PoolName, Priority, QueueName, RecordKind, Task};
 use windlass_proto::v1::ClaimReason;
 use windlass_proto::{Claim, Done, Job, RecordBody};
@@ -215,17 +214,9 @@ impl Subject {
 
     fn job(&self, attempts: Vec<Attempt>) -> Result<Job> {
         let now = Timestamp::now();
-        let task = Task {
-            id: self.address.job_id,
-            kind: KIND.parse()?,
-            payload: Bytes::new(),
-            content_type: String::new(),
-            priority: self.address.priority,
-            start: Start::Now,
-            retry: None,
-            attempt_timeout: None,
-        };
-        Ok(Job { task, accepted_at: now, due_at: now, attempts, nonce: nonce() })
+        let task = Task::new(self.address.job_id, KIND.parse()?, Bytes::new());
+        let task = Task { priority: self.address.priority, ..task };
+        Ok(Job { attempts, ..Job::new(task, now, now, nonce()) })
     }
 
     /// Writes a job that waits, with these attempts behind it.
@@ -278,6 +269,7 @@ impl Subject {
                 ended_at: now,
                 outcome,
                 error: None,
+                alone: false,
             };
             push_bounded(&mut attempts, crash);
         }
@@ -291,6 +283,8 @@ impl Subject {
             accepted_at: now,
             nonce: nonce(),
             delivery_count: delivered.count,
+            checkpoint: Bytes::new(),
+            alone: false,
         };
         self.write(Step::on(token, RecordKind::Claim), &claim.nonce, claim.encode()).await
     }

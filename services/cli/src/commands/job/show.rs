@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use windlass_core::Outcome;
-use windlass_core::history::{AttemptView, JobView, TransitionView};
+use windlass_core::history::{AttemptView, JobView, LogView, ProgressView, TransitionView};
 
 use crate::output::table::{Table, instant, printable, relative, seconds};
 
@@ -33,6 +33,9 @@ pub(super) fn job(view: &JobView, now: Timestamp) -> String {
     if let Some(result) = &view.result {
         field("result", &result.to_string());
     }
+    if let Some(told) = &view.progress {
+        field("progress", &progress(told));
+    }
     if !view.attempts.is_empty() {
         text.push('\n');
         text.push_str(&attempts(&view.attempts, now));
@@ -41,7 +44,30 @@ pub(super) fn job(view: &JobView, now: Timestamp) -> String {
         text.push('\n');
         text.push_str(&transitions(&view.transitions));
     }
+    if !view.logs.is_empty() {
+        text.push('\n');
+        text.push_str(&logs(&view.logs));
+    }
     text
+}
+
+fn progress(progress: &ProgressView) -> String {
+    let percent = progress.fraction.map(|fraction| format!("{:.0}%", fraction * 100.0));
+    let parts = [percent.unwrap_or_default(), progress.note.clone()];
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+fn logs(lines: &[LogView]) -> String {
+    let mut table = Table::new(&["AT", "ATTEMPT", "LEVEL", "LOG"]).right([1]);
+    for line in lines {
+        table.row([
+            instant(line.at),
+            line.attempt.to_string(),
+            line.level.as_str().to_owned(),
+            line.message.clone(),
+        ]);
+    }
+    table.render()
 }
 
 fn attempts(attempts: &[AttemptView], now: Timestamp) -> String {
@@ -136,12 +162,27 @@ mod tests {
                 worker: Some("w1".to_owned()),
                 note: None,
             }],
+            progress: Some(ProgressView {
+                attempt: 1,
+                fraction: Some(0.255),
+                note: "half way".to_owned(),
+                at: at(12),
+            }),
+            logs: vec![LogView {
+                attempt: 1,
+                sequence: 1,
+                at: at(12),
+                level: windlass_core::told::LogLevel::Warn,
+                message: "slow\ndisk".to_owned(),
+            }],
         };
         let text = job(&view, at(75));
         let line =
             |start: &str| text.lines().find(|line| line.starts_with(start)).unwrap_or_default().to_owned();
         assert_eq!(line("state"), "state     dead");
         assert_eq!(line("error"), "error     no file (handler)");
+        assert_eq!(line("progress"), "progress  26% half way");
+        assert!(text.contains("warn   slow disk"), "{text}");
         assert!(line("ended").ends_with("(60s ago)"), "{text}");
         assert!(!text.contains("due ") && !text.contains("trace"), "{text}");
         assert!(line("      1  w1").ends_with("4.0s  failed   no file"), "{text}");

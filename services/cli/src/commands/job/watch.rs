@@ -159,6 +159,8 @@ mod tests {
             due_at: None,
             ended_at: None,
             attempts: Vec::new(),
+            progress: None,
+            logs: Vec::new(),
             transitions: transitions
                 .iter()
                 .map(|&(transition, attempt)| TransitionView {

@@ -1,0 +1,115 @@
+//! Children: jobs that a handler of another job submitted, and that are cancelled with it.
+//!
+//! A child is marked in the stream of its parent before it is made. After it was made, its parent is looked at: so a
+//! child either stands when its parent's markers are read, or finds its parent cancelled.
+
+use windlass_broker::commands::{self, Verb};
+use windlass_broker::jobs::{ChildMarker, Jobs};
+use windlass_broker::names::ChildSubject;
+use windlass_core::task::Parent;
+use windlass_core::{JobId, JobState, QueueName};
+
+use crate::cancel;
+use crate::order::{Carried, Order};
+use crate::shared::Shared;
+
+/// In the history of a child that is cancelled with its parent.
+const REQUESTED_BY: &str = "its parent's cancellation";
+
+/// Before a child is made; true once it is marked.
+pub(crate) async fn mark(shared: &Shared, parent: &Parent, queue: &QueueName, job_id: JobId) -> bool {
+    let child = ChildSubject {
+        parent_queue: parent.queue.clone(),
+        parent_id: parent.job_id,
+        queue: queue.clone(),
+        job_id,
+    };
+    match shared.jobs(&parent.queue).mark_child(&child).await {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::warn!(%job_id, %error, "a job could not be marked as a child; its task is delivered again");
+            false
+        }
+    }
+}
+
+/// After a child was made; true unless its parent was cancelled and it could not be.
+pub(crate) async fn follow(shared: &Shared, parent: &Parent, queue: &QueueName, job_id: JobId) -> bool {
+    match is_cancelled(&shared.jobs(&parent.queue), &parent.queue, parent.job_id).await {
+        Ok(false) => true,
+        Ok(true) => {
+            let order = Order {
+                queue: queue.clone(),
+                job_id,
+                reason: words(&parent.queue, parent.job_id),
+                requested_by: REQUESTED_BY.to_owned(),
+            };
+            // Boxed: a child may have children.
+            matches!(Box::pin(cancel::cancel(shared, &order)).await, Carried::Out)
+        }
+        Err(error) => {
+            tracing::warn!(%job_id, %error, "a job's parent could not be read; its task is delivered again");
+            false
+        }
+    }
+}
+
+/// Commands the cancellation of all children of a job that was cancelled; true once all of it is stored.
+pub(crate) async fn cancel_all(shared: &Shared, queue: &QueueName, job_id: JobId) -> bool {
+    let jobs = shared.jobs(queue);
+    let mut from = 0;
+    loop {
+        let marker = match jobs.next_child_of(queue, job_id, from).await {
+            Ok(Some(marker)) => marker,
+            Ok(None) => return true,
+            Err(error) => {
+                tracing::warn!(%job_id, %error, "a job's children could not be read");
+                return false;
+            }
+        };
+        from = marker.sequence + 1;
+        if !cancel_child(shared, &jobs, &marker).await {
+            return false;
+        }
+    }
+}
+
+/// A marker whose parent has ended has no further use; if the parent was cancelled, its child is too. True if it is gone.
+pub(crate) async fn tidy(shared: &Shared, jobs: &Jobs, marker: &ChildMarker) -> bool {
+    let ChildSubject { parent_queue, parent_id, .. } = &marker.child;
+    match jobs.read(parent_queue, *parent_id).await {
+        Ok(seen) if seen.done.as_ref().is_some_and(|done| done.state == JobState::Cancelled) => {
+            cancel_child(shared, jobs, marker).await
+        }
+        Ok(seen) if seen.view.done || seen.view.last.is_none() => jobs.delete(marker.sequence).await.is_ok(),
+        Ok(_) | Err(_) => false,
+    }
+}
+
+async fn cancel_child(shared: &Shared, jobs: &Jobs, marker: &ChildMarker) -> bool {
+    let ChildSubject { parent_queue, parent_id, queue, job_id } = &marker.child;
+    let words = words(parent_queue, *parent_id);
+    let commanded =
+        commands::publish(&shared.broker, queue, Verb::Cancel, *job_id, &words, REQUESTED_BY).await;
+    if let Err(error) = commanded {
+        tracing::warn!(%job_id, %error, "the cancellation of a child could not be commanded");
+        return false;
+    }
+    if let Err(error) = jobs.delete(marker.sequence).await {
+        tracing::debug!(%error, "a child's marker was not removed; its child is told twice, which does no harm");
+    }
+    true
+}
+
+async fn is_cancelled(
+    jobs: &Jobs,
+    queue: &QueueName,
+    job_id: JobId,
+) -> Result<bool, windlass_broker::jobs::Error> {
+    let seen = jobs.read(queue, job_id).await?;
+    Ok(seen.done.is_some_and(|done| done.state == JobState::Cancelled))
+}
+
+fn words(queue: &QueueName, job_id: JobId) -> String {
+    format!("its parent, the job {job_id} of the queue {queue}, was cancelled")
+}
