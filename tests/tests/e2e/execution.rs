@@ -6,6 +6,7 @@ mod clocks;
 mod handlers;
 mod isolation;
 mod leases;
+mod outage;
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};

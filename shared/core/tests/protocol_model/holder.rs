@@ -39,7 +39,7 @@ impl Protocol {
                 moves.add(Step::new(actor, "drops its overdue claim"), rest.clone());
             }
             Phase::Write { write, .. }
-                if holder.overdue && self.defences.drop_overdue_claim && claims(&write) =>
+                if holder.overdue && self.defences.drop_overdue_claim && holder.claims(&write) =>
             {
                 moves.add(Step::new(actor, "drops its overdue claim"), rest.clone());
             }
@@ -57,7 +57,11 @@ impl Protocol {
                 self.write(moves, &rest, &holder, write, silent);
                 if silent {
                     let mut next = rest.clone();
-                    if self.defences.unacknowledged_at_deadline {
+                    if holder.token > 0 && is_claim(&write) {
+                        // A checkpoint that is perhaps saved: the handler is told so, and goes on.
+                        next.seen.losses += 1;
+                        next = with(next, Holder { phase: Phase::Running, ..holder });
+                    } else if self.defences.unacknowledged_at_deadline {
                         next.seen.losses += 1;
                     } else {
                         next = with(next, Holder { phase: Phase::Acknowledge, ..holder });
@@ -140,6 +144,11 @@ impl Protocol {
             write(Kind::Done, failed, Some(End::Dead))
         };
         self.write(moves, rest, holder, fails, false);
+        if let Some(mut saved) = self.after(Fault::Checkpoint, rest) {
+            saved.seen.saves += 1;
+            let claim = write(Kind::Claim { work: holder.work }, holder.history, None);
+            self.write(moves, &saved, holder, claim, false);
+        }
         if let Some(stopped) = self.after(Fault::HandBack, rest) {
             let history = holder.history.with(Outcome::HandedBack);
             let claim = write(Kind::Claim { work: holder.work }, history, None);
@@ -150,6 +159,7 @@ impl Protocol {
     fn write(&self, moves: &mut Moves<'_>, rest: &State, holder: &Holder, write: Write, silent: bool) {
         let does = match write.kind {
             Kind::Claim { .. } if write.handed_back => "hands back by a claim on token",
+            Kind::Claim { .. } if holder.token > 0 => "saves a checkpoint by a claim on token",
             Kind::Claim { .. } => "claims on token",
             Kind::Done if write.end == Some(End::Dead) => "ends the job as dead on token",
             Kind::Done => "ends the job on token",
@@ -226,9 +236,16 @@ fn with(mut state: State, holder: Holder) -> State {
     state
 }
 
-/// Whether it is the claim of a holder that has not started.
-fn claims(write: &Write) -> bool {
+/// Whether it claims without handing back.
+fn is_claim(write: &Write) -> bool {
     matches!(write.kind, Kind::Claim { .. }) && !write.handed_back
+}
+
+impl Holder {
+    /// Whether it is the claim of a holder that has not started.
+    fn claims(&self, write: &Write) -> bool {
+        self.token == 0 && is_claim(write)
+    }
 }
 
 /// The handler starts, under this token.
@@ -244,6 +261,11 @@ fn written(mut next: State, mut holder: Holder, write: Write, after: AfterWrite,
     match after {
         AfterWrite::Won(sequence) => match write.kind {
             Kind::Claim { .. } if write.handed_back => holder.phase = Phase::Nak,
+            Kind::Claim { .. } if holder.token > 0 => {
+                holder.claim = sequence;
+                holder.token = sequence;
+                holder.phase = Phase::Running;
+            }
             Kind::Claim { .. } => {
                 holder.claim = sequence;
                 holder.history = write.history;

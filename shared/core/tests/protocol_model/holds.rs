@@ -40,7 +40,8 @@ macro_rules! scenarios {
 scenarios! {
     everything => EVERYTHING, from_task => FROM_TASK, flow_control => FLOW_CONTROL, leases => LEASES, forgetful => FORGETFUL,
     timers => TIMERS, due_timers => DUE_TIMERS, creates => CREATES, silence => SILENCE, hand_back => HAND_BACK,
-    operators => OPERATORS, reconciled => RECONCILED, cancel => CANCEL,
+    operators => OPERATORS, reconciled => RECONCILED, cancel => CANCEL, checkpoints => CHECKPOINTS,
+    checkpoints_stopped => CHECKPOINTS_STOPPED,
 }
 
 /// The exception of guarantee 2 is real, and is the only one.

@@ -40,7 +40,7 @@ pub(crate) const NOTHING_LOST: Claim =
 /// Guarantee 1: extra executions never exceed the faults and the operators' races that caused them.
 pub(crate) const FEW_EXTRA: Claim = Claim {
     name: "extra attempts never exceed the faults",
-    holds: |_, s| s.seen.forgot_unnoticed || s.seen.starts <= 1 + s.faults,
+    holds: |_, s| s.seen.forgot_unnoticed || s.seen.starts + s.seen.saves <= 1 + s.faults,
 };
 
 /// Guarantee 2: a valid token has one holder, unless the broker forgot a delivery and nobody could know.

@@ -40,6 +40,8 @@ pub(crate) enum Fault {
     Forgets = 1 << 15,
     /// The same, unseen.
     ForgetsUnnoticed = 1 << 16,
+    /// A handler saves a checkpoint.
+    Checkpoint = 1 << 17,
 }
 
 /// One run of the model.
@@ -65,7 +67,7 @@ pub(crate) struct Scenario {
 }
 
 use Fault::{
-    AnswerLost, Cancel, ClaimExpires, Delayed, DispatcherCrash, DuplicateSubmit, FiresTwice, Forgets,
+    AnswerLost, Cancel, Checkpoint, ClaimExpires, Delayed, DispatcherCrash, DuplicateSubmit, FiresTwice, Forgets,
     ForgetsUnnoticed, HandBack, InFlight, LeaseEnds, OperatorCrash, ReleaseAgain, TaskLeaseEnds,
     TimerSurvives, WorkerCrash,
 };
@@ -217,6 +219,23 @@ pub(crate) const CANCEL: Scenario = Scenario {
     ..BASE
 };
 
+/// A handler that saves checkpoints: its token moves on while it runs.
+pub(crate) const CHECKPOINTS: Scenario = Scenario {
+    name: "checkpoints",
+    faults: &[Checkpoint, WorkerCrash, LeaseEnds, AnswerLost, Forgets],
+    floor: 100_000,
+    ..BASE
+};
+
+/// The same against operators, drains and writes on their way.
+pub(crate) const CHECKPOINTS_STOPPED: Scenario = Scenario {
+    name: "checkpoints, stopped",
+    faults: &[Checkpoint, LeaseEnds, Cancel, HandBack, Delayed, InFlight],
+    bound: 2,
+    floor: 10_000,
+    ..BASE
+};
+
 /// All of them.
 pub(crate) const ALL: &[Scenario] = &[
     EVERYTHING,
@@ -232,6 +251,8 @@ pub(crate) const ALL: &[Scenario] = &[
     OPERATORS,
     RECONCILED,
     CANCEL,
+    CHECKPOINTS,
+    CHECKPOINTS_STOPPED,
 ];
 
 // === impl Scenario ===

@@ -35,6 +35,8 @@ pub(crate) struct Seen {
     pub(crate) ends: u8,
     /// Attempts that started, less those that the policy asked for.
     pub(crate) starts: u8,
+    /// Checkpoints that a handler wanted saved: they count against the bound, and excuse nothing.
+    pub(crate) saves: u8,
     /// Times that a holder was lost: crash, lease, forgetting, expiry of a claim, a deadline.
     pub(crate) losses: u8,
     /// A worker crashed while it ran under a valid token.

@@ -160,8 +160,21 @@ pub(super) async fn hand_back(
 }
 
 /// Writes on our token; true if it is in force. A refusal is dealt with here.
+///
+/// While the broker is away nobody else is given the job, so what an attempt has come to is kept for it: as long as a
+/// claim may stand, or until a drain has no more time.
 async fn write(shared: &Shared, held: &Held, change: Change<'_>, tried: &'static str) -> bool {
-    match shared.jobs.write(change, Instant::now() + WRITE_TIMEOUT).await {
+    let patience = (held.attempt_timeout(shared) + shared.options.horizon).max(WRITE_TIMEOUT);
+    let writing = shared.jobs.write(change, Instant::now() + patience);
+    let drained = async {
+        shared.hand_back.cancelled().await;
+        tokio::time::sleep(WRITE_TIMEOUT).await;
+    };
+    let verdict = tokio::select! {
+        verdict = writing => verdict,
+        () = drained => Ok(Verdict::Undecided),
+    };
+    match verdict {
         Ok(Verdict::Won(_)) => true,
         Ok(Verdict::Lost) => {
             refused(shared, held, tried).await;
