@@ -376,6 +376,8 @@ fn on_event(event: &Event, status: &watch::Sender<Status>, denied: &watch::Sende
             denied.send_modify(|d| *d = Denied { count: d.count + 1, text: text.clone() });
         }
         Event::Draining => tracing::debug!("draining the connection to the broker"),
+        // Of each try to reconnect: that it is away was said.
+        other if !status.borrow().connected => tracing::debug!(event = %other, "the broker is still away"),
         other => tracing::warn!(event = %other, "the broker's connection reports"),
     }
 }

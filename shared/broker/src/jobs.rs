@@ -263,6 +263,8 @@ impl Jobs {
             if left.is_zero() {
                 return Ok(Verdict::Undecided);
             }
+            let mut status = self.broker.status();
+            let epoch = status.borrow().epoch;
             let answer = publish::publish_if(
                 &self.broker,
                 subject.clone(),
@@ -287,7 +289,13 @@ impl Jobs {
                     silent_before |= matches!(answer, Answer::Silent | Answer::Undecided);
                 }
             }
-            if !waits.wait().await {
+            // At once after a reconnection: the broker gives away again what it believes that nobody has.
+            let reconnected = status.wait_for(|s| s.connected && s.epoch > epoch);
+            let again = tokio::select! {
+                again = waits.wait() => again,
+                Ok(_) = reconnected => true,
+            };
+            if !again {
                 return Ok(Verdict::Undecided);
             }
         }

@@ -67,8 +67,8 @@ pub(crate) struct Scenario {
 }
 
 use Fault::{
-    AnswerLost, Cancel, Checkpoint, ClaimExpires, Delayed, DispatcherCrash, DuplicateSubmit, FiresTwice, Forgets,
-    ForgetsUnnoticed, HandBack, InFlight, LeaseEnds, OperatorCrash, ReleaseAgain, TaskLeaseEnds,
+    AnswerLost, Cancel, Checkpoint, ClaimExpires, Delayed, DispatcherCrash, DuplicateSubmit, FiresTwice,
+    Forgets, ForgetsUnnoticed, HandBack, InFlight, LeaseEnds, OperatorCrash, ReleaseAgain, TaskLeaseEnds,
     TimerSurvives, WorkerCrash,
 };
 

@@ -13,7 +13,7 @@ use crate::client::Client;
 use crate::failure::Failure;
 use crate::handler::extract::Payload;
 use crate::handler::{Erased, Returned};
-use crate::worker::context::{About, Context, Reason};
+use crate::worker::context::{About, Context, Reason, Renewal};
 use crate::worker::panic_message;
 
 /// An attempt that is being put together.
@@ -100,7 +100,9 @@ impl TestAttempt {
             tokio::select! {
                 returned = &mut running => break returned,
                 Some(save) = saves.recv() => {
-                    checkpoint = save.checkpoint;
+                    if let Renewal::Checkpoint(saved) = save.why {
+                        checkpoint = saved;
+                    }
                     let _ = save.saved.send(Ok(()));
                 }
                 () = tokio::time::sleep_until(context.deadline()), if !context.is_cancelled() => {

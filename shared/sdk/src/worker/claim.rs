@@ -39,7 +39,7 @@ pub(super) async fn open(
         alone: AtomicBool::new(false),
         trace: delivered.trace(),
         handle: delivered.handle().clone(),
-        delivery_count: delivered.count,
+        delivery_count: AtomicU64::new(delivered.count),
         ack_wait,
         confirmed_at: Mutex::new(delivered.received_at),
         unsaid: Unsaid::default(),
@@ -202,7 +202,7 @@ pub(super) async fn restate(shared: &Shared, held: &Held, restated: Restated, de
         kind: held.job.task.kind.clone(),
         accepted_at: held.job.accepted_at,
         nonce: nonce.clone(),
-        delivery_count: held.delivery_count,
+        delivery_count: held.delivery_count.load(Ordering::Relaxed),
         checkpoint: checkpoint.clone(),
         alone: held.is_alone(),
     };

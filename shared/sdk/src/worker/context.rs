@@ -54,11 +54,20 @@ pub(crate) struct About {
     pub(crate) client: Client,
 }
 
-/// A checkpoint that the handler wants saved.
+/// The job is to be claimed anew by the attempt that holds it.
 #[derive(Debug)]
 pub(crate) struct Save {
-    pub(crate) checkpoint: Bytes,
+    pub(crate) why: Renewal,
     pub(crate) saved: oneshot::Sender<Result<(), NotSaved>>,
+}
+
+/// Why a job is claimed anew by the attempt that holds it.
+#[derive(Debug)]
+pub(crate) enum Renewal {
+    /// The handler wants this checkpoint saved.
+    Checkpoint(Bytes),
+    /// The broker has delivered it once more, this often, to the worker that has it.
+    Redelivered(u64),
 }
 
 /// Why an attempt should stop.
@@ -194,8 +203,13 @@ impl Context {
         if checkpoint.len() > CHECKPOINT_LIMIT_BYTES {
             return Err(NotSaved::TooLarge(checkpoint.len()));
         }
+        self.renew(Renewal::Checkpoint(checkpoint)).await
+    }
+
+    /// Claims the job anew.
+    pub(crate) async fn renew(&self, why: Renewal) -> Result<(), NotSaved> {
         let (saved, told) = oneshot::channel();
-        self.inner.saves.send(Save { checkpoint, saved }).await.map_err(|_| NotSaved::NotHeld)?;
+        self.inner.saves.send(Save { why, saved }).await.map_err(|_| NotSaved::NotHeld)?;
         told.await.unwrap_or(Err(NotSaved::NotHeld))
     }
 

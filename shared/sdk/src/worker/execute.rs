@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use opentelemetry::trace::FutureExt as _;
@@ -16,7 +17,7 @@ use windlass_broker::trace::Hop;
 use windlass_proto::v1;
 
 use super::claim::renew;
-use super::context::{Context, NotSaved, Reason, Save};
+use super::context::{Context, NotSaved, Reason, Renewal, Save};
 use super::held::Held;
 use super::lease;
 use super::running::Registration;
@@ -106,8 +107,14 @@ pub(super) async fn execute(
                 }
             }
             Some(save) = saves.recv(), if saving.is_none() => {
-                let checkpoint = save.checkpoint.clone();
-                saving = Some((Box::pin(renew(shared, held, v1::ClaimReason::Checkpoint, checkpoint)), save));
+                let (reason, checkpoint) = match &save.why {
+                    Renewal::Checkpoint(checkpoint) => (v1::ClaimReason::Checkpoint, checkpoint.clone()),
+                    Renewal::Redelivered(count) => {
+                        held.delivery_count.store(*count, Ordering::Relaxed);
+                        (v1::ClaimReason::Redelivered, held.checkpoint().clone())
+                    }
+                };
+                saving = Some((Box::pin(renew(shared, held, reason, checkpoint)), save));
             }
             () = &mut lease, if !lease_lost => {
                 lease_lost = true;
@@ -151,8 +158,14 @@ fn conclude(
     let saved = match verdict {
         Verdict::Won(token) => {
             registration.add(token);
-            metrics::counter!("windlass_checkpoints_total", "queue" => held.address.queue.to_string())
-                .increment(1);
+            let queue = held.address.queue.to_string();
+            match save.why {
+                Renewal::Checkpoint(_) => metrics::counter!("windlass_checkpoints_total", "queue" => queue),
+                Renewal::Redelivered(_) => {
+                    metrics::counter!("windlass_leases_regained_total", "queue" => queue)
+                }
+            }
+            .increment(1);
             Ok(())
         }
         Verdict::Lost => {

@@ -39,7 +39,7 @@ pub(super) struct Held {
     pub(super) trace: Option<TraceParent>,
     pub(super) handle: Handle,
     /// The broker's count of this delivery.
-    pub(super) delivery_count: u64,
+    pub(super) delivery_count: AtomicU64,
     pub(super) ack_wait: Duration,
     /// When the broker last confirmed the lease; at first, when the message arrived.
     pub(super) confirmed_at: Mutex<Instant>,

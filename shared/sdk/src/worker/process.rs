@@ -1,5 +1,6 @@
 //! One delivered message, from its arrival to its acknowledgement.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,11 +16,12 @@ use windlass_core::{JobError, JobState, Outcome, Transition};
 use windlass_proto::{Job, v1};
 
 use super::claim::{open, renew};
-use super::context::{About, Context, Reason};
+use super::context::{About, Context, NotSaved, Reason, Renewal};
 use super::execute::{self, Ended, execute};
 use super::held::Held;
 use super::isolation::Place;
 use super::lease;
+use super::running::Doing;
 use super::settle::{self, RESULT_LIMIT_BYTES, ended_attempt};
 use super::shared::Shared;
 use super::stale;
@@ -46,6 +48,11 @@ pub(super) async fn process(shared: &Shared, delivered: Delivered, ack_wait: Dur
         }
     };
     let address = Address { queue: subject.queue, priority: subject.priority, job_id: subject.job_id };
+    if let Some(doing) = shared.running.doing(&address.queue, address.job_id, delivered.sequence)
+        && is_kept(doing, &delivered, ack_wait).await
+    {
+        return;
+    }
     let Some(mut held) = open(shared, &delivered, address, job, ack_wait).await else { return };
     if !run {
         return settle::hand_back(shared, &mut held, None, None).await;
@@ -59,7 +66,8 @@ pub(super) async fn process(shared: &Shared, delivered: Delivered, ack_wait: Dur
     }
     if !shared.handlers.contains_key(&held.job.task.kind) {
         // In hand-overs, not by the job's age: one that waited long must still meet a worker that knows its kind.
-        let waited = UNKNOWN_KIND_DELAY * u32::try_from(held.delivery_count).unwrap_or(u32::MAX);
+        let waited = UNKNOWN_KIND_DELAY
+            * u32::try_from(held.delivery_count.load(Ordering::Relaxed)).unwrap_or(u32::MAX);
         if waited < shared.options.unknown_kind_patience {
             tracing::warn!(kind = %held.job.task.kind, "no handler for this kind; handing the job on");
             return settle::hand_back(shared, &mut held, None, Some(UNKNOWN_KIND_DELAY)).await;
@@ -85,7 +93,7 @@ async fn alone<'a>(shared: &'a Shared, held: &Held) -> Option<Place<'a>> {
     let alone = shared.isolation.begin()?;
     tracing::info!(job_id = %held.address.job_id, "the job lost its worker twice: it runs alone in this process");
     // Longer with each hand-over, so that its turn comes even where every worker is busy with long work.
-    let hand_overs = u32::try_from(held.delivery_count.clamp(1, 100)).unwrap_or(100);
+    let hand_overs = u32::try_from(held.delivery_count.load(Ordering::Relaxed).clamp(1, 100)).unwrap_or(100);
     let patience = shared.options.isolation_wait.saturating_mul(hand_overs);
     let place = tokio::select! {
         place = alone.acquire(patience) => place?,
@@ -93,7 +101,7 @@ async fn alone<'a>(shared: &'a Shared, held: &Held) -> Option<Place<'a>> {
         () = lease::keep(held, &shared.jobs) => return None,
         () = shared.hand_back.cancelled() => return None,
     };
-    held.alone.store(true, std::sync::atomic::Ordering::Relaxed);
+    held.alone.store(true, Ordering::Relaxed);
     let checkpoint = held.checkpoint().clone();
     match renew(shared, held, v1::ClaimReason::Alone, checkpoint).await {
         Verdict::Won(_) => Some(place),
@@ -108,6 +116,26 @@ async fn expire(shared: &Shared, held: &mut Held) {
     let message = format!("no attempt began within {} s", waited.as_secs_f64());
     let error = JobError { message, code: "expired".to_owned(), terminal: true };
     settle::end(shared, held, None, JobState::Expired, Bytes::new(), Some(error)).await;
+}
+
+/// A message that this worker has already: its lease had ended, or the broker forgot that it had been delivered. True
+/// if the attempt goes on, under a claim of its own; to claim the job for a second attempt would stop the first.
+async fn is_kept(doing: Doing, delivered: &Delivered, ack_wait: Duration) -> bool {
+    match doing {
+        // What becomes of it is decided by the write that is on its way; the next delivery finds out.
+        Doing::Settling => true,
+        Doing::Running(context) => match context.renew(Renewal::Redelivered(delivered.count)).await {
+            Ok(()) => {
+                if let Err(error) = delivered.handle().extend(ack_wait / 6).await {
+                    tracing::debug!(%error, "a lease was regained and not confirmed; its heartbeats go on");
+                }
+                true
+            }
+            // Another claim may stand, or this one may come into force yet: nothing is known, nothing is done.
+            Err(NotSaved::Unknown) => true,
+            Err(_) => false,
+        },
+    }
 }
 
 async fn give_up(shared: &Shared, held: &mut Held, cause: DeadCause, message: &str) {
@@ -156,6 +184,7 @@ async fn attempt(shared: &Shared, held: &mut Held) {
         checkpoint: held.checkpoint().clone(),
         client: shared.client.with_parent(held.address.queue.clone(), held.address.job_id),
     });
+    let had = shared.running.have(&held.address.queue, held.address.job_id, held.work);
     let registration = shared.running.register(held.token(), &context);
     let for_handler = context.clone();
     // Inside the future, so that a panic before its first await is caught as well.
@@ -173,16 +202,17 @@ async fn attempt(shared: &Shared, held: &mut Held) {
         tracing::error!(job_id = %held.address.job_id, kind = %task.kind, "a handler ignores its cancellation; its slot stays taken");
         metrics::counter!("windlass_stuck_handlers_total", "queue" => queue).increment(1);
     }
-    let settling =
+    let span =
         Hop::start("settle", SpanKind::Client, subject, Some(hop.traceparent()), Relation::Child, None);
     settle_by(shared, held, started_at, ended, &hop).await;
-    settling.end();
+    span.end();
+    drop(had);
     drop(hop);
     if let Some(stuck) = stuck {
-        shared.stuck.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        shared.stuck.fetch_add(1, Ordering::Relaxed);
         // Its slot is not free; but a worker that stops does not wait for it.
         shared.hand_back.run_until_cancelled(stuck.ended()).await;
-        shared.stuck.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+        shared.stuck.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

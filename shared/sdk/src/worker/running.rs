@@ -1,6 +1,6 @@
 //! The attempts that run, so that they can be told to stop.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
 use windlass_core::{JobId, QueueName};
@@ -10,7 +10,8 @@ use super::context::{Context, Reason};
 /// A mark may be heard before its attempt is registered: so many are remembered.
 const EARLY_MARKS: usize = 256;
 
-/// A holder's job and token: a job may be claimed anew by its own worker.
+/// A job with its holder's token, or with its work message: a job may be claimed anew by its own worker, and wait for
+/// its next attempt before the last one is dealt with.
 type Key = (QueueName, JobId, u64);
 
 /// All of one worker.
@@ -22,8 +23,26 @@ pub(crate) struct Running {
 #[derive(Debug, Default)]
 struct State {
     by_token: HashMap<Key, Context>,
+    /// Work messages of jobs that run, or have run and are being settled.
+    had: HashSet<Key>,
     /// Cancellations of tokens that nobody holds here, with their reasons; the oldest is forgotten first.
     early: VecDeque<(Key, String)>,
+}
+
+/// What this worker does with a job that it has.
+#[derive(Debug)]
+pub(crate) enum Doing {
+    /// Its handler runs.
+    Running(Context),
+    /// Its attempt has ended, and its record is being written.
+    Settling,
+}
+
+/// This worker has the job until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Had<'a> {
+    running: &'a Running,
+    key: Key,
 }
 
 /// Registered until dropped.
@@ -51,6 +70,24 @@ impl Running {
             Registration { running: self, context: context.clone(), tokens: Vec::with_capacity(1) };
         registration.add(token);
         registration
+    }
+
+    /// What this worker does with a job by this work message, if it has it.
+    pub(crate) fn doing(&self, queue: &QueueName, job_id: JobId, work: u64) -> Option<Doing> {
+        let state = self.lock();
+        // Most are not: nothing is searched for them.
+        if !state.had.contains(&(queue.clone(), job_id, work)) {
+            return None;
+        }
+        let mut attempts = state.by_token.iter().filter(|((q, id, _), _)| q == queue && *id == job_id);
+        Some(attempts.next().map_or(Doing::Settling, |(_, context)| Doing::Running(context.clone())))
+    }
+
+    /// From before its handler is called until its record is written.
+    pub(crate) fn have(&self, queue: &QueueName, job_id: JobId, work: u64) -> Had<'_> {
+        let key = (queue.clone(), job_id, work);
+        self.lock().had.insert(key.clone());
+        Had { running: self, key }
     }
 
     /// How many attempts run.
@@ -84,6 +121,12 @@ impl Running {
             state.early.pop_front();
         }
         state.early.push_back((key, reason.to_owned()));
+    }
+}
+
+impl Drop for Had<'_> {
+    fn drop(&mut self) {
+        self.running.lock().had.remove(&self.key);
     }
 }
 

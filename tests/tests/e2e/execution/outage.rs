@@ -1,14 +1,13 @@
 //! The broker goes away under a running job, and comes back.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Result;
-use tokio::sync::Semaphore;
-use windlass::{Failure, Handlers, JobState, State};
+use anyhow::{Context as _, Result};
+use windlass::JobState;
 use windlass_core::Transition;
+use windlass_testkit::Fleet;
 
-use super::{Alpha, fleet, host};
+use crate::support::{gated, open, submit};
 
 /// Longer than one conditional write is tried while the broker answers.
 const AWAY: Duration = Duration::from_secs(28);
@@ -16,21 +15,19 @@ const AWAY: Duration = Duration::from_secs(28);
 /// What ends while the broker is away is settled when it is back, by the worker that ran it, as the same attempt.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_ends_while_the_broker_is_away_is_settled_later() -> Result<()> {
-    async fn wait(_: Alpha, State(gate): State<Arc<Semaphore>>) -> Result<u8, Failure> {
-        gate.acquire().await?.forget();
-        Ok(7)
-    }
-    let mut fleet = fleet().await?;
-    let gate = Arc::new(Semaphore::new(0));
-    let _worker = host(&fleet, Handlers::with_state(Arc::clone(&gate)).register(wait)?).await?;
-    let id = fleet.client.submit(&Alpha::new("x")).await?.id;
+    let mut fleet = Fleet::running().await?;
+    let (gate, job) = gated(&fleet, "gate")?;
+    let id = submit(&fleet, job).await?;
     fleet.tap.heard(id, Transition::Started).await?;
     fleet.broker.kill9().await?;
-    gate.add_permits(1);
+    open(&gate, "open\n").await?;
     // The time that passes is the fault.
     tokio::time::sleep(AWAY).await;
     fleet.broker.restart().await?;
-    assert_eq!(fleet.ended(id).await?.state, JobState::Succeeded);
+    let ended = fleet.ended(id).await.with_context(|| {
+        std::fs::read_to_string(fleet.folder.path().join("worker.log")).unwrap_or_default()
+    })?;
+    assert_eq!(ended.state, JobState::Succeeded);
     let client = fleet.broker.client("admin").await?;
     loop {
         let events = windlass_testkit::stored_events(&client).await?;
