@@ -59,9 +59,10 @@ struct Step {
 }
 
 async fn end(shared: &Shared, jobs: &Jobs, order: &Order, last: &SeenRecord, step: Step) -> Verdict {
+    let words = format!("cancelled {}", order.words());
     let may_run = matches!(last.record.kind, Kind::Ready | Kind::Claim { .. });
     if may_run {
-        let mark_it = Mark { job_id: order.job_id, token: step.token, reason: words(order) };
+        let mark_it = Mark { job_id: order.job_id, token: step.token, reason: words.clone() };
         if let Err(error) = mark(&shared.broker, &order.queue, &mark_it).await {
             tracing::warn!(job_id = %order.job_id, %error, "a cancellation could not be marked");
             return Verdict::Undecided;
@@ -73,7 +74,7 @@ async fn end(shared: &Shared, jobs: &Jobs, order: &Order, last: &SeenRecord, ste
         attempts: last.body.attempts().to_vec(),
         result: Bytes::new(),
         result_content_type: String::new(),
-        error: Some(JobError { message: words(order), code: "cancelled".to_owned(), terminal: true }),
+        error: Some(JobError { message: words, code: "cancelled".to_owned(), terminal: true }),
         accepted_at: last.body.accepted_at(),
         ended_at: Timestamp::now(),
         nonce: nonce(),
@@ -107,13 +108,4 @@ async fn end(shared: &Shared, jobs: &Jobs, order: &Order, last: &SeenRecord, ste
         }
     }
     verdict
-}
-
-fn words(order: &Order) -> String {
-    let by = if order.requested_by.is_empty() { "somebody" } else { &order.requested_by };
-    if order.reason.is_empty() {
-        format!("cancelled by {by}")
-    } else {
-        format!("cancelled by {by}: {}", order.reason)
-    }
 }

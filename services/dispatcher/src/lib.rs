@@ -8,15 +8,18 @@ mod admit;
 mod cancel;
 mod command;
 mod consume;
+mod discard;
 mod ended;
 mod options;
 mod order;
 mod queues;
 mod reconcile;
+mod redrive;
 mod reject;
 mod release;
 mod service;
 mod shared;
+mod zombie;
 
 pub use options::Options;
 pub use service::Dispatcher;

@@ -28,6 +28,8 @@ pub enum DeadCause {
     CrashLoop,
     /// No worker of its queue has a handler for it.
     UnknownKind,
+    /// Its message was delivered as often as its consumer allows, and is delivered no more.
+    MaxDeliveries,
 }
 
 /// How often a job may lose its worker before it is taken for the cause.
@@ -80,6 +82,7 @@ impl DeadCause {
             Self::TerminalError => "terminal_error",
             Self::CrashLoop => "crash_loop",
             Self::UnknownKind => "unknown_kind",
+            Self::MaxDeliveries => "max_deliveries",
         }
     }
 }
