@@ -97,9 +97,7 @@ fn checked(shared: &Shared, order: &Order, letter: &Letter<Bytes>) -> Result<Tas
     let horizon = shared.layout.horizon;
     let known = match order.delivered {
         Before::Never => true,
-        Before::Perhaps => {
-            outcome_is_known(order.ordered_at, false, shared.absence.latest(), horizon, SLACK)
-        }
+        Before::Perhaps => outcome_is_known(order.ordered_at, false, shared.absence.latest(), horizon, SLACK),
         Before::Certainly => {
             let age = Timestamp::now().duration_since(order.ordered_at).unsigned_abs();
             age + shared.layout.ack_wait < horizon

@@ -75,7 +75,8 @@ pub(crate) async fn end(
     found: &SeenRecord,
     seen: &Seen,
 ) -> Result<bool, jobs::Error> {
-    let (Standing::Mine { token }, Some(last)) = (protocol::claim(found.record.sequence, &seen.view), &seen.last)
+    let (Standing::Mine { token }, Some(last)) =
+        (protocol::claim(found.record.sequence, &seen.view), &seen.last)
     else {
         return Ok(false);
     };

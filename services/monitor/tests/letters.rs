@@ -67,7 +67,6 @@ impl Server {
         let attempt = v1::Attempt {
             number: 1,
             worker: "w".to_owned(),
-            started_at: None,
             ended_at: Some(windlass_proto::instant(second(at))),
             outcome: v1::Outcome::Failed.into(),
             error: Some(error),
@@ -166,8 +165,11 @@ async fn one_letter_has_all_that_is_known_as_the_document_says() {
         let (found, value) = server.get(&path).await;
         assert_eq!(found, status, "{path}: {value}");
         let content = &document["paths"][route]["get"]["responses"][status.to_string()]["content"];
-        let (place, content_type) =
-            if status == 200 { ("answer", "application/json") } else { ("problem", "application/problem+json") };
+        let (place, content_type) = if status == 200 {
+            ("answer", "application/json")
+        } else {
+            ("problem", "application/problem+json")
+        };
         conform(&document, &content[content_type]["schema"], &value, place);
     }
     let letter = server.json(&format!("/api/v1/dead/{one}")).await;

@@ -253,7 +253,8 @@ impl Names {
 
     /// The queue and the job in a dead letter's subject.
     pub fn parse_dead_subject(&self, subject: &str) -> Option<(QueueName, JobId)> {
-        let (queue, job_id) = subject.strip_prefix(&self.namespace)?.strip_prefix(".dead.")?.split_once('.')?;
+        let (queue, job_id) =
+            subject.strip_prefix(&self.namespace)?.strip_prefix(".dead.")?.split_once('.')?;
         Some((queue.parse().ok()?, job_id.parse().ok()?))
     }
 

@@ -118,7 +118,7 @@ pub(crate) async fn order(fleet: &Fleet, queue: &str, verb: &str, id: JobId) -> 
         job_id: id.to_string(),
         reason: "a reason".to_owned(),
         requested_by: "test".to_owned(),
-        requested_at: None,
+        ..v1::Command::default()
     };
     let client = fleet.broker.client("operator").await?;
     client.publish(&format!("windlass.command.{queue}.{verb}"), None, &[], &body.encode_to_vec()).await

@@ -34,8 +34,7 @@ impl LetterQuery {
         let limit = if is_list { parameters.limit()? } else { 0 };
         let cursor = parameters.take("cursor", "the `next_cursor` of an earlier answer")?;
         let limits = if is_list { ", limit" } else { "" };
-        parameters
-            .end(&format!("queue, kind, code, fingerprint, contains, since, until{limits}, cursor"))?;
+        parameters.end(&format!("queue, kind, code, fingerprint, contains, since, until{limits}, cursor"))?;
         Ok(Self { filter, limit, cursor })
     }
 }

@@ -92,7 +92,8 @@ pub(super) async fn read(
 
 fn raw(asked: &str, answer: Message) -> Result<Raw, Error> {
     let headers = answer.headers.as_ref();
-    let missing = |name: &str| Error::Malformed { subject: asked.to_owned(), reason: format!("has no {name}") };
+    let missing =
+        |name: &str| Error::Malformed { subject: asked.to_owned(), reason: format!("has no {name}") };
     Ok(Raw {
         subject: text(headers, "Nats-Subject").ok_or_else(|| missing("subject"))?.to_owned(),
         sequence: number(headers, "Nats-Sequence").ok_or_else(|| missing("sequence"))?,

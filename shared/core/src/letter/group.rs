@@ -51,7 +51,8 @@ impl Groups {
         } else if self.by_print.len() < self.most {
             let (first_dead_at, last_dead_at) = (letter.dead_at, letter.dead_at);
             let sample = LetterRow::of(letter);
-            let group = Group { fingerprint: fingerprint.clone(), count: 1, first_dead_at, last_dead_at, sample };
+            let group =
+                Group { fingerprint: fingerprint.clone(), count: 1, first_dead_at, last_dead_at, sample };
             self.by_print.insert(fingerprint, group);
         } else {
             self.others += 1;
@@ -76,7 +77,9 @@ mod tests {
         let at = |second| Timestamp::from_second(second).unwrap();
         let dead = |reason: &str, second| Letter { dead_at: at(second), ..letter("mail", "handler", reason) };
         let mut groups = Groups::new(2);
-        for letter in [dead("user 7", 5), dead("row 1", 4), dead("row 2", 9), dead("row 3", 6), dead("else", 1)] {
+        for letter in
+            [dead("user 7", 5), dead("row 1", 4), dead("row 2", 9), dead("row 3", 6), dead("else", 1)]
+        {
             groups.count(&letter);
         }
         let (groups, others) = groups.finish();

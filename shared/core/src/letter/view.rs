@@ -94,7 +94,8 @@ impl LetterView {
             Ok(task) => (task.content_type.as_str(), task.payload.as_ref()),
             Err(_) => ("", letter.body.as_ref()),
         };
-        let header = |(name, value): &(String, String)| HeaderView { name: name.clone(), value: value.clone() };
+        let header =
+            |(name, value): &(String, String)| HeaderView { name: name.clone(), value: value.clone() };
         Self {
             row: LetterRow::of(letter),
             not_redrivable: letter.task.as_ref().err().cloned(),
