@@ -136,8 +136,8 @@ impl<B: Servers> Fleet<B> {
         env
     }
 
-    /// Runs the program `windlass` as the operator; its output, or an error with what it complained of.
-    pub async fn cli(&self, args: &[&str]) -> Result<String> {
+    /// The program `windlass` as the operator runs it, to be started.
+    pub async fn command(&self, args: &[&str]) -> Result<tokio::process::Command> {
         let mut command = tokio::process::Command::new(program("windlass").await?);
         command
             .args(args)
@@ -146,7 +146,14 @@ impl<B: Servers> Fleet<B> {
             .envs(self.env_of("operator"))
             // No fleet of this machine's user is meant.
             .env("WINDLASS_DATA_DIR", self.folder.path())
+            .stdin(std::process::Stdio::null())
             .kill_on_drop(true);
+        Ok(command)
+    }
+
+    /// Runs the program `windlass` as the operator; its output, or an error with what it complained of.
+    pub async fn cli(&self, args: &[&str]) -> Result<String> {
+        let mut command = self.command(args).await?;
         let output = tokio::time::timeout(PATIENCE * 2, command.output()).await??;
         let complaint = String::from_utf8_lossy(&output.stderr);
         anyhow::ensure!(output.status.success(), "{args:?} ended with {}: {complaint}", output.status);

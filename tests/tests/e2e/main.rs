@@ -4,6 +4,8 @@ mod backup;
 mod bad_input;
 mod cli;
 mod credentials;
+mod dead_letters;
+mod delivered_no_more;
 mod examples;
 mod faults;
 mod flow;
