@@ -53,7 +53,7 @@ impl Passed {
         if let Some(settled) = self.by_queue.get(queue) {
             return found.record.sequence <= *settled;
         }
-        // Looked up after the message was read, and before its job is: it can only have come further since.
+        // Whatever happens to the job meanwhile is found out on its token.
         let consumer = shared.broker.names().worker_consumer(queue);
         let settled = match consumers::settled(&shared.broker, jobs.stream(), &consumer).await {
             Ok(settled) => settled.unwrap_or(0),

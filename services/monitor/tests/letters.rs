@@ -24,7 +24,7 @@ struct Server {
     url: String,
     serving: tokio::task::JoinHandle<()>,
     _database: Database,
-    _server: TestBroker,
+    _nats: TestBroker,
 }
 
 impl Server {
@@ -40,7 +40,7 @@ impl Server {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let serving = tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
-        Self { broker, url, serving, _database: database, _server: server }
+        Self { broker, url, serving, _database: database, _nats: server }
     }
 
     async fn get(&self, path: &str) -> (u16, Value) {

@@ -20,9 +20,10 @@ const HEX_LETTERS_LENGTH: usize = 16;
 pub fn fingerprint(code: &str, message: &str) -> String {
     let name = format!("{code}\n{}", normalise(message));
     let hash = Uuid::new_v5(&NAMESPACE, name.as_bytes());
-    let bytes = hash.as_bytes();
-    // Those that say nothing of UUIDs.
-    bytes[..4].iter().chain(&bytes[12..]).map(|byte| format!("{byte:02x}")).collect()
+    // The first and the last four bytes: those between also say that it is a UUID.
+    let (first, _, _, rest) = hash.as_fields();
+    let last = [rest[4], rest[5], rest[6], rest[7]];
+    format!("{first:08x}{:08x}", u32::from_be_bytes(last))
 }
 
 /// Whether a text has the form of a fingerprint.
@@ -88,16 +89,12 @@ impl Scan<'_> {
         let closes = |place: &usize| {
             self.text[*place] == close && !self.text.get(place + 1).is_some_and(|c| c.is_alphanumeric())
         };
-        match (self.at + 1..self.text.len()).find(closes) {
-            Some(end) => {
-                self.at = end + 1;
-                Some("<text>")
-            }
-            None => {
-                self.unclosed.push(close);
-                None
-            }
+        if let Some(end) = (self.at + 1..self.text.len()).find(closes) {
+            self.at = end + 1;
+            return Some("<text>");
         }
+        self.unclosed.push(close);
+        None
     }
 
     /// A path of a file or of a URL: it is rooted, or has a slash and looks like no `either/or`.

@@ -286,6 +286,28 @@ async fn many_are_shown_asked_about_paced_and_stopped() -> Result<()> {
     Ok(())
 }
 
+/// Letters go through the dispatchers: who reads them cannot remove them, and workers cannot even read.
+#[tokio::test]
+async fn only_dispatchers_remove_letters() -> Result<()> {
+    let fleet = Fleet::start().await?;
+    for (user, calls) in [
+        ("operator", &["STREAM.MSG.DELETE.DEAD", "STREAM.PURGE.DEAD"][..]),
+        ("monitor", &["STREAM.MSG.DELETE.DEAD", "STREAM.PURGE.DEAD"]),
+        ("worker", &["STREAM.MSG.DELETE.DEAD", "STREAM.MSG.GET.DEAD", "DIRECT.GET.DEAD"]),
+        ("publisher", &["STREAM.MSG.GET.DEAD", "DIRECT.GET.DEAD"]),
+    ] {
+        let mut client = fleet.broker.client(user).await?;
+        for call in calls {
+            let subject = client.api_subject(call);
+            client.publish(&subject, None, &[], "{}").await?;
+            client.permission_error(&subject).await?;
+        }
+    }
+    let dispatcher = Letters::new(&fleet.broker.connect("dispatcher").await?);
+    dispatcher.delete(1).await?;
+    Ok(())
+}
+
 /// Of the jobs that match all are cancelled, whatever they do, and no other.
 #[tokio::test(flavor = "multi_thread")]
 async fn jobs_are_cancelled_by_filter() -> Result<()> {
