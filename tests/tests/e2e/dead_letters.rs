@@ -7,16 +7,14 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use windlass_broker::commands::{self, Command, Verb};
-use windlass_broker::dead::{self, Letters};
-use windlass_broker::jobs::{Address, Change, Jobs, Verdict, nonce};
-use windlass_core::{JobId, JobState, PoolName, Priority, QueueName, RecordKind, RetryPolicy, Transition};
-use windlass_proto::Job;
+use windlass_broker::dead::Letters;
+use windlass_core::{JobId, JobState, QueueName, RetryPolicy, Transition};
 use windlass_testkit::{Fleet, PATIENCE};
 
-use crate::support::{command, dead_letter, gated, open_until_ended};
+use crate::support::{command, gated, open_until_ended};
 
 /// Jobs that die, each of the same error, and when they run again leave a line in this file.
-async fn die(fleet: &Fleet, count: usize) -> Result<(Vec<JobId>, std::path::PathBuf)> {
+pub(crate) async fn die(fleet: &Fleet, count: usize) -> Result<(Vec<JobId>, std::path::PathBuf)> {
     let (mended, marks) = (fleet.folder.path().join("mended"), fleet.folder.path().join("marks"));
     let mut ids = Vec::new();
     for n in 0..count {
@@ -38,7 +36,7 @@ async fn json(fleet: &Fleet, args: &[&str]) -> Result<Value> {
 }
 
 /// Asks for it as the operator.
-async fn order(fleet: &Fleet, verb: Verb, id: JobId, dead_at: Timestamp) -> Result<()> {
+pub(crate) async fn order(fleet: &Fleet, verb: Verb, id: JobId, dead_at: Timestamp) -> Result<()> {
     let queue = QueueName::default();
     let (reason, requested_by) = ("a reason", "test");
     let command = Command { queue: &queue, verb, job_id: id, reason, requested_by, dead_at: Some(dead_at) };
@@ -51,22 +49,27 @@ async fn letters(fleet: &Fleet) -> Result<usize> {
     Ok(listed["letters"].as_array().context("no list")?.len())
 }
 
-/// Waits until so many commands of a dispatcher have ended like this.
-async fn carried(fleet: &mut Fleet, verb: &str, carried: &str, count: f64) -> Result<()> {
+/// How many commands of a dispatcher have ended like this.
+pub(crate) async fn commands_so_far(fleet: &mut Fleet, verb: &str, carried: &str) -> Result<f64> {
     let url = format!("{}/metrics", fleet.process("dispatcher")?.http().await?);
+    let text = reqwest::get(&url).await?.text().await?;
+    let line = text.lines().find(|line| {
+        line.starts_with("windlass_commands_total{")
+            && line.contains(&format!("verb=\"{verb}\""))
+            && line.contains(&format!("carried=\"{carried}\""))
+    });
+    Ok(line.and_then(|line| line.rsplit(' ').next()).and_then(|n| n.parse().ok()).unwrap_or(0.0))
+}
+
+/// Waits until so many commands of a dispatcher have ended like this.
+pub(crate) async fn carried(fleet: &mut Fleet, verb: &str, carried: &str, count: f64) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let text = reqwest::get(&url).await?.text().await?;
-        let line = text.lines().find(|line| {
-            line.starts_with("windlass_commands_total{")
-                && line.contains(&format!("verb=\"{verb}\""))
-                && line.contains(&format!("carried=\"{carried}\""))
-        });
-        let found = line.and_then(|line| line.rsplit(' ').next()).and_then(|n| n.parse().ok()).unwrap_or(0.0);
+        let found = commands_so_far(fleet, verb, carried).await?;
         if found >= count {
             return Ok(());
         }
-        ensure!(Instant::now() < deadline, "{verb} {carried}: {found}\n{text}");
+        ensure!(Instant::now() < deadline, "{verb} {carried}: {found}");
         tokio::task::yield_now().await;
     }
 }
@@ -105,97 +108,6 @@ async fn a_dead_job_is_started_again_and_both_histories_say_so() -> Result<()> {
     assert_eq!((&old["state"], &old["error"]["fingerprint"]), (&json!("dead"), print));
     let gone = fleet.cli(&["dead", "redrive", &id]).await.expect_err("the letter is gone").to_string();
     assert!(gone.contains("there is no dead letter"), "{gone}");
-    Ok(())
-}
-
-/// Two commands, and one that finds the work of a dispatcher that died after each of its steps, make one job.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_command_that_is_carried_out_twice_makes_one_job() -> Result<()> {
-    let mut fleet = Fleet::running().await?;
-    let (ids, marks) = die(&fleet, 2).await?;
-    let queue = QueueName::default();
-    let letters = Letters::new(&fleet.broker.connect("dispatcher").await?);
-    let first = letters.find(&queue, ids[0]).await?.context("no letter")?;
-    let wire = dead_letter(&fleet, "default", ids[0]).await?;
-
-    // Asked for twice.
-    order(&fleet, Verb::Redrive, ids[0], first.dead_at).await?;
-    order(&fleet, Verb::Redrive, ids[0], first.dead_at).await?;
-    fleet.tap.heard(first.redriven_id(), Transition::Succeeded).await?;
-    carried(&mut fleet, "redrive", "out", 2.0).await?;
-    // The letter is still there, or again, as a worker has stored it twice: the same death.
-    let broker = fleet.broker.connect("dispatcher").await?;
-    dead::publish(&broker, &queue, ids[0], wire).await?;
-    order(&fleet, Verb::Redrive, ids[0], first.dead_at).await?;
-    carried(&mut fleet, "redrive", "out", 3.0).await?;
-    assert_eq!(letters.find(&queue, ids[0]).await?, None);
-
-    // Made by a dispatcher that died before it said so.
-    let second = letters.find(&queue, ids[1]).await?.context("no letter")?;
-    fleet.take("worker")?.stop().await?;
-    let task = second.redriven_task().map_err(anyhow::Error::msg)?;
-    let now = Timestamp::now();
-    let (nonce, id) = (nonce(), task.id);
-    let job = Job { task, accepted_at: now, due_at: now, attempts: Vec::new(), nonce: nonce.clone() };
-    let address = Address { queue: queue.clone(), priority: Priority::Normal, job_id: id };
-    let change = Change {
-        address: &address,
-        token: 0,
-        record: RecordKind::Ready,
-        body: job.encode(),
-        nonce: &nonce,
-        trace: None,
-        ttl: None,
-        timer: None,
-        purge: None,
-    };
-    let made = Jobs::new(&broker, PoolName::default()).write(change, Instant::now() + PATIENCE).await?;
-    ensure!(matches!(made, Verdict::Won(_)), "{made:?}");
-    order(&fleet, Verb::Redrive, ids[1], second.dead_at).await?;
-    assert!(fleet.tap.heard(id, Transition::Accepted).await?.note.contains("redriven from"));
-    carried(&mut fleet, "redrive", "out", 4.0).await?;
-    assert_eq!(letters.find(&queue, ids[1]).await?, None);
-    fleet.service("worker-2").await?;
-    fleet.tap.heard(id, Transition::Succeeded).await?;
-
-    let mut lines: Vec<_> = std::fs::read_to_string(marks)?.lines().map(str::to_owned).collect();
-    lines.sort();
-    assert_eq!(lines, ["0", "1"], "each ran once");
-    Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_killed_dispatchers_commands_make_one_job_each() -> Result<()> {
-    const COUNT: usize = 30;
-    let mut fleet = Fleet::running().await?;
-    let (ids, marks) = die(&fleet, COUNT).await?;
-    let letters = Letters::new(&fleet.broker.connect("dispatcher").await?);
-    let mut again = Vec::new();
-    for id in &ids {
-        let letter = letters.find(&QueueName::default(), *id).await?.context("no letter")?;
-        again.push(letter.redriven_id());
-        order(&fleet, Verb::Redrive, *id, letter.dead_at).await?;
-        // Among those that are under way.
-        if again.len() == COUNT / 2 {
-            fleet.kill9("dispatcher").await?;
-        }
-    }
-    fleet.service("dispatcher").await?;
-    for id in &again {
-        assert_eq!(fleet.ended(*id).await?.state, JobState::Succeeded);
-        fleet.tap.heard(*id, Transition::Accepted).await?;
-    }
-    for id in &ids {
-        fleet.tap.heard(*id, Transition::Redriven).await?;
-    }
-    let letters = Letters::new(fleet.client.broker());
-    let deadline = Instant::now() + PATIENCE;
-    // The letter goes after the events, and nothing tells of that.
-    while !letters.page(&windlass_core::letter::Filter::default(), None, 1, 10).await?.letters.is_empty() {
-        ensure!(Instant::now() < deadline, "letters are left");
-    }
-    let lines = std::fs::read_to_string(marks)?.lines().count();
-    assert_eq!(lines, COUNT, "each ran once");
     Ok(())
 }
 

@@ -11,6 +11,7 @@ mod faults;
 mod flow;
 mod histories;
 mod reconciler;
+mod redrive;
 mod replicated;
 mod schedules;
 mod services;
