@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use clap::{Parser, Subcommand, ValueEnum as _};
 
-use crate::commands::{job, queue, schedule, submit};
+use crate::commands::{dead, job, queue, schedule, submit};
 use crate::global::Global;
 use crate::{dev, provision, run};
 
@@ -31,6 +31,8 @@ pub(crate) enum Command {
     Submit(submit::Args),
     /// Reads, lists, watches and cancels jobs
     Job(job::Args),
+    /// Lists, shows, starts again and discards dead letters
+    Dead(dead::Args),
     /// Lists queues
     Queue(queue::Args),
     /// Applies, lists and deletes schedules
@@ -44,7 +46,8 @@ Examples:
   windlass job list -o json
 
 Exit codes: 0 done; 1 failed, or a job that was waited for did not succeed; 2 wrong usage or configuration;
-3 (run) stopped, but work in flight did not end in time; 4 no such job or schedule; 5 the id is in several queues.";
+3 (run) stopped, but work in flight did not end in time; 4 no such job,
+dead letter or schedule; 5 the id is in several queues.";
 
 // === impl Cli ===
 

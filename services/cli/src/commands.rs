@@ -5,6 +5,7 @@
 //! the job's id.
 
 pub(crate) mod api;
+pub(crate) mod dead;
 pub(crate) mod error;
 pub(crate) mod job;
 pub(crate) mod queue;
@@ -12,8 +13,10 @@ pub(crate) mod schedule;
 pub(crate) mod submit;
 
 mod arguments;
+mod bulk;
 mod ending;
 mod lookup;
 mod record;
+mod requester;
 
 pub(crate) use error::Error;

@@ -66,7 +66,7 @@ fn error_value(error: &Error) -> serde_json::Value {
 }
 
 /// An error and its causes.
-fn chain(error: &Error) -> String {
+pub(crate) fn chain(error: &Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

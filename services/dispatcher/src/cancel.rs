@@ -36,7 +36,7 @@ pub(crate) async fn cancel(shared: &Shared, order: &Order) -> Carried {
         match (protocol::cancel(&seen.view), &seen.last) {
             (Removal::Write { token, purge_timer, then_delete }, Some(last)) => {
                 let step = Step { token, purge_timer, then_delete };
-                let message = words(order);
+                let message = format!("cancelled {}", order.words());
                 let error = JobError { message, code: "cancelled".to_owned(), terminal: true };
                 match end(shared, &jobs, last, step, JobState::Cancelled, error).await {
                     Verdict::Won(_) => return with_children(shared, order).await,
@@ -130,13 +130,4 @@ pub(crate) async fn end(
         }
     }
     verdict
-}
-
-fn words(order: &Order) -> String {
-    let by = if order.requested_by.is_empty() { "somebody" } else { &order.requested_by };
-    if order.reason.is_empty() {
-        format!("cancelled by {by}")
-    } else {
-        format!("cancelled by {by}: {}", order.reason)
-    }
 }

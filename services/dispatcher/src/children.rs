@@ -3,16 +3,20 @@
 //! A child is marked in the stream of its parent before it is made. After it was made, its parent is looked at: so a
 //! child either stands when its parent's markers are read, or finds its parent cancelled.
 
-use windlass_broker::commands::{self, Verb};
+use jiff::Timestamp;
+use tokio::time::Instant;
+use windlass_broker::commands::{self, Command, Verb};
 use windlass_broker::jobs::{ChildMarker, Jobs};
 use windlass_broker::names::ChildSubject;
 use windlass_core::task::Parent;
 use windlass_core::{JobId, JobState, QueueName};
 
 use crate::cancel;
-use crate::order::{Carried, Order};
+use crate::order::{Before, Carried, Order};
 use crate::shared::Shared;
 
+/// For the cancellation of a child that finds its parent cancelled.
+const CANCEL_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(15);
 /// In the history of a child that is cancelled with its parent.
 const REQUESTED_BY: &str = "its parent's cancellation";
 
@@ -43,6 +47,11 @@ pub(crate) async fn follow(shared: &Shared, parent: &Parent, queue: &QueueName, 
                 job_id,
                 reason: words(&parent.queue, parent.job_id),
                 requested_by: REQUESTED_BY.to_owned(),
+                dead_at: None,
+                ordered_at: Timestamp::now(),
+                delivered: Before::Never,
+                trace: None,
+                deadline: Instant::now() + CANCEL_TIMEOUT,
             };
             // Boxed: a child may have children.
             matches!(Box::pin(cancel::cancel(shared, &order)).await, Carried::Out)
@@ -89,9 +98,15 @@ pub(crate) async fn tidy(shared: &Shared, jobs: &Jobs, marker: &ChildMarker) -> 
 async fn cancel_child(shared: &Shared, jobs: &Jobs, marker: &ChildMarker) -> bool {
     let ChildSubject { parent_queue, parent_id, queue, job_id } = &marker.child;
     let words = words(parent_queue, *parent_id);
-    let commanded =
-        commands::publish(&shared.broker, queue, Verb::Cancel, *job_id, &words, REQUESTED_BY).await;
-    if let Err(error) = commanded {
+    let command = Command {
+        queue,
+        verb: Verb::Cancel,
+        job_id: *job_id,
+        reason: &words,
+        requested_by: REQUESTED_BY,
+        dead_at: None,
+    };
+    if let Err(error) = commands::publish(&shared.broker, command).await {
         tracing::warn!(%job_id, %error, "the cancellation of a child could not be commanded");
         return false;
     }

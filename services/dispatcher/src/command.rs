@@ -9,9 +9,9 @@ use windlass_broker::dead;
 use windlass_broker::delivery::Delivered;
 use windlass_proto::v1;
 
-use crate::order::{Carried, Order};
+use crate::order::{Before, Carried, Order};
 use crate::shared::Shared;
-use crate::{cancel, release};
+use crate::{cancel, discard, redrive, release};
 
 /// How long a command waits for a task that no dispatcher has admitted yet.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -27,11 +27,13 @@ pub(crate) async fn carry_out(shared: &Shared, delivered: Delivered) {
     let carried = match verb {
         Verb::Cancel => cancel::cancel(shared, &order).await,
         Verb::Release => release::release(shared, &order).await,
+        Verb::Redrive => redrive::redrive(shared, &order).await,
+        Verb::Discard => discard::discard(shared, &order).await,
     };
     let verb = verb.as_str();
     metrics::counter!("windlass_commands_total", "verb" => verb, "carried" => label(&carried)).increment(1);
     let acknowledged = match carried {
-        Carried::Out => delivered.handle().ack().await,
+        Carried::Out | Carried::Refused => delivered.handle().ack().await,
         // Counted in looks, not by the command's age: after an outage its task may be admitted only now.
         Carried::NoJob if delivered.count > PATIENCE.as_secs() / AGAIN.as_secs() => {
             tracing::warn!(job_id = %order.job_id, queue = %order.queue, verb, "a command for a job that does not exist");
@@ -50,6 +52,7 @@ fn label(carried: &Carried) -> &'static str {
     match carried {
         Carried::Out => "out",
         Carried::NoJob => "no_job",
+        Carried::Refused => "refused",
         Carried::Open => "open",
     }
 }
@@ -58,13 +61,26 @@ fn read(shared: &Shared, delivered: &Delivered) -> Result<(Verb, Order), String>
     let names = shared.broker.names();
     let (queue, verb) =
         names.parse_command_subject(&delivered.subject).ok_or("subject: expected a queue and a verb")?;
-    let verb = verb.parse().map_err(|e| format!("verb: {e}"))?;
+    let verb: Verb = verb.parse().map_err(|e| format!("verb: {e}"))?;
     let command = v1::Command::decode(delivered.body.clone()).map_err(|e| format!("body: {e}"))?;
+    let dead_at = windlass_proto::read_instant("dead_at", command.dead_at).map_err(|e| e.to_string())?;
+    if matches!(verb, Verb::Redrive | Verb::Discard) && dead_at.is_none() {
+        return Err("dead_at: is missing, so it is not known which letter is meant".to_owned());
+    }
     let order = Order {
         queue: queue.parse().map_err(|e| format!("queue: {e}"))?,
         job_id: command.job_id.parse().map_err(|e| format!("job_id: {e}"))?,
         reason: command.reason,
         requested_by: command.requested_by,
+        dead_at,
+        ordered_at: delivered.published_at,
+        delivered: match delivered.count {
+            1 if delivered.suspect => Before::Perhaps,
+            1 => Before::Never,
+            _ => Before::Certainly,
+        },
+        trace: delivered.trace(),
+        deadline: delivered.received_at + shared.layout.ack_wait * 2 / 3,
     };
     Ok((verb, order))
 }

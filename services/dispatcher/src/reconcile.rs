@@ -5,8 +5,9 @@
 //!   that are left would make the job look as if it ran.
 //! - *Timers that are overdue.* The broker could not store what it fired, and does not try again.
 //! - *Markers of children* whose parent has ended.
+//! - *Messages that nobody gets any more*, as they were delivered as often as their consumer allowed: `zombie.rs`.
 //!
-//! They are looked for by walking the stream at a bounded pace. What is young is not looked at: in a fleet that keeps
+//! All are looked for by walking the stream at a bounded pace. What is young is not looked at: in a fleet that keeps
 //! up, that is all of it but the timers.
 
 use std::time::Duration;
@@ -25,6 +26,7 @@ use crate::ended;
 use crate::order::Carried;
 use crate::release;
 use crate::shared::Shared;
+use crate::zombie::{self, Passed, Suspects};
 
 const LEASE_KEY: &str = "leader.reconciler";
 const LEASE_TTL: Duration = Duration::from_secs(15);
@@ -38,6 +40,7 @@ const PACE: Duration = Duration::from_millis(1);
 enum Finding {
     LeftOver,
     Overdue,
+    LeftBehind,
 }
 
 /// Leads whenever no other dispatcher does, until told to stop.
@@ -76,6 +79,7 @@ async fn keep(term: &mut Term) -> Lost {
 async fn rounds(shared: &Shared) {
     let mut pace = interval(PACE);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut suspects = Suspects::default();
     loop {
         let begun = Instant::now();
         for pool in shared.layout.all_pools() {
@@ -83,6 +87,11 @@ async fn rounds(shared: &Shared) {
             if let Err(error) = round(shared, &jobs, &mut pace).await {
                 tracing::warn!(stream = jobs.stream(), %error, "a stream of jobs could not be reconciled; trying again");
             }
+        }
+        match zombie::sweep_tasks(shared, &mut suspects, &mut pace).await {
+            Ok(0) => {}
+            Ok(swept) => count("left_behind", swept),
+            Err(error) => tracing::warn!(%error, "tasks that were left behind could not be looked for"),
         }
         metrics::histogram!("windlass_reconciler_round_seconds").record(begun.elapsed().as_secs_f64());
         tokio::time::sleep_until(begun + shared.layout.horizon / 3).await;
@@ -92,6 +101,7 @@ async fn rounds(shared: &Shared) {
 async fn round(shared: &Shared, jobs: &Jobs, pace: &mut Interval) -> Result<(), jobs::Error> {
     let now = jobs.broker_time().await?;
     let old = now.saturating_sub(shared.layout.horizon / 3).unwrap_or(Timestamp::MIN);
+    let mut passed = Passed::default();
     for record in RecordKind::ALL.iter().copied().filter(|record| *record != RecordKind::Done) {
         let is_timer = matches!(record, RecordKind::Later | RecordKind::Held);
         let mut from = 0;
@@ -112,12 +122,13 @@ async fn round(shared: &Shared, jobs: &Jobs, pace: &mut Interval) -> Result<(), 
             if found.stored_at > old && !is_timer {
                 break;
             }
-            if let Some(finding) = mend(shared, jobs, &found, now).await? {
+            if let Some(finding) = mend(shared, jobs, &found, now, &mut passed).await? {
                 let found = match finding {
                     Finding::LeftOver => "left_over",
                     Finding::Overdue => "overdue",
+                    Finding::LeftBehind => "left_behind",
                 };
-                metrics::counter!("windlass_reconciled_total", "found" => found).increment(1);
+                count(found, 1);
             }
         }
     }
@@ -147,6 +158,7 @@ async fn mend(
     jobs: &Jobs,
     found: &SeenRecord,
     now: Timestamp,
+    passed: &mut Passed,
 ) -> Result<Option<Finding>, jobs::Error> {
     let address = &found.address;
     let is_overdue = match (&found.body, found.record.kind) {
@@ -168,5 +180,13 @@ async fn mend(
         let released = release::let_run(shared, jobs, &seen, "its timer was overdue").await;
         return Ok((released == Carried::Out).then_some(Finding::Overdue));
     }
+    if found.record.kind == protocol::Kind::Ready && passed.has(shared, jobs, found).await {
+        let ended = zombie::end(shared, jobs, found, &seen).await?;
+        return Ok(ended.then_some(Finding::LeftBehind));
+    }
     Ok(None)
+}
+
+fn count(found: &'static str, number: u64) {
+    metrics::counter!("windlass_reconciled_total", "found" => found).increment(number);
 }

@@ -4,6 +4,8 @@
 //! JSON, HTML is escaped by the templates, and no page may run a script.
 
 mod document;
+mod letter_query;
+mod letters;
 mod page;
 mod problem;
 mod query;
@@ -17,6 +19,7 @@ use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use axum::routing::get;
 use tokio::sync::watch;
+use windlass_broker::dead::Letters;
 
 pub use problem::Problem;
 
@@ -33,6 +36,8 @@ pub struct Api {
     pub progress: watch::Receiver<Progress>,
     /// Where a trace can be seen.
     pub trace_url: Option<TraceUrl>,
+    /// The dead letters; none where the broker is not reached.
+    pub letters: Option<Letters>,
 }
 
 /// The most jobs of one list.
@@ -49,6 +54,9 @@ pub fn router(api: Api) -> Router {
         .route("/api/v1/jobs", get(routes::list_jobs))
         .route("/api/v1/jobs/{id}", get(routes::get_job))
         .route("/api/v1/queues", get(routes::list_queues))
+        .route("/api/v1/dead", get(letters::list))
+        .route("/api/v1/dead/groups", get(letters::groups))
+        .route("/api/v1/dead/{id}", get(letters::letter))
         .route("/api/v1/status", get(routes::get_status))
         .route("/api/v1/openapi.json", get(document::get))
         .route("/", get(page::list))

@@ -2,6 +2,7 @@
 
 use anyhow::Context as _;
 use tokio::sync::watch;
+use windlass_broker::dead::Letters;
 use windlass_broker::provision::{Layout, Part};
 use windlass_service::http::Routes;
 use windlass_service::{Context, Service};
@@ -27,22 +28,27 @@ impl Service for Monitor {
     type Options = Options;
 
     fn parts(_: &Options, _: &Layout) -> Vec<Part> {
-        vec![Part::Events, Part::EventReader, Part::Control]
+        vec![Part::Events, Part::EventReader, Part::Dead, Part::Control]
     }
 
     /// The history, as far as it was told.
     async fn serve_offline(options: &Options, routes: &Routes) -> anyhow::Result<()> {
         let store = open(options).await?;
         let (_, progress) = watch::channel(Progress::default());
-        routes.serve(api::router(Api { store, progress, trace_url: options.trace_url.clone() }));
+        let trace_url = options.trace_url.clone();
+        routes.serve(api::router(Api { store, progress, trace_url, letters: None }));
         Ok(())
     }
 
     async fn run(options: Options, context: Context) -> anyhow::Result<()> {
         let store = open(&options).await?;
         let (progress, progress_seen) = watch::channel(Progress::default());
-        let routes =
-            Api { store: store.clone(), progress: progress_seen, trace_url: options.trace_url.clone() };
+        let routes = Api {
+            store: store.clone(),
+            progress: progress_seen,
+            trace_url: options.trace_url.clone(),
+            letters: Some(Letters::new(&context.broker)),
+        };
         context.routes.serve(api::router(routes));
         let projection = Projection {
             broker: context.broker.clone(),

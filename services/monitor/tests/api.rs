@@ -5,10 +5,12 @@
 #[allow(dead_code, reason = "shared with the tests of the projection")]
 mod fixture;
 
+use fixture::conform::conform;
 use fixture::{Database, accepted, error, event, job_id, life, second};
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::sync::watch;
+use windlass_core::fingerprint::fingerprint;
 use windlass_core::{Event, Transition};
 use windlass_monitor::api::{Api, router};
 use windlass_monitor::progress::Progress;
@@ -26,7 +28,7 @@ impl Server {
         let database = Database::new().await;
         let (progress, seen) = watch::channel(Progress::default());
         let trace_url = trace_url.map(|url| url.parse().unwrap());
-        let routes = router(Api { store: database.store.clone(), progress: seen, trace_url });
+        let routes = router(Api { store: database.store.clone(), progress: seen, trace_url, letters: None });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let serving = tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
@@ -75,7 +77,10 @@ async fn one_job_has_one_shape() {
         json!({
             "number": 1, "worker": "worker-1", "started_at": "2023-11-14T22:13:31Z",
             "ended_at": "2023-11-14T22:13:32Z", "outcome": "failed",
-            "error": {"message": "no such file", "code": "handler", "terminal": false},
+            "error": {
+                "message": "no such file", "code": "handler", "terminal": false,
+                "fingerprint": fingerprint("handler", "no such file"),
+            },
         })
     );
     let moves: Vec<_> = job["transitions"].as_array().unwrap().iter().map(|t| &t["transition"]).collect();
@@ -236,63 +241,6 @@ async fn status_tells_lag_and_gaps() {
     assert!(server.html("/").await.contains("Events 1 to 3 were gone"));
 }
 
-/// Checks that a value has the keys, words and forms that a schema describes; says where it does not.
-fn conform(document: &Value, schema: &Value, value: &Value, place: &str) {
-    if let Some(name) = schema["$ref"].as_str() {
-        let schema = document.pointer(name.trim_start_matches('#')).unwrap_or_else(|| panic!("{name}"));
-        return conform(document, schema, value, place);
-    }
-    if let Some(choices) = schema["oneOf"].as_array() {
-        if !value.is_null() {
-            let choice = choices.iter().find(|choice| choice["type"] != "null").unwrap();
-            conform(document, choice, value, place);
-        }
-        return;
-    }
-    if let Some(words) = schema["enum"].as_array() {
-        assert!(words.contains(value), "{place}: {value}");
-    }
-    let types = match &schema["type"] {
-        Value::Array(types) => types.clone(),
-        Value::Null => return,
-        one => vec![one.clone()],
-    };
-    let found = match value {
-        Value::Null => "null",
-        Value::Bool(_) => "boolean",
-        Value::Number(number) if number.is_f64() => "number",
-        Value::Number(_) => "integer",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    };
-    assert!(types.contains(&json!(found)), "{place}: {found} is none of {types:?}");
-    if let Value::Array(members) = value {
-        assert!(schema["items"].is_object(), "{place}");
-        for member in members {
-            conform(document, &schema["items"], member, place);
-        }
-    }
-    if let Value::Object(members) = value {
-        for (key, member) in members {
-            let inner = schema["properties"].get(key).or(schema.get("additionalProperties"));
-            let inner = inner.unwrap_or_else(|| panic!("{place}.{key} is not described"));
-            conform(document, inner, member, &format!("{place}.{key}"));
-        }
-        for key in schema["required"].as_array().into_iter().flatten() {
-            assert!(members.contains_key(key.as_str().unwrap()), "{place} lacks {key}");
-        }
-        for key in schema["properties"].as_object().into_iter().flat_map(|properties| properties.keys()) {
-            let required =
-                schema["required"].as_array().is_some_and(|required| required.contains(&json!(key)));
-            assert!(
-                required || members.contains_key(key) || place.starts_with("problem"),
-                "{place} lacks {key}"
-            );
-        }
-    }
-}
-
 #[tokio::test]
 async fn the_document_describes_what_is_sent() {
     let mut server = Server::start(None).await;
@@ -306,8 +254,16 @@ async fn the_document_describes_what_is_sent() {
     let document = server.json("/api/v1/openapi.json").await;
     assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
     let paths: Vec<_> = document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
-    let mut expected =
-        ["/api/v1/jobs", "/api/v1/jobs/{id}", "/api/v1/queues", "/api/v1/status", "/api/v1/openapi.json"];
+    let mut expected = [
+        "/api/v1/jobs",
+        "/api/v1/jobs/{id}",
+        "/api/v1/dead",
+        "/api/v1/dead/groups",
+        "/api/v1/dead/{id}",
+        "/api/v1/queues",
+        "/api/v1/status",
+        "/api/v1/openapi.json",
+    ];
     expected.sort_unstable();
     assert_eq!(paths, expected);
     let (done, failed, twice) = (job_id(1), job_id(2), job_id(4));
@@ -320,6 +276,9 @@ async fn the_document_describes_what_is_sent() {
         ("/api/v1/jobs/{id}", "/api/v1/jobs/x".to_owned(), "400"),
         ("/api/v1/jobs/{id}", format!("/api/v1/jobs/{}", job_id(9)), "404"),
         ("/api/v1/jobs/{id}", format!("/api/v1/jobs/{twice}"), "409"),
+        // The letters themselves are in `letters.rs`; here there is no broker.
+        ("/api/v1/dead", "/api/v1/dead".to_owned(), "503"),
+        ("/api/v1/dead/groups", "/api/v1/dead/groups?until=now".to_owned(), "400"),
         ("/api/v1/queues", "/api/v1/queues".to_owned(), "200"),
         ("/api/v1/status", "/api/v1/status".to_owned(), "200"),
         ("/api/v1/openapi.json", "/api/v1/openapi.json".to_owned(), "200"),

@@ -24,27 +24,43 @@ pub enum Verb {
     Cancel,
     /// Let a job that waits run at once.
     Release,
+    /// Start a dead job again, as a new one, from its letter.
+    Redrive,
+    /// Remove a dead job's letter.
+    Discard,
 }
 
 /// The text is no verb.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a command: expected cancel or release")]
+#[error("`{0}` is not a command: expected cancel, release, redrive or discard")]
 pub struct UnknownVerb(String);
 
+/// What an operator asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command<'a> {
+    /// Of the job.
+    pub queue: &'a QueueName,
+    /// What to do with it.
+    pub verb: Verb,
+    /// Which.
+    pub job_id: JobId,
+    /// For people.
+    pub reason: &'a str,
+    /// For people.
+    pub requested_by: &'a str,
+    /// With redrive and discard: of the letter that is meant.
+    pub dead_at: Option<Timestamp>,
+}
+
 /// Publishes a command and waits until it is stored, within a bound; returns its sequence in the stream.
-pub async fn publish(
-    broker: &Broker,
-    queue: &QueueName,
-    verb: Verb,
-    job_id: JobId,
-    reason: &str,
-    requested_by: &str,
-) -> Result<u64, Error> {
+pub async fn publish(broker: &Broker, command: Command<'_>) -> Result<u64, Error> {
+    let Command { queue, verb, job_id, reason, requested_by, dead_at } = command;
     let command = v1::Command {
         job_id: job_id.to_string(),
         reason: reason.to_owned(),
         requested_by: requested_by.to_owned(),
         requested_at: Some(windlass_proto::instant(Timestamp::now())),
+        dead_at: dead_at.map(windlass_proto::instant),
     };
     let body: Bytes = command.encode_to_vec().into();
     let subject = broker.names().command_subject(queue, verb.as_str());
@@ -59,13 +75,15 @@ pub async fn publish(
 
 impl Verb {
     /// Every verb.
-    pub const ALL: [Self; 2] = [Self::Cancel, Self::Release];
+    pub const ALL: [Self; 4] = [Self::Cancel, Self::Release, Self::Redrive, Self::Discard];
 
     /// The word for it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Cancel => "cancel",
             Self::Release => "release",
+            Self::Redrive => "redrive",
+            Self::Discard => "discard",
         }
     }
 }

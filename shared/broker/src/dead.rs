@@ -1,5 +1,10 @@
 //! Dead letters: what could not be done, with its cause and its original bytes.
 
+mod batch;
+mod read;
+
+pub use self::read::{Letters, Page};
+
 use std::time::Duration;
 
 use async_nats::HeaderMap;
@@ -38,6 +43,7 @@ pub fn of_job(broker: &Broker, queue: &QueueName, task: &Task<Bytes>, done: &Don
         original_body: v1::Task::from(task).encode_to_vec().into(),
         attempts: attempts_to_wire(&done.attempts),
         dead_at: Some(windlass_proto::instant(done.ended_at)),
+        incomplete: false,
     }
 }
 
@@ -93,12 +99,14 @@ fn fit(mut letter: v1::DeadLetter, limit: usize) -> Bytes {
     if letter.encoded_len() > limit && !letter.original_headers.is_empty() {
         letter.reason.push_str(" (its headers did not fit here)");
         letter.original_headers.clear();
+        letter.incomplete = true;
     }
     if letter.encoded_len() > limit {
         let full = letter.original_body.len();
         let rest = letter.encoded_len() - full;
         let kept = limit.saturating_sub(rest + 128).min(full);
         letter.original_body.truncate(kept);
+        letter.incomplete = true;
         letter.reason = format!("{} (only {kept} of its {full} bytes fit here)", letter.reason);
     }
     letter.encode_to_vec().into()
@@ -127,6 +135,7 @@ mod tests {
             let back = v1::DeadLetter::decode(body).unwrap();
             assert_eq!(back.original_body.len() == 1000, limit >= 1100);
             assert_eq!(back.reason.is_empty(), limit == 2000);
+            assert_eq!(back.incomplete, limit < 2000);
         }
     }
 }

@@ -8,6 +8,7 @@ mod await_done;
 pub mod cancel;
 pub mod commands;
 pub mod connect;
+pub mod consumers;
 pub mod dead;
 pub mod delivery;
 pub mod events;

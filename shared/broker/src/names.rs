@@ -242,6 +242,26 @@ impl Names {
         format!("{}.dead.{queue}.{job_id}", self.namespace)
     }
 
+    /// The dead letters of a queue, or of all.
+    pub fn dead_filter(&self, queue: Option<&QueueName>) -> String {
+        match queue {
+            Some(queue) => format!("{}.dead.{queue}.*", self.namespace),
+            None => self.dead_wildcard(),
+        }
+    }
+
+    /// The dead letters of this id, whatever their queue.
+    pub fn dead_filter_any_queue(&self, job_id: JobId) -> String {
+        format!("{}.dead.*.{job_id}", self.namespace)
+    }
+
+    /// The queue and the job in a dead letter's subject.
+    pub fn parse_dead_subject(&self, subject: &str) -> Option<(QueueName, JobId)> {
+        let (queue, job_id) =
+            subject.strip_prefix(&self.namespace)?.strip_prefix(".dead.")?.split_once('.')?;
+        Some((queue.parse().ok()?, job_id.parse().ok()?))
+    }
+
     /// All dead letters.
     pub fn dead_wildcard(&self) -> String {
         format!("{}.dead.>", self.namespace)
@@ -282,6 +302,11 @@ impl Names {
         format!("$JS.EVENT.ADVISORY.CONSUMER.LEADER_ELECTED.{stream}.{consumer}")
     }
 
+    /// Where the first delivery of a message is acknowledged: its stream lets it go, whoever has it, or nobody.
+    pub fn acknowledgement_subject(stream: &str, consumer: &str, sequence: u64) -> String {
+        format!("$JS.ACK.{stream}.{consumer}.1.{sequence}.1.0.0")
+    }
+
     /// The subject behind a key of a bucket.
     pub fn key_subject(bucket: &str, key: &str) -> String {
         format!("$KV.{bucket}.{key}")
@@ -313,6 +338,16 @@ mod tests {
             assert_eq!((parsed.pool, parsed.job_id), (pool, job_id));
         }
         assert_eq!(names.parse_job_subject("windlass.job.mail.ready.high"), None);
+    }
+
+    #[test]
+    fn a_dead_subject_reads_back() {
+        let (names, queue) = (Names::default(), "mail".parse().unwrap());
+        let job_id = "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap();
+        let subject = names.dead_subject(&queue, job_id);
+        assert_eq!(names.parse_dead_subject(&subject), Some((queue, job_id)));
+        assert_eq!(names.parse_dead_subject("windlass.dead.mail.x"), None);
+        assert_eq!(names.parse_dead_subject("windlass.task.mail"), None);
     }
 
     #[test]

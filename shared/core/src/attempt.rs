@@ -1,7 +1,9 @@
 //! Attempts and how they end.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::fingerprint::fingerprint;
 
 /// How an attempt ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -43,8 +45,8 @@ impl Outcome {
     }
 }
 
-/// Why an attempt or a job failed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Why an attempt or a job failed. As JSON it also has its `fingerprint`, which is derived and not read back.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct JobError {
     /// For people.
     pub message: String,
@@ -72,6 +74,30 @@ pub struct Attempt {
     /// It ran with no neighbour in its process, see [`runs_alone`](crate::settle::runs_alone).
     #[serde(default)]
     pub alone: bool,
+}
+
+// === impl JobError ===
+
+impl JobError {
+    /// The same for errors that are alike, see [`crate::fingerprint`].
+    pub fn fingerprint(&self) -> String {
+        fingerprint(&self.code, &self.message)
+    }
+}
+
+impl Serialize for JobError {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        #[serde(rename = "JobError")]
+        struct Shown<'a> {
+            message: &'a str,
+            code: &'a str,
+            terminal: bool,
+            fingerprint: String,
+        }
+        let Self { message, code, terminal } = self;
+        Shown { message, code, terminal: *terminal, fingerprint: self.fingerprint() }.serialize(serializer)
+    }
 }
 
 /// The number of the attempt that follows these.

@@ -58,6 +58,14 @@ impl JobId {
         Self(Uuid::new_v5(&DERIVED, name.as_bytes()))
     }
 
+    /// The id of the job that starts a dead one again: the same for one death, however often it is asked for.
+    ///
+    /// It is the UUID version 5 of `redrive/<id>/<nanoseconds since 1970 of the death>`.
+    pub fn of_redrive(dead: Self, dead_at: Timestamp) -> Self {
+        let name = format!("redrive/{dead}/{}", dead_at.as_nanosecond());
+        Self(Uuid::new_v5(&DERIVED, name.as_bytes()))
+    }
+
     /// The id of a job that another one submits: the same in each of the parent's attempts, so that a second attempt
     /// makes no duplicates. `name` tells the children of one parent apart.
     ///

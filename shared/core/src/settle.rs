@@ -28,6 +28,8 @@ pub enum DeadCause {
     CrashLoop,
     /// No worker of its queue has a handler for it.
     UnknownKind,
+    /// Its message was delivered as often as its consumer allows, and is delivered no more.
+    MaxDeliveries,
 }
 
 /// After so many crashes a job runs with no neighbour in its process, so that the next one tells who caused it.
@@ -88,6 +90,7 @@ impl DeadCause {
             Self::TerminalError => "terminal_error",
             Self::CrashLoop => "crash_loop",
             Self::UnknownKind => "unknown_kind",
+            Self::MaxDeliveries => "max_deliveries",
         }
     }
 }

@@ -76,6 +76,10 @@ pub enum Transition {
     Refused,
     /// A message that is no valid task.
     Rejected,
+    /// An operator had another job made of its dead letter; its own state is unchanged.
+    Redriven,
+    /// An operator removed its dead letter; its state is unchanged.
+    Discarded,
 }
 
 /// The text is none of the words.
@@ -131,7 +135,15 @@ words! { RecordKind, "record",
 words! { Transition, "transition",
     Accepted => "accepted", Released => "released", Started => "started", Crashed => "crashed",
     HandedBack => "handed_back", Retried => "retried", Snoozed => "snoozed", Succeeded => "succeeded", Dead => "dead",
-    Cancelled => "cancelled", Expired => "expired", Refused => "refused", Rejected => "rejected",
+    Cancelled => "cancelled", Expired => "expired", Refused => "refused", Rejected => "rejected", Redriven => "redriven",
+    Discarded => "discarded",
+}
+
+impl Transition {
+    /// Whether it leaves the job where it stands.
+    pub const fn is_remark(self) -> bool {
+        matches!(self, Self::Refused | Self::Redriven | Self::Discarded)
+    }
 }
 
 impl JobState {

@@ -6,7 +6,7 @@ use windlass_core::{Event, Outcome, QueueName, Transition};
 use crate::job::{error_from_wire, error_to_wire, outcome_from_wire, outcome_to_wire};
 use crate::{Error, task, time, v1};
 
-const TRANSITIONS: [(Transition, v1::Transition); 13] = [
+const TRANSITIONS: [(Transition, v1::Transition); 15] = [
     (Transition::Accepted, v1::Transition::Accepted),
     (Transition::Released, v1::Transition::Released),
     (Transition::Started, v1::Transition::Started),
@@ -20,6 +20,8 @@ const TRANSITIONS: [(Transition, v1::Transition); 13] = [
     (Transition::Expired, v1::Transition::Expired),
     (Transition::Refused, v1::Transition::Refused),
     (Transition::Rejected, v1::Transition::Rejected),
+    (Transition::Redriven, v1::Transition::Redriven),
+    (Transition::Discarded, v1::Transition::Discarded),
 ];
 
 impl From<Event> for v1::Event {

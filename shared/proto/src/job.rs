@@ -336,7 +336,7 @@ pub fn attempts_to_wire(attempts: &[Attempt]) -> Vec<v1::Attempt> {
         .collect()
 }
 
-fn attempts_from_wire(attempts: Vec<v1::Attempt>) -> Result<Vec<Attempt>, Error> {
+pub(crate) fn attempts_from_wire(attempts: Vec<v1::Attempt>) -> Result<Vec<Attempt>, Error> {
     attempts
         .into_iter()
         .map(|attempt| {

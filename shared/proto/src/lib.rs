@@ -5,6 +5,7 @@
 mod envelope;
 mod event;
 mod job;
+mod letter;
 mod schedule;
 mod task;
 mod teller;
@@ -13,8 +14,9 @@ mod told;
 
 pub use envelope::{DEFAULT_CONTENT_TYPE, Incoming, headers, read_task};
 pub use job::{Claim, Done, Job, RecordBody, attempts_to_wire};
+pub use letter::{LetterPlace, read_letter};
 pub use teller::Teller;
-pub use time::to_wire as instant;
+pub use time::{optional as read_instant, to_wire as instant};
 
 /// Generated from `proto/windlass/v1`.
 #[allow(missing_docs, clippy::pedantic)]

@@ -26,7 +26,8 @@ pub(crate) fn required(field: &str, at: Option<prost_types::Timestamp>) -> Resul
     from_wire(field, at.ok_or_else(|| Error::missing(field))?)
 }
 
-pub(crate) fn optional(field: &str, at: Option<prost_types::Timestamp>) -> Result<Option<Timestamp>, Error> {
+/// An instant as it stands in messages, if one does.
+pub fn optional(field: &str, at: Option<prost_types::Timestamp>) -> Result<Option<Timestamp>, Error> {
     at.map(|at| from_wire(field, at)).transpose()
 }
 

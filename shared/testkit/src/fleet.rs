@@ -25,6 +25,8 @@ pub struct Fleet<B = TestBroker> {
     pub layout: Layout,
     /// Publishes, reads and commands, as the operator.
     pub client: Client,
+    /// The connection of that client.
+    pub operator: Broker,
     /// Hears every event from now on.
     pub tap: Tap,
     /// For files of the test.
@@ -77,11 +79,12 @@ impl Fleet<Cluster> {
 impl<B: Servers> Fleet<B> {
     /// On a broker that has its streams.
     async fn on(broker: B, layout: Layout) -> Result<Self> {
-        let client = Client::new(Broker::connect(broker.options("operator")).await?);
+        let operator = Broker::connect(broker.options("operator")).await?;
+        let client = Client::new(operator.clone());
         let tap = Tap::open(&broker).await?;
         let folder = tempfile::tempdir()?;
         let env = Vec::new();
-        Ok(Self { broker, layout, client, tap, folder, processes: BTreeMap::new(), env })
+        Ok(Self { broker, layout, client, operator, tap, folder, processes: BTreeMap::new(), env })
     }
 
     /// Adds to the environment of services that start from now on.
@@ -136,8 +139,8 @@ impl<B: Servers> Fleet<B> {
         env
     }
 
-    /// Runs the program `windlass` as the operator; its output, or an error with what it complained of.
-    pub async fn cli(&self, args: &[&str]) -> Result<String> {
+    /// The program `windlass` as the operator runs it, to be started.
+    pub async fn command(&self, args: &[&str]) -> Result<tokio::process::Command> {
         let mut command = tokio::process::Command::new(program("windlass").await?);
         command
             .args(args)
@@ -146,7 +149,14 @@ impl<B: Servers> Fleet<B> {
             .envs(self.env_of("operator"))
             // No fleet of this machine's user is meant.
             .env("WINDLASS_DATA_DIR", self.folder.path())
+            .stdin(std::process::Stdio::null())
             .kill_on_drop(true);
+        Ok(command)
+    }
+
+    /// Runs the program `windlass` as the operator; its output, or an error with what it complained of.
+    pub async fn cli(&self, args: &[&str]) -> Result<String> {
+        let mut command = self.command(args).await?;
         let output = tokio::time::timeout(PATIENCE * 2, command.output()).await??;
         let complaint = String::from_utf8_lossy(&output.stderr);
         anyhow::ensure!(output.status.success(), "{args:?} ended with {}: {complaint}", output.status);

@@ -118,7 +118,7 @@ pub(crate) async fn order(fleet: &Fleet, queue: &str, verb: &str, id: JobId) -> 
         job_id: id.to_string(),
         reason: "a reason".to_owned(),
         requested_by: "test".to_owned(),
-        requested_at: None,
+        ..v1::Command::default()
     };
     let client = fleet.broker.client("operator").await?;
     client.publish(&format!("windlass.command.{queue}.{verb}"), None, &[], &body.encode_to_vec()).await
@@ -126,9 +126,7 @@ pub(crate) async fn order(fleet: &Fleet, queue: &str, verb: &str, id: JobId) -> 
 
 /// The letter of a dead job.
 pub(crate) async fn dead_letter(fleet: &Fleet, queue: &str, id: JobId) -> Result<v1::DeadLetter> {
-    let letter =
-        windlass_broker::dead::find(fleet.client.broker().context("no connection")?, &queue.parse()?, id)
-            .await?;
+    let letter = windlass_broker::dead::find(&fleet.operator, &queue.parse()?, id).await?;
     letter.context("there is no dead letter")
 }
 

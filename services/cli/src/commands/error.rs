@@ -46,6 +46,31 @@ pub(crate) enum Error {
     /// A command to the dispatchers.
     #[error("the command was not stored")]
     Command(#[source] windlass_broker::connect::Error),
+    /// The dead letters.
+    #[error("the dead letters cannot be read")]
+    Letters(#[source] windlass_broker::connect::Error),
+    /// No such dead letter.
+    #[error("there is no dead letter of a job {0}")]
+    NoLetter(JobId),
+    /// It holds nothing to start.
+    #[error("the dead letter of {id} cannot be redriven: {reason}")]
+    NotRedrivable {
+        /// Of which job.
+        id: JobId,
+        /// Why.
+        reason: String,
+    },
+    /// The command is stored, and its effect is not seen.
+    #[error("the command about the dead letter of {id} was not carried out within {} s", waited.as_secs_f64())]
+    NotCarriedOut {
+        /// Of which job.
+        id: JobId,
+        /// For how long.
+        waited: Duration,
+    },
+    /// Somebody was asked, and did not say yes.
+    #[error("nothing was done")]
+    Declined,
     /// No such job.
     #[error("no job {id} is known{place}")]
     NotFound {
@@ -127,7 +152,7 @@ impl Error {
             | Self::File { .. }
             | Self::Fleet(connect::Error::Option { .. } | connect::Error::Unknown(_))
             | Self::Api(api::Error::Refused(_)) => 2,
-            Self::NotFound { .. } | Self::NoSchedule(_) => 4,
+            Self::NotFound { .. } | Self::NoSchedule(_) | Self::NoLetter(_) => 4,
             Self::Ambiguous { .. } => 5,
             _ => 1,
         }
@@ -163,6 +188,16 @@ impl Error {
             }
             Self::NotFound { .. } => {
                 "a task that was just submitted is known once a dispatcher has admitted it; look whether one runs"
+            }
+            Self::Letters(windlass_broker::connect::Error::NoResponders(_)) => {
+                "`windlass provision` lets the stream of dead letters be read in batches"
+            }
+            Self::NoLetter(_) => "`windlass dead list` names those that exist",
+            Self::NotRedrivable { .. } => {
+                "`windlass dead show ID` shows what it holds; publish a valid task in its stead"
+            }
+            Self::NotCarriedOut { .. } => {
+                "it is stored, and is carried out once a dispatcher runs; if one does, its log says why not"
             }
             Self::Ambiguous { .. } => "name one of them with --queue",
             Self::NotEnded { .. } => "it goes on: `windlass job watch ID` follows it",

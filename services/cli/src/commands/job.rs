@@ -1,9 +1,10 @@
 //! `windlass job`.
 
 mod cancel;
+mod cancel_many;
 mod get;
 mod list;
-mod show;
+pub(super) mod show;
 mod watch;
 
 use std::process::ExitCode;
@@ -32,7 +33,7 @@ enum Command {
     List(list::Args),
     /// Follows a job until it ends
     Watch(watch::Args),
-    /// Ends a job, whatever it does now
+    /// Ends a job, whatever it does now, or all jobs that match
     Cancel(cancel::Args),
 }
 

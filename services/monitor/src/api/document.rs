@@ -4,7 +4,7 @@ use axum::Json;
 use utoipa::OpenApi;
 use utoipa::openapi;
 
-use super::{Problem, query, routes};
+use super::{Problem, letters, query, routes};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -13,8 +13,11 @@ use super::{Problem, query, routes};
         description = "What became of the jobs. All of it only reads. Instants are RFC 3339 in UTC.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
-    paths(routes::list_jobs, routes::get_job, routes::list_queues, routes::get_status, get),
-    tags((name = "jobs"), (name = "queues"), (name = "status")),
+    paths(
+        routes::list_jobs, routes::get_job, routes::list_queues, routes::get_status, get,
+        letters::list, letters::groups, letters::letter,
+    ),
+    tags((name = "jobs"), (name = "queues"), (name = "dead letters"), (name = "status")),
 )]
 struct Document;
 

@@ -62,6 +62,12 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, detail)
     }
 
+    /// What is asked for stands on the broker, which cannot be read.
+    pub(super) fn broker_away() -> Self {
+        metrics::counter!("windlass_monitor_request_errors_total").increment(1);
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "the broker cannot be read just now: try again")
+    }
+
     pub(super) fn method_not_allowed() -> Self {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "this only reads: expected GET or HEAD")
     }

@@ -24,8 +24,8 @@ pub(super) struct ListQuery {
     pub(super) cursor: Option<i64>,
 }
 
-const QUEUE_FORM: &str = "1 to 64 letters, digits, `_` and `-`, a letter or digit first";
-const KIND_FORM: &str = "words of letters, digits, `_` and `-`, with dots between them";
+pub(super) const QUEUE_FORM: &str = "1 to 64 letters, digits, `_` and `-`, a letter or digit first";
+pub(super) const KIND_FORM: &str = "words of letters, digits, `_` and `-`, with dots between them";
 const ID_FORM: &str = "a UUID as 01890a5d-ac96-774b-bcce-b302099a8057";
 
 // === impl ListQuery ===
@@ -39,11 +39,7 @@ impl ListQuery {
             kind: parameters.take("kind", KIND_FORM)?,
             queue: parameters.take("queue", QUEUE_FORM)?,
         };
-        let limit_form = format!("a whole number from 1 to {MAX_LIMIT}");
-        let limit: u32 = parameters.take("limit", &limit_form)?.unwrap_or(DEFAULT_LIMIT);
-        if !(1..=MAX_LIMIT).contains(&limit) {
-            return Err(Problem::bad("limit", format!("limit: `{limit}` is out of range"), limit_form));
-        }
+        let limit = parameters.limit()?;
         let cursor = parameters.take("cursor", "the `next_cursor` of an earlier answer")?;
         parameters.end("state, kind, queue, limit, cursor")?;
         Ok(Self { filter, limit, cursor })
@@ -87,12 +83,13 @@ fn bad(field: &str, error: &impl Display, expected: &str) -> Problem {
     Problem::bad(field, format!("{field}: {error}"), expected)
 }
 
-struct Parameters(Vec<(String, String)>);
+/// Parameters as they came; each is taken once.
+pub(super) struct Parameters(Vec<(String, String)>);
 
 // === impl Parameters ===
 
 impl Parameters {
-    fn new(raw: RawQuery) -> Result<Self, Problem> {
+    pub(super) fn new(raw: RawQuery) -> Result<Self, Problem> {
         let Query(mut parameters) =
             raw.map_err(|error| bad("query", &error.body_text(), "name=value pairs with `&` between them"))?;
         // A form sends its empty fields too.
@@ -100,14 +97,29 @@ impl Parameters {
         Ok(Self(parameters))
     }
 
-    fn take<T: FromStr<Err: Display>>(&mut self, name: &str, expected: &str) -> Result<Option<T>, Problem> {
+    pub(super) fn take<T: FromStr<Err: Display>>(
+        &mut self,
+        name: &str,
+        expected: &str,
+    ) -> Result<Option<T>, Problem> {
         let Some(place) = self.0.iter().position(|(key, _)| key == name) else { return Ok(None) };
         let (_, text) = self.0.remove(place);
         text.parse().map(Some).map_err(|error| bad(name, &error, expected))
     }
 
+    /// How many a list may have.
+    pub(super) fn limit(&mut self) -> Result<u32, Problem> {
+        let form = format!("a whole number from 1 to {MAX_LIMIT}");
+        let limit: u32 = self.take("limit", &form)?.unwrap_or(DEFAULT_LIMIT);
+        if (1..=MAX_LIMIT).contains(&limit) {
+            Ok(limit)
+        } else {
+            Err(Problem::bad("limit", format!("limit: `{limit}` is out of range"), form))
+        }
+    }
+
     /// Whatever was not taken is unknown, or was given twice.
-    fn end(self, known: &str) -> Result<(), Problem> {
+    pub(super) fn end(self, known: &str) -> Result<(), Problem> {
         match self.0.first() {
             None => Ok(()),
             Some((name, _)) => {

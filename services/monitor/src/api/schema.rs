@@ -3,9 +3,13 @@
 //! `windlass-core` knows nothing of HTTP, so its types that are sent as they are get described here once more, for the
 //! OpenAPI document alone; a test holds that real answers have the keys that are described.
 
+mod letter;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+pub use letter::{GroupSchema, LetterGroups, LetterList, LetterRowSchema, LetterViewSchema};
 
 use crate::progress::Progress;
 use crate::store::{Gap, JobRow, Page, QueueCounts};
@@ -104,6 +108,8 @@ pub struct JobErrorSchema {
     pub code: String,
     /// No retry can help.
     pub terminal: bool,
+    /// The same for errors that are alike: of the code, and of the message without numbers, ids, quoted text and paths.
+    pub fingerprint: String,
 }
 
 /// As `core::history::JobView`: a job with all that happened to it.
@@ -211,7 +217,7 @@ pub struct AttemptSchema {
 #[schema(as = Transition)]
 pub struct TransitionSchema {
     /// What: `accepted`, `released`, `started`, `crashed`, `handed_back`, `retried`, `snoozed`, `succeeded`, `dead`,
-    /// `cancelled`, `expired`, `refused` or `rejected`.
+    /// `cancelled`, `expired`, `refused`, `rejected`, `redriven` or `discarded`.
     pub transition: String,
     /// The attempt that it belongs to; 0 before the first.
     pub attempt: u32,

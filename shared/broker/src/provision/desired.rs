@@ -185,6 +185,8 @@ fn dead(names: &Names, layout: &Layout) -> StreamSpec {
             ("max_bytes", json!(layout.dead.max_bytes)),
             // One letter a job, however often it is written.
             ("max_msgs_per_subject", json!(1)),
+            // Lists are read in batches, which only direct reads are.
+            ("allow_direct", json!(true)),
         ],
     );
     StreamSpec { part: Part::Dead, name: names.dead_stream(), settings, consumers: Vec::new() }

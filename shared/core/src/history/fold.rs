@@ -27,6 +27,8 @@ type Rank = (u8, u32, u8);
 fn rank(event: &Event) -> Rank {
     let (end, order) = match event.transition {
         Transition::Refused => (0, 0),
+        Transition::Redriven => (0, 7),
+        Transition::Discarded => (0, 8),
         Transition::Accepted => (0, 1),
         Transition::Started => (0, 2),
         Transition::HandedBack => (0, 3),
@@ -83,7 +85,7 @@ impl History {
     }
 
     /// The job as these events tell it, without regard to the time that has passed since (see [`JobView::at`]); none
-    /// while nothing but refusals is known, for they move no job.
+    /// while nothing but remarks, as refusals, is known: they move no job.
     pub fn view(&self) -> Option<JobView> {
         let last = self.moves().next_back()?;
         let state = state_after(last);
@@ -118,9 +120,9 @@ impl History {
         })
     }
 
-    /// All but refusals, by rank.
+    /// All but remarks, by rank.
     fn moves(&self) -> impl DoubleEndedIterator<Item = &Event> {
-        self.events.values().filter(|e| e.transition != Transition::Refused)
+        self.events.values().filter(|e| !e.transition.is_remark())
     }
 
     fn accepted_at(&self) -> Option<Timestamp> {
@@ -211,8 +213,10 @@ fn state_after(event: &Event) -> JobState {
         | Transition::Released
         | Transition::Crashed
         | Transition::HandedBack
-        // Moves nothing, and never decides.
-        | Transition::Refused => JobState::Queued,
+        // Move nothing, and never decide.
+        | Transition::Refused
+        | Transition::Redriven
+        | Transition::Discarded => JobState::Queued,
         Transition::Started => JobState::Running,
         Transition::Retried => JobState::Retrying,
         Transition::Succeeded => JobState::Succeeded,
@@ -235,6 +239,8 @@ fn attempt_outcome(event: &Event) -> Option<Outcome> {
         | Transition::Released
         | Transition::Started
         | Transition::Refused
+        | Transition::Redriven
+        | Transition::Discarded
         | Transition::Rejected => return None,
     };
     event.outcome.or(implied)

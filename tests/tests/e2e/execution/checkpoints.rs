@@ -93,10 +93,7 @@ async fn a_former_holder_saves_nothing() -> Result<()> {
     });
     let id = fleet.client.submit(&Alpha::new("x")).await?.id;
     // The first attempt has saved when a claim stands.
-    let jobs = windlass_broker::jobs::Jobs::new(
-        fleet.client.broker().ok_or_else(|| anyhow::anyhow!("no connection"))?,
-        windlass_core::PoolName::default(),
-    );
+    let jobs = windlass_broker::jobs::Jobs::new(&fleet.operator, windlass_core::PoolName::default());
     loop {
         let seen = jobs.read(&windlass_core::QueueName::default(), id).await?;
         if seen

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
-use windlass_core::Outcome;
 use windlass_core::history::{AttemptView, JobView, LogView, ProgressView, TransitionView};
+use windlass_core::{JobError, Outcome};
 
 use crate::output::table::{Table, instant, printable, relative, seconds};
 
@@ -28,7 +28,7 @@ pub(super) fn job(view: &JobView, now: Timestamp) -> String {
     field("ended", &at(view.ended_at).unwrap_or_default());
     field("trace", view.trace_id.as_deref().unwrap_or_default());
     if let Some(error) = &view.error {
-        field("error", &format!("{} ({})", error.message, error.code));
+        field("error", &format!("{} ({}, {})", error.message, error.code, error.fingerprint()));
     }
     if let Some(result) = &view.result {
         field("result", &result.to_string());
@@ -70,8 +70,10 @@ fn logs(lines: &[LogView]) -> String {
     table.render()
 }
 
-fn attempts(attempts: &[AttemptView], now: Timestamp) -> String {
-    let mut table = Table::new(&["ATTEMPT", "WORKER", "STARTED", "TOOK", "OUTCOME", "ERROR"]).right([0, 3]);
+/// Attempts as a table.
+pub(in crate::commands) fn attempts(attempts: &[AttemptView], now: Timestamp) -> String {
+    let headings = ["ATTEMPT", "WORKER", "STARTED", "TOOK", "OUTCOME", "FINGERPRINT", "ERROR"];
+    let mut table = Table::new(&headings).right([0, 3]);
     for attempt in attempts {
         let took = attempt.started_at.map(|started| attempt.ended_at.unwrap_or(now).duration_since(started));
         table.row([
@@ -80,6 +82,7 @@ fn attempts(attempts: &[AttemptView], now: Timestamp) -> String {
             attempt.started_at.map(instant).unwrap_or_default(),
             took.map(|took| seconds(took.as_secs_f64())).unwrap_or_default(),
             attempt.outcome.map_or("running", Outcome::as_str).to_owned(),
+            attempt.error.as_ref().map(JobError::fingerprint).unwrap_or_default(),
             attempt.error.as_ref().map(|error| error.message.clone()).unwrap_or_default(),
         ]);
     }
@@ -124,7 +127,7 @@ fn attempt_number(transition: &TransitionView) -> String {
 
 #[cfg(test)]
 mod tests {
-    use windlass_core::{JobError, JobState, Priority, Transition};
+    use windlass_core::{JobState, Priority, Transition};
 
     use super::*;
 
@@ -135,6 +138,7 @@ mod tests {
     #[test]
     fn all_that_is_known_is_shown() {
         let error = JobError { message: "no\nfile".to_owned(), code: "handler".to_owned(), terminal: true };
+        let print = error.fingerprint();
         let view = JobView {
             id: "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap(),
             kind: "file.digest".to_owned(),
@@ -180,12 +184,12 @@ mod tests {
         let line =
             |start: &str| text.lines().find(|line| line.starts_with(start)).unwrap_or_default().to_owned();
         assert_eq!(line("state"), "state     dead");
-        assert_eq!(line("error"), "error     no file (handler)");
+        assert_eq!(line("error"), format!("error     no file (handler, {print})"));
         assert_eq!(line("progress"), "progress  26% half way");
         assert!(text.contains("warn   slow disk"), "{text}");
         assert!(line("ended").ends_with("(60s ago)"), "{text}");
         assert!(!text.contains("due ") && !text.contains("trace"), "{text}");
-        assert!(line("      1  w1").ends_with("4.0s  failed   no file"), "{text}");
+        assert!(line("      1  w1").ends_with(&format!("4.0s  failed   {print}  no file")), "{text}");
         let told = transition(&view.transitions[0]);
         assert!(told.ends_with("  started      attempt 1  worker w1\n"), "{told}");
     }

@@ -1,0 +1,180 @@
+//! Dead letters over HTTP, as a real broker has them.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
+#[allow(dead_code, reason = "shared with the tests of the projection")]
+mod fixture;
+
+use fixture::conform::conform;
+use fixture::{Database, job_id, second};
+use prost::Message as _;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use windlass_broker::Broker;
+use windlass_broker::dead::{self, Letters};
+use windlass_broker::provision::Layout;
+use windlass_core::fingerprint::fingerprint;
+use windlass_monitor::api::{Api, router};
+use windlass_monitor::progress::Progress;
+use windlass_proto::v1;
+use windlass_testkit::TestBroker;
+
+struct Server {
+    broker: Broker,
+    url: String,
+    serving: tokio::task::JoinHandle<()>,
+    _database: Database,
+    _nats: TestBroker,
+}
+
+impl Server {
+    async fn start() -> Self {
+        let server = TestBroker::with_credentials().await.unwrap();
+        server.provision(&Layout::default()).await.unwrap();
+        // With the rights of a monitor it reads; those of a dispatcher store.
+        let broker = server.connect("dispatcher").await.unwrap();
+        let letters = Some(Letters::new(&server.connect("monitor").await.unwrap()));
+        let database = Database::new().await;
+        let (_, progress) = watch::channel(Progress::default());
+        let routes = router(Api { store: database.store.clone(), progress, trace_url: None, letters });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let serving = tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
+        Self { broker, url, serving, _database: database, _nats: server }
+    }
+
+    async fn get(&self, path: &str) -> (u16, Value) {
+        let response = reqwest::get(format!("{}{path}", self.url)).await.unwrap();
+        (response.status().as_u16(), response.json().await.unwrap())
+    }
+
+    async fn json(&self, path: &str) -> Value {
+        let (status, value) = self.get(path).await;
+        assert_eq!(status, 200, "{path}: {value}");
+        value
+    }
+
+    /// Stores the letter of a job that died.
+    async fn dead(&self, queue: &str, job: u64, kind: &str, reason: &str, at: i64) {
+        let task = v1::Task {
+            id: job_id(job).to_string(),
+            kind: kind.to_owned(),
+            payload: br#"{"n": 7}"#.to_vec().into(),
+            content_type: "application/json".to_owned(),
+            ..v1::Task::default()
+        };
+        let error = v1::JobError { message: reason.to_owned(), code: "handler".to_owned(), terminal: false };
+        let attempt = v1::Attempt {
+            number: 1,
+            worker: "w".to_owned(),
+            ended_at: Some(windlass_proto::instant(second(at))),
+            outcome: v1::Outcome::Failed.into(),
+            error: Some(error),
+            ..v1::Attempt::default()
+        };
+        let queue = queue.parse().unwrap();
+        let letter = v1::DeadLetter {
+            reason: reason.to_owned(),
+            code: "handler".to_owned(),
+            original_subject: self.broker.names().task_subject(&queue),
+            original_body: task.encode_to_vec().into(),
+            attempts: vec![attempt],
+            dead_at: Some(windlass_proto::instant(second(at))),
+            ..v1::DeadLetter::default()
+        };
+        dead::publish(&self.broker, &queue, job_id(job), letter).await.unwrap();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+fn ids(list: &Value) -> Vec<String> {
+    list["letters"].as_array().unwrap().iter().map(|l| l["id"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn letters_are_filtered_paged_and_grouped() {
+    let server = Server::start().await;
+    // More than one batch of reads.
+    for job in 0..300 {
+        let (queue, kind) = if job % 3 == 0 { ("mail", "mail.send") } else { ("web", "page.get") };
+        let reason =
+            if job % 50 == 0 { "the disk is full".to_owned() } else { format!("no user {job} in 'eu'") };
+        server.dead(queue, job, kind, &reason, i64::try_from(job).unwrap()).await;
+    }
+    // Later letters replace earlier ones, and stand at the end.
+    server.dead("web", 1, "page.get", "no user 1 in 'us'", 1000).await;
+    let (user, disk) =
+        (fingerprint("handler", "no user 5 in 'x'"), fingerprint("handler", "the disk is full"));
+
+    let count = async |query: &str| ids(&server.json(&format!("/api/v1/dead?limit=500&{query}")).await).len();
+    assert_eq!(count("").await, 300);
+    assert_eq!(count("queue=mail").await, 100);
+    assert_eq!(count("kind=page.get").await, 200);
+    assert_eq!(count("code=handler&contains=DISK").await, 6);
+    assert_eq!(count("code=panic").await, 0);
+    assert_eq!(count(&format!("fingerprint={disk}")).await, 6);
+    assert_eq!(count(&format!("since={}&until={}", second(290), second(295))).await, 5);
+
+    let (mut seen, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = server.json(&format!("/api/v1/dead?queue=web&limit=70{cursor}")).await;
+        seen.extend(ids(&page));
+        // What is stored between two pages comes at the end.
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+    assert_eq!(seen.len(), 200);
+    assert_eq!(seen.first(), Some(&job_id(2).to_string()));
+    assert_eq!(seen.last(), Some(&job_id(1).to_string()));
+
+    let groups = server.json("/api/v1/dead/groups").await;
+    let found: Vec<_> = groups["groups"].as_array().unwrap().iter().map(|g| &g["count"]).collect();
+    assert_eq!((found, &groups["next_cursor"]), (vec![&json!(294), &json!(6)], &Value::Null));
+    let largest = &groups["groups"][0];
+    assert_eq!(largest["fingerprint"], user);
+    assert_eq!(largest["first_dead_at"], second(2).to_string());
+    assert_eq!(largest["last_dead_at"], second(1000).to_string());
+    assert_eq!(largest["sample"]["id"], job_id(1).to_string());
+}
+
+#[tokio::test]
+async fn one_letter_has_all_that_is_known_as_the_document_says() {
+    let server = Server::start().await;
+    server.dead("mail", 1, "mail.send", "no user 7", 5).await;
+    server.dead("mail", 2, "mail.send", "no user 8", 6).await;
+    server.dead("web", 2, "page.get", "no page", 7).await;
+    let document = server.json("/api/v1/openapi.json").await;
+    let (one, two, none) = (job_id(1), job_id(2), job_id(3));
+    for (route, path, status) in [
+        ("/api/v1/dead", "/api/v1/dead".to_owned(), 200),
+        ("/api/v1/dead", "/api/v1/dead?fingerprint=7".to_owned(), 400),
+        ("/api/v1/dead/groups", "/api/v1/dead/groups".to_owned(), 200),
+        ("/api/v1/dead/{id}", format!("/api/v1/dead/{one}"), 200),
+        ("/api/v1/dead/{id}", format!("/api/v1/dead/{two}?queue=web"), 200),
+        ("/api/v1/dead/{id}", format!("/api/v1/dead/{two}"), 409),
+        ("/api/v1/dead/{id}", format!("/api/v1/dead/{none}"), 404),
+        ("/api/v1/dead/{id}", "/api/v1/dead/7".to_owned(), 400),
+    ] {
+        let (found, value) = server.get(&path).await;
+        assert_eq!(found, status, "{path}: {value}");
+        let content = &document["paths"][route]["get"]["responses"][status.to_string()]["content"];
+        let (place, content_type) = if status == 200 {
+            ("answer", "application/json")
+        } else {
+            ("problem", "application/problem+json")
+        };
+        conform(&document, &content[content_type]["schema"], &value, place);
+    }
+    let letter = server.json(&format!("/api/v1/dead/{one}")).await;
+    assert_eq!(letter["payload"], json!({"n": 7}));
+    assert_eq!(letter["redrivable"], true);
+    assert_eq!(letter["fingerprint"], fingerprint("handler", "no user 1"));
+    assert_eq!(letter["attempts"][0]["error"]["fingerprint"], letter["fingerprint"]);
+}
