@@ -8,10 +8,11 @@ use tokio::time::Instant;
 use windlass_broker::cancel::{Mark, mark};
 use windlass_broker::jobs::{Change, Jobs, SeenRecord, Verdict, nonce};
 use windlass_core::protocol::{self, Kind, Removal};
-use windlass_core::{JobError, JobState, RecordKind};
+use windlass_core::{Form, JobError, JobState, RecordKind};
 use windlass_proto::Done;
 
 use crate::ended;
+use crate::objects;
 use crate::order::{Carried, Order};
 use crate::shared::Shared;
 
@@ -72,6 +73,7 @@ async fn end(shared: &Shared, jobs: &Jobs, order: &Order, last: &SeenRecord, ste
         state: JobState::Cancelled,
         attempts: last.body.attempts().to_vec(),
         result: Bytes::new(),
+        result_form: Form::default(),
         result_content_type: String::new(),
         error: Some(JobError { message: words(order), code: "cancelled".to_owned(), terminal: true }),
         accepted_at: last.body.accepted_at(),
@@ -105,6 +107,7 @@ async fn end(shared: &Shared, jobs: &Jobs, order: &Order, last: &SeenRecord, ste
                 return Verdict::Undecided;
             }
         }
+        objects::remove(shared, &order.queue, &last.body).await;
     }
     verdict
 }

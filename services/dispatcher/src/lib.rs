@@ -9,6 +9,7 @@ mod cancel;
 mod command;
 mod consume;
 mod ended;
+mod objects;
 mod options;
 mod order;
 mod queues;

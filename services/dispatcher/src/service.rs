@@ -32,6 +32,7 @@ impl Service for Dispatcher {
         let mut parts = vec![Part::Tasks, Part::Commands, Part::Events, Part::Dead, Part::Control];
         for pool in layout.all_pools() {
             parts.extend(layout.queues_of(&pool).iter().cloned().map(Part::Queue));
+            parts.push(Part::Payloads(pool.clone()));
             parts.push(Part::Jobs(pool));
         }
         parts

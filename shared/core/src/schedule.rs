@@ -12,7 +12,7 @@ pub use cron::Cron;
 pub use due::{CatchUp, Cursor, Due, InDoubt};
 pub use interval::Interval;
 
-use crate::{JobId, Kind, Priority, QueueName, RetryPolicy, ScheduleId, Start, Task};
+use crate::{Form, JobId, Kind, Priority, QueueName, RetryPolicy, ScheduleId, Start, Task};
 
 /// A rule that publishes tasks.
 #[derive(Debug, Clone, PartialEq)]
@@ -121,6 +121,7 @@ impl<P: Clone> Schedule<P> {
             id: JobId::of_fire(&self.id, instant),
             kind: self.task.kind.clone(),
             payload: self.task.payload.clone(),
+            form: Form::default(),
             content_type: self.task.content_type.clone(),
             priority: self.task.priority,
             start: Start::Now,

@@ -4,6 +4,7 @@
 
 mod envelope;
 mod event;
+mod form;
 mod job;
 mod schedule;
 mod task;
@@ -12,6 +13,7 @@ mod time;
 
 pub use envelope::{DEFAULT_CONTENT_TYPE, Incoming, headers, read_task};
 pub use job::{Claim, Done, Job, RecordBody, attempts_to_wire};
+pub use task::decode_task;
 pub use teller::Teller;
 pub use time::to_wire as instant;
 

@@ -1,13 +1,15 @@
 //! Tasks.
 
 use bytes::Bytes;
+use prost::Message as _;
 use windlass_core::retry::{Backoff, Parts, RetryPolicy};
 use windlass_core::{JobId, Priority, Start, Task};
 
-use crate::{Error, time, v1};
+use crate::{Error, form, time, v1};
 
 impl From<&Task<Bytes>> for v1::Task {
     fn from(task: &Task<Bytes>) -> Self {
+        let (payload_encoding, payload_object) = form::to_wire(&task.form);
         Self {
             id: task.id.to_string(),
             kind: task.kind.to_string(),
@@ -21,8 +23,15 @@ impl From<&Task<Bytes>> for v1::Task {
             },
             retry: task.retry.as_ref().map(Into::into),
             attempt_timeout: task.attempt_timeout.map(time::duration_to_wire),
+            payload_encoding,
+            payload_object,
         }
     }
+}
+
+/// Reads a `windlass.v1.Task` that has an id, as jobs and dead letters hold it.
+pub fn decode_task(body: Bytes) -> Result<Task<Bytes>, Error> {
+    from_wire(v1::Task::decode(body)?, None)
 }
 
 /// Reads a task. `derived` is its id where it carries none.
@@ -36,6 +45,7 @@ pub(crate) fn from_wire(task: v1::Task, derived: Option<JobId>) -> Result<Task<B
         id,
         kind: task.kind.parse().map_err(|e| Error::new("kind", e))?,
         payload: task.payload,
+        form: form::from_wire("payload", task.payload_encoding, task.payload_object)?,
         content_type: content_type(task.content_type)?,
         priority: priority(task.priority)?,
         start: match task.start {

@@ -16,6 +16,8 @@ pub struct Failure {
     code: String,
     terminal: bool,
     retry_after: Option<Duration>,
+    /// Ours: tells nothing of a payload, and is not sealed.
+    in_clear: bool,
 }
 
 /// The longest message that is kept, in bytes: histories travel with their jobs.
@@ -31,6 +33,7 @@ impl Failure {
             code: "handler".to_owned(),
             terminal: false,
             retry_after: None,
+            in_clear: false,
         }
     }
 
@@ -53,6 +56,15 @@ impl Failure {
     pub fn code(mut self, code: impl Into<String>) -> Self {
         self.code = code.into();
         self
+    }
+
+    pub(crate) fn in_clear(mut self) -> Self {
+        self.in_clear = true;
+        self
+    }
+
+    pub(crate) fn is_in_clear(&self) -> bool {
+        self.in_clear
     }
 
     pub(crate) fn delay(&self) -> Option<Duration> {

@@ -19,11 +19,13 @@
 //! handlers. See `examples/`.
 
 pub mod client;
+pub mod codec;
 pub mod failure;
 pub mod handler;
 pub mod worker;
 
 pub use client::{Client, Submission};
+pub use codec::{Codec, Keyring};
 pub use failure::Failure;
 pub use handler::{Extract, Handlers, Job, State};
 pub use windlass_broker::{Auth, Options, Secret};

@@ -39,7 +39,7 @@ pub(super) fn view(id: JobId, seen: &Seen, now: Timestamp) -> Option<JobView> {
 
 fn ended(empty: JobView, done: &Done) -> JobView {
     let result = (done.state == JobState::Succeeded)
-        .then(|| result_value(&done.result_content_type, &done.result))
+        .then(|| result_value(&done.result_content_type, &done.result, &done.result_form))
         .filter(|value| !value.is_null());
     let error = match done.state {
         JobState::Succeeded => None,
@@ -142,6 +142,7 @@ mod tests {
             id: id(),
             kind: "a.b".parse().unwrap(),
             payload: bytes::Bytes::new(),
+            form: windlass_core::Form::default(),
             content_type: String::new(),
             priority: Priority::High,
             start: Start::Now,
@@ -172,6 +173,7 @@ mod tests {
             state,
             attempts: vec![failed()],
             result: bytes::Bytes::from_static(result),
+            result_form: windlass_core::Form::default(),
             result_content_type: String::new(),
             error: None,
             accepted_at: at(10),

@@ -7,8 +7,10 @@ mod fetch;
 mod held;
 mod lease;
 mod options;
+mod payload;
 mod presence;
 mod process;
+mod results;
 mod running;
 mod settle;
 mod shared;
@@ -48,7 +50,7 @@ impl Worker {
         let events = EventWriter::new(broker.clone(), "worker", options.pool.clone());
         let shared = Shared {
             jobs: Jobs::new(&broker, options.pool.clone()),
-            client: Client::new(broker),
+            client: Client::new(broker).with_codec(options.codec.clone()),
             events,
             handlers: handlers.erase(),
             running: Running::default(),

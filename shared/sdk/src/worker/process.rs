@@ -17,7 +17,9 @@ use super::claim::open;
 use super::context::{Context, Reason};
 use super::execute::{Ended, execute};
 use super::held::Held;
-use super::settle::{self, RESULT_LIMIT_BYTES, ended_attempt};
+use super::payload::Payload;
+use super::results;
+use super::settle::{self, ended_attempt};
 use super::shared::Shared;
 use super::stale;
 use crate::failure::Failure;
@@ -104,9 +106,9 @@ async fn attempt(shared: &Shared, held: &mut Held) {
     );
     let registration = shared.running.register(held.token, &context);
     let Some(handler) = shared.handlers.get(&task.kind).cloned() else { return };
-    let (payload, for_handler) = (task.payload.clone(), context.clone());
+    let (payload, for_handler) = (Payload::of(shared, held), context.clone());
     // Inside the future, so that a panic before its first await is caught as well.
-    let running = async move { (handler.run)(payload, for_handler).await };
+    let running = async move { (handler.run)(payload.load().await?, for_handler).await };
     let (ended, stuck) = execute(shared, held, &context, &hop, running).await;
 
     let outcome = outcome_of(&ended);
@@ -133,22 +135,20 @@ async fn settle_by(shared: &Shared, held: &mut Held, started_at: Timestamp, ende
     let number = held.attempt_number();
     let attempt = |outcome, error| ended_attempt(shared, number, started_at, outcome, error);
     match ended {
-        Ended::Returned(Ok(value)) if value.len() <= RESULT_LIMIT_BYTES => {
-            let attempt = attempt(Outcome::Succeeded, None);
-            settle::end(shared, held, Some(attempt), JobState::Succeeded, value, None).await;
-        }
-        Ended::Returned(Ok(value)) => {
-            let bytes = value.len();
-            let failure =
-                Failure::new(format!("the result has {bytes} bytes: expected at most {RESULT_LIMIT_BYTES}"))
-                    .code("result_too_large")
-                    .terminal();
-            hop.fail("the result is too large");
-            settle::fail(shared, held, attempt(Outcome::Failed, Some(failure.into_error())), None).await;
-        }
+        Ended::Returned(Ok(value)) => match results::store(shared, held, value).await {
+            Ok(result) => {
+                let attempt = attempt(Outcome::Succeeded, None);
+                settle::end(shared, held, Some(attempt), JobState::Succeeded, result, None).await;
+            }
+            Err(failure) => {
+                let error = results::error(shared, held, failure);
+                hop.fail(&error.message);
+                settle::fail(shared, held, attempt(Outcome::Failed, Some(error)), None).await;
+            }
+        },
         Ended::Returned(Err(failure)) => {
             let delay = failure.delay();
-            let error = failure.into_error();
+            let error = results::error(shared, held, failure);
             hop.fail(&error.message);
             settle::fail(shared, held, attempt(Outcome::Failed, Some(error)), delay).await;
         }
