@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use clap::{Parser, Subcommand, ValueEnum as _};
 
-use crate::commands::{job, queue, schedule, submit};
+use crate::commands::{job, keys, queue, schedule, submit};
 use crate::global::Global;
 use crate::{dev, provision, run};
 
@@ -31,6 +31,8 @@ pub(crate) enum Command {
     Submit(submit::Args),
     /// Reads, lists, watches and cancels jobs
     Job(job::Args),
+    /// Makes keys for sealing payloads
+    Keys(keys::Args),
     /// Lists queues
     Queue(queue::Args),
     /// Applies, lists and deletes schedules

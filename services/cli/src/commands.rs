@@ -7,11 +7,13 @@
 pub(crate) mod api;
 pub(crate) mod error;
 pub(crate) mod job;
+pub(crate) mod keys;
 pub(crate) mod queue;
 pub(crate) mod schedule;
 pub(crate) mod submit;
 
 mod arguments;
+mod codec;
 mod ending;
 mod lookup;
 mod record;

@@ -51,6 +51,20 @@ pub struct Form {
 /// The word for bytes that were sealed.
 const SEALED: &str = "sealed";
 
+/// The key that a text was sealed with, as the text itself says (`windlass-sealed:1:<key id>:…`); none if it is not
+/// sealed. For who has no keys and shows it to people.
+pub fn sealed_text_key(text: &str) -> Option<&str> {
+    text.strip_prefix("windlass-sealed:")?.split(':').nth(1)
+}
+
+/// A text as people without keys see it.
+pub fn readable(text: &str) -> std::borrow::Cow<'_, str> {
+    match sealed_text_key(text) {
+        Some(key_id) => format!("sealed with the key `{key_id}`").into(),
+        None => text.into(),
+    }
+}
+
 // === impl Compression ===
 
 impl Compression {
@@ -162,6 +176,12 @@ mod tests {
         {
             assert!(Encoding::from_words(words, key_id.cloned()).is_err(), "{words}");
         }
+    }
+
+    #[test]
+    fn sealed_texts_are_told_apart() {
+        assert_eq!(readable("windlass-sealed:1:k.2:AAAA"), "sealed with the key `k.2`");
+        assert_eq!(readable("it broke: windlass-sealed:1:k"), "it broke: windlass-sealed:1:k");
     }
 
     #[test]

@@ -65,7 +65,10 @@ fn template(wire: v1::Task) -> Result<Template<Bytes>, Error> {
     }
     // What is sealed belongs to one job, and each fire is another; an object goes with its job.
     if wire.payload_encoding.is_some() || wire.payload_object.is_some() {
-        return Err(Error::new("task.payload", "is encoded: expected a plain payload, as each fire has its own id"));
+        return Err(Error::new(
+            "task.payload",
+            "is encoded: expected a plain payload, as each fire has its own id",
+        ));
     }
     // The id is left out again below.
     let any = "any".parse().map_err(|e| Error::new("task.id", e))?;

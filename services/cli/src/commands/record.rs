@@ -21,6 +21,7 @@ pub(super) fn view(id: JobId, seen: &Seen, now: Timestamp) -> Option<JobView> {
         state: JobState::Queued,
         priority: last.address.priority,
         result: None,
+        result_form: None,
         error: None,
         trace_id: last.trace.map(|trace| trace.trace_id_hex()),
         accepted_at: Some(last.body.accepted_at()),
@@ -48,6 +49,7 @@ fn ended(empty: JobView, done: &Done) -> JobView {
     JobView {
         kind: done.kind.to_string(),
         state: done.state,
+        result_form: result.is_some().then(|| done.result_form.clone()).filter(|form| !form.is_plain()),
         result,
         error,
         accepted_at: Some(done.accepted_at),

@@ -1,22 +1,23 @@
 //! `windlass submit`.
 
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
-use tokio::time::Instant;
-use windlass::client::Submitted;
-use windlass::{Client, JobState, Submission};
+use tokio::time::{Instant, timeout_at};
+use windlass::client::{Payloads, Submitted};
+use windlass::{Client, Codec, JobState, Submission};
+use windlass_broker::{Broker, locate};
 use windlass_core::history::JobView;
-use windlass_core::{JobId, Kind, Limits, Priority, QueueName};
+use windlass_core::{JobId, Kind, PoolName, Priority, QueueName};
 use windlass_service::config::Log;
 use windlass_service::telemetry::Telemetry;
 
 use super::arguments::{duration, instant, number, optional, parse};
-use super::{Error, ending, lookup};
+use super::{Error, codec, ending, lookup};
 use crate::connect::Fleet;
 use crate::global::Global;
 use crate::output::{self, Format};
@@ -30,12 +31,13 @@ const BYTES: &str = "application/octet-stream";
 
 const AFTER_HELP: &str = "\
 Examples:
+  windlass submit video.cut --payload-file big.bin --codec-keys /etc/windlass/keys
   windlass submit file.digest '{\"path\": \"/etc/hosts\"}' --wait
   windlass submit report.make @order.json --queue reports --priority high --delay 10m
   echo '{\"argv\": [\"date\"]}' | windlass submit command.run - --wait=2m -o json
 
 The payload must be JSON, unless --content-type says otherwise. The bytes of a file are taken as they are; they must be
-JSON if the file's name ends with .json.
+JSON if the file's name ends with .json. A payload of more than 128 KiB goes through Object Store; at most 64 MiB.
 
 Exit codes: 0 stored, or succeeded (--wait); 1 not stored, or (--wait) it ended otherwise or did not end in time;
 2 an argument is wrong, and nothing was sent.";
@@ -50,6 +52,9 @@ pub(crate) struct Args {
     /// The payload: JSON, @FILE for a file's bytes, or - for standard input [default: null]
     #[arg(value_name = "JSON|@FILE|-", allow_negative_numbers = true)]
     payload: Option<String>,
+    /// The payload, as @FILE
+    #[arg(long, value_name = "FILE", conflicts_with = "payload")]
+    payload_file: Option<PathBuf>,
     /// The queue [default: default]
     #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
     queue: Option<String>,
@@ -109,8 +114,12 @@ pub(crate) async fn run(args: Args, global: &Global) -> Result<ExitCode, Error> 
     // Spans go where the standard variables say; what went wrong is told by us, not by a log.
     let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| "off".to_owned());
     let telemetry = Telemetry::start("cli", "", &Log { filter: Some(filter), ..Log::default() });
-    let client = Client::new(fleet.broker().await?.clone());
-    let submitted = request.submission(&client).submit().await;
+    let codec = codec::of(global)?;
+    let broker = fleet.broker().await?;
+    let client = Client::new(broker.clone()).with_codec(codec.clone());
+    let large = request.payload.bytes.len() > Payloads::default().inline_bytes;
+    let pool = if large { serving(broker, &request.queue).await } else { PoolName::default() };
+    let submitted = request.submission(&client).pool(pool).submit().await;
     let traces = telemetry.shutdown(TRACES_TIMEOUT);
     let Some(wait) = wait else {
         let told =
@@ -118,7 +127,7 @@ pub(crate) async fn run(args: Args, global: &Global) -> Result<ExitCode, Error> 
         traces.await;
         return told.map(|()| ExitCode::SUCCESS);
     };
-    let ended = async { until_end(&fleet, submitted?, wait, global.output).await };
+    let ended = async { until_end(&fleet, &codec, submitted?, wait, global.output).await };
     tokio::join!(ended, traces).0
 }
 
@@ -139,25 +148,40 @@ fn tell(submitted: &Submitted, kind: &Kind, format: Format) -> Result<(), Error>
     Ok(())
 }
 
+/// Where a large payload goes. Who may not look for it has the default pool; a wrong one is refused with its reason.
+async fn serving(broker: &Broker, queue: &QueueName) -> PoolName {
+    locate::serving(broker, queue).await.unwrap_or_default()
+}
+
 async fn until_end(
     fleet: &Fleet,
+    codec: &Codec,
     submitted: Submitted,
     wait: Duration,
     format: Format,
 ) -> Result<ExitCode, Error> {
     let (id, queue) = (submitted.id, submitted.queue);
     let progress = spinner(format!("job {id}"));
-    let ended = ending::wait(fleet, id, &queue, Instant::now() + wait).await;
+    let deadline = Instant::now() + wait;
+    let ended = ending::wait(fleet, id, &queue, deadline).await;
     progress.finish_and_clear();
-    let Some(view) = ended? else {
+    let view = if let Some(view) = ended? {
+        view
+    } else {
         let look = tokio::time::timeout(LOOK_TIMEOUT, lookup::find(fleet, id, Some(&queue))).await;
         match look.ok().and_then(Result::ok) {
             // In the last moment.
-            Some(view) if view.state.is_terminal() => return conclude(&view, format),
+            Some(view) if view.state.is_terminal() => view,
             view => return Err(Error::NotEnded { id, waited: wait, state: view.map(|view| view.state) }),
         }
     };
-    conclude(&view, format)
+    // In its last moment too, but no longer than that.
+    let bound = deadline.max(Instant::now() + LOOK_TIMEOUT);
+    let opening = codec::open(fleet, codec, codec.seals(), view, bound);
+    match timeout_at(bound, opening).await {
+        Ok(view) => conclude(&view?, format),
+        Err(_) => Err(Error::NotEnded { id, waited: wait, state: None }),
+    }
 }
 
 /// Shows how a job ended.
@@ -206,6 +230,7 @@ impl Request {
         let wait = args.wait.as_deref().map(|text| duration("wait", text)).transpose()?;
         // Last, as it may read what is not there a second time.
         let payload = match args.payload.as_deref() {
+            None if let Some(path) = &args.payload_file => Payload::of_file(path, content_type)?,
             None if content_type.is_none_or(is_json) => Payload::json(b"null".to_vec(), content_type)?,
             None => Payload::new(Vec::new(), content_type)?,
             Some("-") => Payload::new(bounded(std::io::stdin().lock())?, content_type)?,
@@ -293,7 +318,7 @@ fn media_type(text: &str) -> Result<String, Error> {
 
 /// Reads no more than a payload may have, and one byte to notice that there is more.
 fn bounded(from: impl std::io::Read) -> Result<Vec<u8>, Error> {
-    let limit = Limits::default().max_payload_bytes;
+    let limit = Payloads::default().max_bytes;
     let mut bytes = Vec::new();
     from.take(limit as u64 + 1)
         .read_to_end(&mut bytes)
@@ -346,7 +371,7 @@ mod tests {
         assert_eq!(payload(&["k", &file("a.bin", b"\0\xff")]), is(b"\0\xff", BYTES));
         assert_eq!(payload(&["k", &file("a.json", b"[1]")]), is(b"[1]", JSON));
         assert_eq!(read(&["k", &file("b.json", b"[")]).unwrap_err().field(), Some("payload"));
-        let limit = Limits::default().max_payload_bytes;
+        let limit = Payloads::default().max_bytes;
         assert_eq!(payload(&["k", &file("full", &vec![0; limit])]).0.len(), limit);
         assert_eq!(read(&["k", &file("large", &vec![0; limit + 1])]).unwrap_err().field(), Some("payload"));
     }

@@ -110,6 +110,7 @@ impl History {
             result: result
                 .map(|bytes| result_value(&last.result_content_type, bytes, &last.result_form))
                 .filter(|value| !value.is_null()),
+            result_form: result.and(Some(&last.result_form)).filter(|form| !form.is_plain()).cloned(),
             error,
             trace_id: self
                 .moves()
