@@ -8,6 +8,7 @@ mod examples;
 mod faults;
 mod flow;
 mod histories;
+mod payloads;
 mod reconciler;
 mod replicated;
 mod schedules;
