@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::TypedValueParser as _;
 use windlass_service::Secret;
 
 use crate::output::Format;
@@ -53,7 +54,7 @@ pub(crate) struct Global {
         global = true,
         hide = true,
         env = "WINDLASS__CODEC__KEYS",
-        value_parser = secret,
+        value_parser = clap::builder::StringValueParser::new().map(Secret::new),
         conflicts_with = "codec_keys"
     )]
     pub(crate) codec_keys_text: Option<Secret>,
@@ -65,11 +66,6 @@ pub(crate) struct Global {
     /// How answers are printed
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
     pub(crate) output: Format,
-}
-
-/// Any text is one; none is shown.
-fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
-    Ok(Secret::new(text))
 }
 
 // === impl Global ===

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use prost::Message;
 use windlass_core::{Encoding, Form, JobId, RetryPolicy, Start, Task, duration};
 
-use crate::{Error, task, v1};
+use crate::{Error, form, task, v1};
 
 /// Of a payload that names none.
 pub const DEFAULT_CONTENT_TYPE: &str = "application/octet-stream";
@@ -95,14 +95,16 @@ pub fn read_task(incoming: Incoming<'_>) -> Result<Task<Bytes>, Error> {
             return Err(Error::new(headers::RUN_AT, "stands beside Windlass-Delay: expected one of them"));
         }
     };
+    let encoding = encoding(find(headers::ENCODING)?, find(headers::KEY_ID)?)?;
     Ok(Task {
         id: match find(headers::ID)? {
+            None if encoding.key_id.is_some() => return Err(form::no_id(headers::ID)),
             None => incoming.derived_id,
             Some(text) => text.parse().map_err(|e| Error::new(headers::ID, e))?,
         },
         kind: kind.parse().map_err(|e| Error::new(headers::KIND, e))?,
         payload: incoming.body.clone(),
-        form: Form { encoding: encoding(find(headers::ENCODING)?, find(headers::KEY_ID)?)?, object: None },
+        form: Form { encoding, object: None },
         content_type: task::content_type(find(headers::CONTENT_TYPE)?.unwrap_or_default().to_owned())
             .map_err(|e| Error::new(headers::CONTENT_TYPE, e.reason))?,
         priority: match find(headers::PRIORITY)? {
@@ -234,6 +236,7 @@ mod tests {
             (&[kind, ("Content-Type", "a\nb")], b"", "Content-Type"),
             (&[kind, ("Windlass-Encoding", "gzip")], b"", "Windlass-Encoding"),
             (&[kind, ("Windlass-Encoding", "sealed")], b"", "Windlass-Encoding"),
+            (&[kind, ("Windlass-Encoding", "sealed"), ("Windlass-Key-Id", "k")], b"", "Windlass-Id"),
             (&[kind, ("Windlass-Encoding", "sealed"), ("Windlass-Key-Id", "a b")], b"", "Windlass-Key-Id"),
         ] {
             assert_eq!(read(headers, body).unwrap_err().field, field, "{headers:?}");
@@ -243,7 +246,8 @@ mod tests {
     #[test]
     fn an_encoding_is_read_from_headers() {
         let kind = ("Windlass-Kind", "k");
-        let sealed = [kind, ("Windlass-Encoding", "zstd+sealed"), ("windlass-key-id", "k.1")];
+        let sealed =
+            [kind, ("Windlass-Id", ID), ("Windlass-Encoding", "zstd+sealed"), ("windlass-key-id", "k.1")];
         let encoding = read(&sealed, b"x").unwrap().form.encoding;
         assert_eq!((encoding.words(), encoding.key_id.unwrap().as_str()), ("zstd+sealed", "k.1"));
         assert!(read(&[kind], b"x").unwrap().form.is_plain());

@@ -63,3 +63,8 @@ fn read_object(what: &str, wire: v1::ObjectRef) -> Result<ObjectRef, Error> {
     })?;
     Ok(ObjectRef { name: wire.name, bytes: wire.bytes, sha256 })
 }
+
+/// What is sealed belongs to an id, so it must come with it.
+pub(crate) fn no_id(field: &str) -> Error {
+    Error::new(field, "is missing: expected the id that the payload was sealed for")
+}

@@ -36,7 +36,9 @@ pub fn decode_task(body: Bytes) -> Result<Task<Bytes>, Error> {
 
 /// Reads a task. `derived` is its id where it carries none.
 pub(crate) fn from_wire(task: v1::Task, derived: Option<JobId>) -> Result<Task<Bytes>, Error> {
+    let form = form::from_wire("payload", task.payload_encoding, task.payload_object)?;
     let id = match (task.id.as_str(), derived) {
+        ("", Some(_)) if form.encoding.key_id.is_some() => return Err(form::no_id("id")),
         ("", Some(id)) => id,
         ("", None) => return Err(Error::missing("id")),
         (text, _) => text.parse().map_err(|e| Error::new("id", e))?,
@@ -45,7 +47,7 @@ pub(crate) fn from_wire(task: v1::Task, derived: Option<JobId>) -> Result<Task<B
         id,
         kind: task.kind.parse().map_err(|e| Error::new("kind", e))?,
         payload: task.payload,
-        form: form::from_wire("payload", task.payload_encoding, task.payload_object)?,
+        form,
         content_type: content_type(task.content_type)?,
         priority: priority(task.priority)?,
         start: match task.start {

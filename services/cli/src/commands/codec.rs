@@ -56,12 +56,11 @@ pub(super) async fn open(
         return Ok(view);
     }
     let sealed = |source| Error::Sealed { id: view.id, source };
-    let bytes = match &form.object {
-        Some(object) => fetch(fleet, &view, object, deadline).await?,
-        None => {
-            let bytes = value["base64"].as_str().and_then(|text| STANDARD.decode(text).ok());
-            bytes.map(Bytes::from).ok_or_else(|| sealed(codec::Error::Form))?
-        }
+    let bytes = if let Some(object) = &form.object {
+        fetch(fleet, &view, object, deadline).await?
+    } else {
+        let bytes = value["base64"].as_str().and_then(|text| STANDARD.decode(text).ok());
+        bytes.map(Bytes::from).ok_or_else(|| sealed(codec::Error::Form))?
     };
     let plain = codec.decode(view.id, Field::Result, bytes, &form.encoding, LIMIT_BYTES).map_err(sealed)?;
     let content_type = value["content_type"].as_str().unwrap_or_default();

@@ -1,7 +1,8 @@
 //! `windlass submit`.
 
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+mod payload;
+
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use windlass_core::{JobId, Kind, PoolName, Priority, QueueName};
 use windlass_service::config::Log;
 use windlass_service::telemetry::Telemetry;
 
+use self::payload::Payload;
 use super::arguments::{duration, instant, number, optional, parse};
 use super::{Error, codec, ending, lookup};
 use crate::connect::Fleet;
@@ -26,8 +28,6 @@ use crate::output::{self, Format};
 const TRACES_TIMEOUT: Duration = Duration::from_secs(2);
 /// For a look at a job that did not end in time.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
-const JSON: &str = "application/json";
-const BYTES: &str = "application/octet-stream";
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -82,13 +82,6 @@ pub(crate) struct Args {
     /// Wait for the job's end, for at most this long [default: 60s]
     #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, default_missing_value = "60s")]
     wait: Option<String>,
-}
-
-/// A payload and what it is.
-#[derive(Debug, PartialEq, Eq)]
-struct Payload {
-    bytes: Vec<u8>,
-    content_type: String,
 }
 
 /// What was asked for, checked.
@@ -229,16 +222,7 @@ impl Request {
         let timeout = args.timeout.as_deref().map(|text| duration("timeout", text)).transpose()?;
         let wait = args.wait.as_deref().map(|text| duration("wait", text)).transpose()?;
         // Last, as it may read what is not there a second time.
-        let payload = match args.payload.as_deref() {
-            None if let Some(path) = &args.payload_file => Payload::of_file(path, content_type)?,
-            None if content_type.is_none_or(is_json) => Payload::json(b"null".to_vec(), content_type)?,
-            None => Payload::new(Vec::new(), content_type)?,
-            Some("-") => Payload::new(bounded(std::io::stdin().lock())?, content_type)?,
-            Some(text) => match text.strip_prefix('@') {
-                Some(path) => Payload::of_file(Path::new(path), content_type)?,
-                None => Payload::new(text.as_bytes().to_vec(), content_type)?,
-            },
-        };
+        let payload = Payload::read(args.payload.as_deref(), args.payload_file.as_deref(), content_type)?;
         Ok(Self { kind, payload, queue, priority, delay, at, id, max_attempts, timeout, wait })
     }
 
@@ -267,71 +251,6 @@ impl Request {
     }
 }
 
-// === impl Payload ===
-
-impl Payload {
-    /// Text or standard input: JSON, unless it is said to be something else.
-    fn new(bytes: Vec<u8>, content_type: Option<&str>) -> Result<Self, Error> {
-        match content_type {
-            Some(other) if !is_json(other) => Ok(Self { bytes, content_type: media_type(other)? }),
-            _ => Self::json(bytes, content_type),
-        }
-    }
-
-    fn json(bytes: Vec<u8>, content_type: Option<&str>) -> Result<Self, Error> {
-        if let Err(error) = serde_json::from_slice::<serde::de::IgnoredAny>(&bytes) {
-            let reason = format!("is not JSON ({error}): expected JSON, or --content-type for anything else");
-            return Err(Error::input("payload", reason));
-        }
-        Ok(Self { bytes, content_type: media_type(content_type.unwrap_or(JSON))? })
-    }
-
-    /// A file's bytes as they are.
-    fn of_file(path: &Path, content_type: Option<&str>) -> Result<Self, Error> {
-        let file = std::fs::File::open(path)
-            .map_err(|error| Error::input("payload", format!("cannot read {}: {error}", path.display())))?;
-        let bytes = bounded(file)?;
-        let named_json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
-        match content_type {
-            Some(other) => Self::new(bytes, Some(other)),
-            None if named_json => Self::json(bytes, None),
-            None => Ok(Self { bytes, content_type: BYTES.to_owned() }),
-        }
-    }
-}
-
-fn is_json(content_type: &str) -> bool {
-    content_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(JSON)
-}
-
-fn media_type(text: &str) -> Result<String, Error> {
-    let valid = text.len() <= 128 && text.contains('/') && text.bytes().all(|b| (b' '..=b'~').contains(&b));
-    if valid {
-        Ok(text.to_owned())
-    } else {
-        Err(Error::input(
-            "content_type",
-            "is not a media type: expected as text/plain, at most 128 characters",
-        ))
-    }
-}
-
-/// Reads no more than a payload may have, and one byte to notice that there is more.
-fn bounded(from: impl std::io::Read) -> Result<Vec<u8>, Error> {
-    let limit = Payloads::default().max_bytes;
-    let mut bytes = Vec::new();
-    from.take(limit as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| Error::input("payload", format!("cannot be read: {error}")))?;
-    if bytes.len() > limit {
-        return Err(Error::input(
-            "payload",
-            format!("is larger than {limit} bytes, the most that a task may have"),
-        ));
-    }
-    Ok(bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser as _;
@@ -347,33 +266,6 @@ mod tests {
     fn read(arguments: &[&str]) -> Result<Request, Error> {
         let cli = Cli::try_parse_from(["submit"].iter().chain(arguments)).unwrap();
         Request::read(&cli.args)
-    }
-
-    fn payload(arguments: &[&str]) -> (Vec<u8>, String) {
-        let Payload { bytes, content_type } = read(arguments).unwrap().payload;
-        (bytes, content_type)
-    }
-
-    #[test]
-    fn payloads() {
-        let is = |bytes: &[u8], content_type: &str| (bytes.to_vec(), content_type.to_owned());
-        assert_eq!(payload(&["k"]), is(b"null", JSON));
-        assert_eq!(payload(&["k", "{\"a\": 1}"]), is(b"{\"a\": 1}", JSON));
-        assert_eq!(payload(&["k", "-1"]), is(b"-1", JSON));
-        assert_eq!(payload(&["k", "hello", "--content-type", "text/plain"]), is(b"hello", "text/plain"));
-        assert_eq!(payload(&["k", "--content-type", "text/plain"]), is(b"", "text/plain"));
-        let folder = tempfile::tempdir().unwrap();
-        let file = |name: &str, bytes: &[u8]| {
-            let path = folder.path().join(name);
-            std::fs::write(&path, bytes).unwrap();
-            format!("@{}", path.display())
-        };
-        assert_eq!(payload(&["k", &file("a.bin", b"\0\xff")]), is(b"\0\xff", BYTES));
-        assert_eq!(payload(&["k", &file("a.json", b"[1]")]), is(b"[1]", JSON));
-        assert_eq!(read(&["k", &file("b.json", b"[")]).unwrap_err().field(), Some("payload"));
-        let limit = Payloads::default().max_bytes;
-        assert_eq!(payload(&["k", &file("full", &vec![0; limit])]).0.len(), limit);
-        assert_eq!(read(&["k", &file("large", &vec![0; limit + 1])]).unwrap_err().field(), Some("payload"));
     }
 
     #[test]

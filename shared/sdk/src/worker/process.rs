@@ -108,7 +108,7 @@ async fn attempt(shared: &Shared, held: &mut Held) {
     let Some(handler) = shared.handlers.get(&task.kind).cloned() else { return };
     let (payload, for_handler) = (Payload::of(shared, held), context.clone());
     // Inside the future, so that a panic before its first await is caught as well.
-    let running = async move { (handler.run)(payload.load().await?, for_handler).await };
+    let running = async move { (handler.run)(Box::pin(payload.load()).await?, for_handler).await };
     let (ended, stuck) = execute(shared, held, &context, &hop, running).await;
 
     let outcome = outcome_of(&ended);

@@ -181,3 +181,20 @@ async fn payloads_are_their_pools() -> Result<()> {
     assert_eq!(kept["message"]["data"], "c2VjcmV0");
     Ok(())
 }
+
+/// A store that is away is not the payload's fault: the attempt fails, and another follows.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_away_is_tried_again() -> Result<()> {
+    let mut fleet = Fleet::start().await?;
+    fleet.service("dispatcher").await?;
+    let id = large(&publisher(&fleet).await?, &command(&["true"])).submit().await?.id;
+    fleet.tap.heard(id, Transition::Accepted).await?;
+    let admin = fleet.broker.client("admin").await?;
+    admin.api(&format!("STREAM.DELETE.{STREAM}"), &json!({})).await?;
+    // It looks at all that it uses before it is ready.
+    fleet.set_env("WINDLASS__PROVISION", "off");
+    fleet.service("worker").await?;
+    let error = fleet.tap.heard(id, Transition::Retried).await?.error.context("a cause")?;
+    assert_eq!((error.code.as_str(), error.terminal), ("payload_unavailable", false), "{error:?}");
+    Ok(())
+}

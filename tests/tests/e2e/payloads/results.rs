@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use tokio::time::Instant;
 use windlass::Codec;
 use windlass::client::Error;
-use windlass_core::{JobId, JobState, Transition};
+use windlass_core::{JobId, JobState, QueueName, Transition};
 use windlass_testkit::Fleet;
 
 use super::{Make, worker};
@@ -63,7 +63,7 @@ async fn waiting_ends_with_its_time() -> Result<()> {
     fleet.tap.heard(id, Transition::Succeeded).await?;
     let bound = Duration::from_millis(1500);
     let client = fleet.client.clone();
-    let queue = Default::default();
+    let queue = QueueName::default();
     let waited = async |wait: Duration| {
         let begun = Instant::now();
         (client.wait(&queue, id, wait).await, begun.elapsed())

@@ -3,8 +3,8 @@
 use anyhow::{Context as _, Result};
 use windlass::client::Error;
 use windlass::{Codec, Keyring};
-use windlass_core::{JobId, JobState, Transition};
-use windlass_testkit::Fleet;
+use windlass_core::{JobId, JobState, QueueName, Transition};
+use windlass_testkit::{Fleet, PATIENCE};
 
 use super::{Make, has, publisher, worker};
 use crate::support::{command, dead_letter};
@@ -64,7 +64,7 @@ async fn nobody_in_between_reads_what_is_sealed() -> Result<()> {
     fleet.tap.heard(dead, Transition::Dead).await?;
 
     let reader = fleet.client.clone().with_codec(codec(&[&new, &old])?);
-    let (queue, patience) = (Default::default(), windlass_testkit::PATIENCE);
+    let (queue, patience) = (QueueName::default(), PATIENCE);
     let ended = reader.wait(&queue, well, patience).await?;
     assert!(String::from_utf8_lossy(&ended.result).contains(SECRET), "{ended:?}");
     let error = reader.wait(&queue, dead, patience).await?.error.context("a cause")?;
@@ -125,7 +125,7 @@ async fn a_worker_without_the_key_names_it() -> Result<()> {
         assert_eq!((ended.state, error.code.as_str()), (JobState::Dead, code));
         assert!(error.message.contains(words), "{error:?}");
     }
-    let ended = of(&[&known])?.wait(&Default::default(), good, windlass_testkit::PATIENCE).await?;
+    let ended = of(&[&known])?.wait(&QueueName::default(), good, PATIENCE).await?;
     assert_eq!((ended.state, &ended.result[..]), (JobState::Succeeded, &b"\"x\""[..]));
     let unopened = fleet.ended(good).await.unwrap_err();
     let unopened = unopened.downcast_ref::<Error>();
