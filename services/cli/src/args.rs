@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use clap::{Parser, Subcommand, ValueEnum as _};
 
-use crate::commands::{dead, job, queue, schedule, submit};
+use crate::commands::{dead, job, keys, queue, schedule, submit};
 use crate::global::Global;
 use crate::{dev, provision, run};
 
@@ -33,6 +33,8 @@ pub(crate) enum Command {
     Job(job::Args),
     /// Lists, shows, starts again and discards dead letters
     Dead(dead::Args),
+    /// Makes keys for sealing payloads
+    Keys(keys::Args),
     /// Lists queues
     Queue(queue::Args),
     /// Applies, lists and deletes schedules

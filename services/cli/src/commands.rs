@@ -8,12 +8,14 @@ pub(crate) mod api;
 pub(crate) mod dead;
 pub(crate) mod error;
 pub(crate) mod job;
+pub(crate) mod keys;
 pub(crate) mod queue;
 pub(crate) mod schedule;
 pub(crate) mod submit;
 
 mod arguments;
 mod bulk;
+mod codec;
 mod ending;
 mod lookup;
 mod record;

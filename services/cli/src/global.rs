@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::TypedValueParser as _;
+use windlass_service::Secret;
 
 use crate::output::Format;
 
@@ -42,6 +44,25 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "NAME", env = "WINDLASS__NAMESPACE")]
     pub(crate) namespace: Option<String>,
 
+    /// A file of keys to seal payloads with, and to open results
+    #[arg(long, global = true, value_name = "FILE", env = "WINDLASS__CODEC__KEYS_FILE")]
+    pub(crate) codec_keys: Option<PathBuf>,
+
+    /// The keys themselves, from the environment alone: on the command line others would see them
+    #[arg(
+        long = "codec-keys-text",
+        global = true,
+        hide = true,
+        env = "WINDLASS__CODEC__KEYS",
+        value_parser = clap::builder::StringValueParser::new().map(Secret::new),
+        conflicts_with = "codec_keys"
+    )]
+    pub(crate) codec_keys_text: Option<Secret>,
+
+    /// Compress payloads that get smaller by it
+    #[arg(long, global = true, env = "WINDLASS__CODEC__COMPRESSION")]
+    pub(crate) codec_compression: bool,
+
     /// How answers are printed
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
     pub(crate) output: Format,
@@ -59,6 +80,9 @@ impl Global {
             ("WINDLASS__NATS__PASSWORD", text(&self.nats_password)),
             ("WINDLASS__NATS__PASSWORD_FILE", self.nats_password_file.clone().map(OsString::from)),
             ("WINDLASS__NAMESPACE", text(&self.namespace)),
+            ("WINDLASS__CODEC__KEYS_FILE", self.codec_keys.clone().map(OsString::from)),
+            ("WINDLASS__CODEC__KEYS", self.codec_keys_text.as_ref().map(|keys| keys.expose().into())),
+            ("WINDLASS__CODEC__COMPRESSION", self.codec_compression.then(|| "true".into())),
         ]
         .into_iter()
         .filter_map(|(name, value)| Some((name, value?)))

@@ -49,6 +49,7 @@ async fn execute(Cli { global, command }: Cli) -> ExitCode {
         Command::Submit(args) => Box::pin(commands::submit::run(args, &global)).await,
         Command::Job(args) => commands::job::run(args, &global).await,
         Command::Dead(args) => commands::dead::run(args, &global).await,
+        Command::Keys(args) => commands::keys::run(&args),
         Command::Queue(args) => commands::queue::run(args, &global).await,
         Command::Schedule(args) => commands::schedule::run(args, &global).await,
     };

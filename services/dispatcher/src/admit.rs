@@ -17,6 +17,7 @@ use windlass_core::{QueueName, RecordKind, Task};
 use windlass_proto::{Incoming, Job, Teller};
 
 use crate::children;
+use crate::objects::{self, Checked};
 use crate::reject::{Rejection, reject};
 use crate::shared::Shared;
 
@@ -27,7 +28,11 @@ pub(crate) async fn admit(shared: &Shared, delivered: Delivered, ack_wait: Durat
     // tried for longer than the task is ours.
     let deadline = Instant::now() + ack_wait * 2 / 3;
     match read(shared, &delivered) {
-        Ok((queue, task)) => create(shared, &delivered, queue, task, deadline).await,
+        Ok((queue, task)) => match objects::check(shared, &queue, &task).await {
+            Checked::There => create(shared, &delivered, queue, task, deadline).await,
+            Checked::Refused(rejection) => reject(shared, &delivered, *rejection).await,
+            Checked::Open => {}
+        },
         Err(rejection) => reject(shared, &delivered, rejection).await,
     }
 }

@@ -8,11 +8,12 @@ use tokio::time::Instant;
 use windlass_broker::cancel::{Mark, mark};
 use windlass_broker::jobs::{Change, Jobs, SeenRecord, Verdict, nonce};
 use windlass_core::protocol::{self, Kind, Removal};
-use windlass_core::{JobError, JobState, RecordKind};
+use windlass_core::{Form, JobError, JobState, RecordKind};
 use windlass_proto::Done;
 
 use crate::children;
 use crate::ended;
+use crate::objects;
 use crate::order::{Carried, Order};
 use crate::shared::Shared;
 
@@ -95,6 +96,7 @@ pub(crate) async fn end(
         state,
         attempts: last.body.attempts().to_vec(),
         result: Bytes::new(),
+        result_form: Form::default(),
         result_content_type: String::new(),
         error: Some(error),
         accepted_at: last.body.accepted_at(),
@@ -128,6 +130,7 @@ pub(crate) async fn end(
                 return Verdict::Undecided;
             }
         }
+        objects::remove(shared, queue, &last.body).await;
     }
     verdict
 }

@@ -13,8 +13,10 @@ use windlass_service::{Problems, Validate};
 pub struct Options {
     /// How many tasks, and how many commands, are worked on at one time: 1 to 10000.
     pub max_in_flight: usize,
-    /// The largest payload, in bytes: 1 to 1048576. The broker's own limit on messages holds as well.
+    /// The largest payload in a task itself, in bytes: 1 to 1048576. The broker's own limit on messages holds as well.
     pub max_payload_bytes: usize,
+    /// The largest payload in Object Store, in bytes as stored: up to 1 GiB.
+    pub max_object_bytes: u64,
     /// The longest delay before a task's start: 1s to 366 days.
     #[serde(with = "humantime_serde")]
     pub max_delay: Duration,
@@ -29,6 +31,7 @@ impl Options {
     pub(crate) fn limits(&self) -> Limits {
         Limits {
             max_payload_bytes: self.max_payload_bytes,
+            max_object_bytes: self.max_object_bytes,
             max_delay: self.max_delay,
             max_attempt_timeout: self.max_attempt_timeout,
         }
@@ -41,6 +44,7 @@ impl Default for Options {
         Self {
             max_in_flight: 256,
             max_payload_bytes: limits.max_payload_bytes,
+            max_object_bytes: limits.max_object_bytes,
             max_delay: limits.max_delay,
             max_attempt_timeout: limits.max_attempt_timeout,
         }
@@ -57,6 +61,12 @@ impl Validate for Options {
             problems.add(
                 "max_payload_bytes",
                 format!("{} is out of range: expected 1 to 1048576", self.max_payload_bytes),
+            );
+        }
+        if self.max_object_bytes > 1 << 30 {
+            problems.add(
+                "max_object_bytes",
+                format!("{} is out of range: expected 0 to {}", self.max_object_bytes, 1 << 30),
             );
         }
         let (second, day) = (Duration::from_secs(1), Duration::from_secs(86_400));

@@ -6,8 +6,9 @@
 //! - *Timers that are overdue.* The broker could not store what it fired, and does not try again.
 //! - *Markers of children* whose parent has ended.
 //! - *Messages that nobody gets any more*, as they were delivered as often as their consumer allowed: `zombie.rs`.
+//! - *Payloads that nobody needs* (`objects.rs`).
 //!
-//! All are looked for by walking the stream at a bounded pace. What is young is not looked at: in a fleet that keeps
+//! All are looked for by walking the streams at a bounded pace. What is young is not looked at: in a fleet that keeps
 //! up, that is all of it but the timers.
 
 use std::time::Duration;
@@ -23,6 +24,7 @@ use windlass_proto::RecordBody;
 
 use crate::children;
 use crate::ended;
+use crate::objects;
 use crate::order::Carried;
 use crate::release;
 use crate::shared::Shared;
@@ -83,6 +85,9 @@ async fn rounds(shared: &Shared) {
     loop {
         let begun = Instant::now();
         for pool in shared.layout.all_pools() {
+            if let Err(error) = objects::collect(shared, &pool, &mut pace).await {
+                tracing::warn!(%pool, error = format!("{error:#}"), "payloads could not be collected; trying again");
+            }
             let jobs = Jobs::new(&shared.broker, pool);
             if let Err(error) = round(shared, &jobs, &mut pace).await {
                 tracing::warn!(stream = jobs.stream(), %error, "a stream of jobs could not be reconciled; trying again");

@@ -20,6 +20,7 @@ use windlass_core::letter::Letter;
 use windlass_core::{Event, RecordKind, Task, Transition};
 use windlass_proto::{Job, Teller};
 
+use crate::objects;
 use crate::order::{Before, Carried, Order};
 use crate::shared::Shared;
 
@@ -32,13 +33,19 @@ pub(crate) async fn redrive(shared: &Shared, order: &Order) -> Carried {
         tracing::info!(job_id = %order.job_id, queue = %order.queue, "no such dead letter, or none any more");
         return Carried::Out;
     };
-    let task = match checked(shared, order, &letter) {
+    let mut task = match checked(shared, order, &letter) {
         Ok(task) => task,
         Err(reason) => {
             tracing::warn!(job_id = %order.job_id, queue = %order.queue, reason, "a dead letter is not redriven");
             return Carried::Refused;
         }
     };
+    if let Err(error) = objects::copy(shared, &order.queue, &mut task).await {
+        let passes = error.may_pass();
+        let error = anyhow::Error::new(error);
+        tracing::warn!(job_id = %order.job_id, queue = %order.queue, %error, "the payload of a dead letter could not be copied");
+        return if passes { Carried::Open } else { Carried::Refused };
+    }
     match shared.queues.ensure(&shared.broker, &shared.layout, &order.queue).await {
         Ok(()) => {}
         Err(error @ provision::Error::TooManyQueues { .. }) => {

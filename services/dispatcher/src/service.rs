@@ -33,6 +33,7 @@ impl Service for Dispatcher {
         for pool in layout.all_pools() {
             parts.extend(layout.queues_of(&pool).iter().cloned().map(Part::Queue));
             parts.push(Part::Expiry(pool.clone()));
+            parts.push(Part::Payloads(pool.clone()));
             parts.push(Part::Jobs(pool));
         }
         parts
@@ -50,6 +51,7 @@ impl Service for Dispatcher {
             limits: options.limits(),
             queues: Queues::default(),
             absence: Watch::start(&context.broker, &context.stop).await,
+            copies: tokio::sync::Semaphore::new(1),
             broker: context.broker.clone(),
             layout: context.layout.clone(),
         });

@@ -17,6 +17,8 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) queues: Queues,
     pub(crate) absence: Watch,
+    /// Payloads that may be copied at a time.
+    pub(crate) copies: tokio::sync::Semaphore,
 }
 
 // === impl Shared ===

@@ -89,6 +89,7 @@ pub(crate) async fn end(
         state: JobState::Dead,
         attempts: last.body.attempts().to_vec(),
         result: Bytes::new(),
+        result_form: windlass_core::Form::default(),
         result_content_type: String::new(),
         error: Some(error),
         accepted_at: last.body.accepted_at(),

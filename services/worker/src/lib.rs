@@ -6,6 +6,7 @@
 pub mod kinds;
 pub mod options;
 
+mod codec;
 mod service;
 
 pub use options::Options;

@@ -40,6 +40,10 @@ pub struct Options {
     /// How long a job that is to run alone in the process waits for its neighbours, before it is handed on: 1s to 1d.
     #[serde(with = "humantime_serde")]
     pub isolation_wait: Duration,
+    /// The largest payload that an attempt takes into memory, in bytes: 1 to 1 GiB.
+    pub max_payload_bytes: usize,
+    /// The largest result, in bytes: 1 to 1 GiB. What is larger than 64 KiB goes to Object Store.
+    pub max_result_bytes: usize,
     /// Of the kind `command.run`.
     pub command: command_run::Settings,
     /// Of the kind `http.request`.
@@ -67,6 +71,8 @@ impl Default for Options {
             unknown_kind_patience: Duration::from_mins(10),
             handler_threads: None,
             isolation_wait: Duration::from_mins(1),
+            max_payload_bytes: 64 << 20,
+            max_result_bytes: 16 << 20,
             command: command_run::Settings::default(),
             http: http_request::Settings::default(),
         }
@@ -95,6 +101,13 @@ impl Validate for Options {
         }
         if !(1..=10_000).contains(&self.slots) {
             problems.add("slots", format!("{} is out of range: expected 1 to 10000", self.slots));
+        }
+        for (key, bytes) in
+            [("max_payload_bytes", self.max_payload_bytes), ("max_result_bytes", self.max_result_bytes)]
+        {
+            if !(1..=1 << 30).contains(&bytes) {
+                problems.add(key, format!("{bytes} is out of range: expected 1 to {}", 1 << 30));
+            }
         }
         let (second, day) = (Duration::from_secs(1), Duration::from_hours(24));
         check_duration(problems, "attempt_timeout", self.attempt_timeout, second, day);
@@ -138,6 +151,8 @@ mod tests {
         check(|o| o.queues.push(QueueName::default()), "queues");
         check(|o| o.slots = 0, "slots");
         check(|o| o.slots = 10_001, "slots");
+        check(|o| o.max_payload_bytes = 0, "max_payload_bytes");
+        check(|o| o.max_result_bytes = (1 << 30) + 1, "max_result_bytes");
         check(|o| o.attempt_timeout = Duration::from_millis(999), "attempt_timeout");
         check(|o| o.unknown_kind_patience = Duration::ZERO, "unknown_kind_patience");
         check(|o| o.retry.max_attempts = 0, "retry");

@@ -8,6 +8,7 @@ use windlass::QueueName;
 use windlass_service::{Context, Service};
 use windlass_service::{Layout, Part};
 
+use crate::codec;
 use crate::kinds;
 use crate::kinds::command_run::Commands;
 use crate::kinds::http_request::Requester;
@@ -41,6 +42,7 @@ impl Service for Worker {
     fn parts(options: &Options, _: &Layout) -> Vec<Part> {
         let mut parts =
             vec![Part::Jobs(options.pool.clone()), Part::Events, Part::Dead, Part::Workers, Part::Control];
+        parts.extend([Part::Payloads(options.pool.clone()), Part::Results(options.pool.clone())]);
         // Those that the layout names; the dispatcher makes the others on their first use.
         parts.extend(options.queues.iter().cloned().map(Part::Queue));
         parts
@@ -66,6 +68,9 @@ impl Service for Worker {
             unknown_kind_patience: options.unknown_kind_patience,
             handler_threads: options.handler_threads,
             isolation_wait: options.isolation_wait,
+            codec: codec::of(&context.codec)?,
+            max_payload_bytes: options.max_payload_bytes,
+            max_result_bytes: options.max_result_bytes,
         };
         let worker =
             windlass::Worker::new(&windlass::Client::new(context.broker.clone()), handlers, worker_options)

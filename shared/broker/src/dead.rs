@@ -89,6 +89,11 @@ pub async fn find(
     }
 }
 
+/// The task of a job that was accepted; none if the letter is of something else.
+pub fn task_of(letter: &v1::DeadLetter) -> Option<Task<Bytes>> {
+    windlass_proto::decode_task(letter.original_body.clone()).ok()
+}
+
 fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(512).collect()
 }

@@ -18,6 +18,7 @@ pub mod leader;
 pub mod local;
 pub mod locate;
 pub mod names;
+pub mod objects;
 pub mod options;
 pub mod provision;
 pub mod publish;

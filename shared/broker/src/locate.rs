@@ -13,6 +13,8 @@ use crate::names::Names;
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// JetStream: there is no such stream.
 const NO_STREAM: u64 = 10059;
+/// JetStream: there is no such consumer.
+const NO_CONSUMER: u64 = 10014;
 
 /// Where messages of a job are.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,6 +53,20 @@ pub async fn pools(broker: &Broker) -> Result<Vec<PoolName>, Error> {
         }
     };
     Ok(streams.iter().filter_map(|stream| pool_of(broker.names(), stream)).collect())
+}
+
+/// The pool that serves a queue: whose stream has the queue's consumer; the default one, if none has.
+pub async fn serving(broker: &Broker, queue: &QueueName) -> Result<PoolName, Error> {
+    for pool in pools(broker).await?.into_iter().filter(|pool| *pool != PoolName::default()) {
+        let stream = broker.names().jobs_stream(&pool);
+        let call = format!("CONSUMER.INFO.{stream}.{}", broker.names().worker_consumer(queue));
+        match broker.api::<serde_json::Value>(&call, &serde_json::json!({}), CALL_TIMEOUT).await {
+            Ok(_) => return Ok(pool),
+            Err(connect::Error::Refused { code: NO_STREAM | NO_CONSUMER, .. }) => {}
+            Err(source) => return Err(Error::Broker { stream, source }),
+        }
+    }
+    Ok(PoolName::default())
 }
 
 /// The pool whose jobs a stream holds.

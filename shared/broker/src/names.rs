@@ -121,6 +121,16 @@ impl Names {
         self.bucket("control")
     }
 
+    /// The bucket of payloads that are too large for a message, one a pool: whoever reads it reads all of it.
+    pub fn payloads_bucket(&self, pool: &PoolName) -> String {
+        self.bucket(&format!("payloads_{pool}"))
+    }
+
+    /// The bucket of results that are too large for the record of an end, one a pool.
+    pub fn results_bucket(&self, pool: &PoolName) -> String {
+        self.bucket(&format!("results_{pool}"))
+    }
+
     /// `windlass.task.<queue>`.
     pub fn task_subject(&self, queue: &QueueName) -> String {
         format!("{}.task.{queue}", self.namespace)
@@ -305,6 +315,17 @@ impl Names {
     /// Where the first delivery of a message is acknowledged: its stream lets it go, whoever has it, or nobody.
     pub fn acknowledgement_subject(stream: &str, consumer: &str, sequence: u64) -> String {
         format!("$JS.ACK.{stream}.{consumer}.1.{sequence}.1.0.0")
+    }
+
+    /// The stream behind a bucket of objects.
+    pub fn object_stream(bucket: &str) -> String {
+        format!("OBJ_{bucket}")
+    }
+
+    /// A part of a bucket of objects: `C` has chunks, `M` says of each object what it is, `*` is both. What follows is
+    /// the object's.
+    pub fn object_subject(bucket: &str, part: &str, rest: &str) -> String {
+        format!("$O.{bucket}.{part}.{rest}")
     }
 
     /// The subject behind a key of a bucket.

@@ -55,6 +55,10 @@ pub enum Part {
     Commands,
     /// The stream of dead letters.
     Dead,
+    /// The bucket of a pool's large payloads.
+    Payloads(PoolName),
+    /// The bucket of a pool's large results.
+    Results(PoolName),
     /// The bucket of queues.
     Queues,
     /// The bucket of schedules.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_nats::HeaderMap;
 use bytes::Bytes;
+use jiff::Timestamp;
 use prost::Message as _;
 use windlass_core::trace::TraceParent;
 use windlass_core::{QueueName, Task};
@@ -12,6 +13,9 @@ use windlass_proto::v1;
 use crate::connect::{self, Broker};
 use crate::publish::{self, header};
 use crate::trace;
+
+/// For a look at the stream.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A task was accepted: it is stored and will reach exactly one end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,4 +61,22 @@ pub async fn publish(
     trace::to_headers(&mut headers, trace);
     let stored = publish::publish_until(broker, subject, headers, body, wait).await.map_err(Error::Broker)?;
     Ok(Published { duplicate: stored.duplicate })
+}
+
+#[derive(serde::Deserialize)]
+struct StreamInfo {
+    state: StreamState,
+}
+
+#[derive(serde::Deserialize)]
+struct StreamState {
+    messages: u64,
+    first_ts: Timestamp,
+}
+
+/// When the oldest task that no dispatcher has admitted yet was accepted; none if there is none.
+pub async fn oldest(broker: &Broker) -> Result<Option<Timestamp>, connect::Error> {
+    let call = format!("STREAM.INFO.{}", broker.names().tasks_stream());
+    let StreamInfo { state } = broker.api(&call, &serde_json::json!({}), LOOK_TIMEOUT).await?;
+    Ok((state.messages > 0).then_some(state.first_ts))
 }

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use crate::payload::Form;
 use crate::{JobError, JobId, Kind, Outcome, Priority, QueueName, Transition};
 
 /// One transition of one job. Idempotent by (queue, job, attempt, transition); may come twice and out of order.
@@ -29,6 +30,8 @@ pub struct Event {
     pub result: Option<Vec<u8>>,
     /// Of the result; empty means `application/json`.
     pub result_content_type: String,
+    /// What was done to the result, and where it is.
+    pub result_form: Form,
     /// With accepted, retried and released: the instant from which the job may run.
     pub due_at: Option<Timestamp>,
     /// When the dispatcher accepted the job.
@@ -67,6 +70,7 @@ impl Event {
             error: None,
             result: None,
             result_content_type: String::new(),
+            result_form: Form::default(),
             due_at: None,
             accepted_at: None,
             priority: Priority::default(),

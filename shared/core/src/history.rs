@@ -12,7 +12,7 @@ pub use fold::History;
 pub use value::result_value;
 
 use crate::told::LogLevel;
-use crate::{JobError, JobId, JobState, Outcome, Priority};
+use crate::{Form, JobError, JobId, JobState, Outcome, Priority};
 
 /// A job as `windlass job get -o json` and `GET /api/v1/jobs/{id}` show it: one shape.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,6 +29,9 @@ pub struct JobView {
     pub priority: Priority,
     /// The handler's value: JSON as itself, text as a string, anything else as base64 under `base64`.
     pub result: Option<serde_json::Value>,
+    /// What was done to the result, and where it is; none if it is shown as it was returned.
+    #[serde(default)]
+    pub result_form: Option<Form>,
     /// Why it ended, or why its last attempt failed.
     pub error: Option<JobError>,
     /// 32 hexadecimal digits; none if the publisher sent no trace context.

@@ -76,7 +76,8 @@ impl<P: Clone> Letter<P> {
     /// now: neither its time to wait nor its parent bind it.
     pub fn redriven_task(&self) -> Result<Task<P>, String> {
         let task = self.task.clone()?;
-        Ok(Task { id: self.redriven_id(), start: Start::Now, max_wait: None, parent: None, ..task })
+        let origin = task.origin.or(Some(task.id));
+        Ok(Task { id: self.redriven_id(), start: Start::Now, max_wait: None, parent: None, origin, ..task })
     }
 }
 
@@ -137,7 +138,10 @@ pub(crate) mod tests {
         };
         dead.task = Ok(task.clone());
         let again = dead.redriven_task().unwrap();
-        assert_eq!(again, Task { id: dead.redriven_id(), start: Start::Now, ..task });
+        assert_eq!(
+            again,
+            Task { id: dead.redriven_id(), start: Start::Now, origin: Some(dead.job_id), ..task }
+        );
         assert_ne!(again.id, dead.job_id);
         // The same death gives the same job, wherever its letter stands; another death another one.
         assert_eq!(Letter { sequence: 9, ..dead.clone() }.redriven_id(), again.id);

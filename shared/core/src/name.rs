@@ -94,6 +94,15 @@ name! {
     |text| text.len() <= 128 && text.split('.').all(is_word)
 }
 
+name! {
+    /// Names a key of whoever seals and opens payloads. It is no secret.
+    KeyId, "key id", "1 to 64 letters, digits, `_`, `-` and `.`",
+    |text| {
+        (1..=64).contains(&text.len())
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
+    }
+}
+
 // === impl QueueName ===
 
 impl Default for QueueName {
@@ -139,5 +148,11 @@ mod tests {
             &["a", "file.digest", "a-b.c_d", &long],
             &["", &longer, ".a", "a.", "a..b", "a b", "a/b", "*"],
         );
+    }
+
+    #[test]
+    fn key_ids() {
+        let (long, longer) = ("k".repeat(64), "k".repeat(65));
+        check::<KeyId>(&["k", "2026-11.b_2", &long], &["", &longer, "a:b", "a b", "ä"]);
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::payload::Form;
 use crate::{JobId, Kind, Priority, QueueName, RetryPolicy};
 
 /// A valid task.
@@ -15,8 +16,10 @@ pub struct Task<P> {
     pub id: JobId,
     /// Chooses the handler.
     pub kind: Kind,
-    /// What the handler works on.
+    /// What the handler works on; empty where the form names an object.
     pub payload: P,
+    /// What was done to the payload, and where it is.
+    pub form: Form,
     /// Of the payload.
     pub content_type: String,
     /// Among the jobs of its queue.
@@ -32,6 +35,8 @@ pub struct Task<P> {
     pub max_wait: Option<Duration>,
     /// The job whose handler published it.
     pub parent: Option<Parent>,
+    /// The job that died and was started again as this one: its payload was sealed for that one.
+    pub origin: Option<JobId>,
 }
 
 /// The job whose handler published a task.
@@ -60,8 +65,10 @@ pub enum Start {
 /// What a payload and its options may be at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Of one payload.
+    /// Of one payload in the task itself.
     pub max_payload_bytes: usize,
+    /// Of one payload in Object Store, as stored.
+    pub max_object_bytes: u64,
     /// From now to a task's start, and from there to its expiry.
     pub max_delay: Duration,
     /// Of one attempt.
@@ -87,6 +94,7 @@ impl<P> Task<P> {
             id,
             kind,
             payload,
+            form: Form::default(),
             content_type: String::new(),
             priority: Priority::default(),
             start: Start::Now,
@@ -94,6 +102,7 @@ impl<P> Task<P> {
             attempt_timeout: None,
             max_wait: None,
             parent: None,
+            origin: None,
         }
     }
 }
@@ -118,6 +127,8 @@ impl Default for Limits {
         Self {
             // Half of what a broker takes by default, so that a job's history and a dead letter's headers fit beside.
             max_payload_bytes: 512 * 1024,
+            // What a client takes by default, and room for a seal.
+            max_object_bytes: 64 * 1024 * 1024 + 1024,
             max_delay: Duration::from_secs(366 * 86_400),
             max_attempt_timeout: Duration::from_secs(86_400),
         }
@@ -133,6 +144,20 @@ impl Limits {
                 "payload",
                 format!("has {payload_bytes} bytes: expected at most {}", self.max_payload_bytes),
             ));
+        }
+        if let Some(object) = &task.form.object {
+            if payload_bytes > 0 {
+                return Err(InvalidTask::new(
+                    "payload",
+                    "stands beside payload_object: expected one of them",
+                ));
+            }
+            if object.bytes > self.max_object_bytes {
+                return Err(InvalidTask::new(
+                    "payload_object",
+                    format!("has {} bytes: expected at most {}", object.bytes, self.max_object_bytes),
+                ));
+            }
         }
         let wait = task.start.due_at(now).duration_since(now);
         if wait.unsigned_abs() > self.max_delay {

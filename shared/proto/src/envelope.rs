@@ -5,9 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use jiff::Timestamp;
 use prost::Message;
-use windlass_core::{JobId, RetryPolicy, Start, Task, duration};
+use windlass_core::{Encoding, Form, JobId, RetryPolicy, Start, Task, duration};
 
-use crate::{Error, task, v1};
+use crate::{Error, form, task, v1};
 
 /// Of a payload that names none.
 pub const DEFAULT_CONTENT_TYPE: &str = "application/octet-stream";
@@ -30,6 +30,10 @@ pub mod headers {
     pub const TIMEOUT: &str = "Windlass-Timeout";
     /// Time allowed to wait for the first attempt.
     pub const MAX_WAIT: &str = "Windlass-Max-Wait";
+    /// What was done to the payload.
+    pub const ENCODING: &str = "Windlass-Encoding";
+    /// The key that it was sealed with.
+    pub const KEY_ID: &str = "Windlass-Key-Id";
     /// Of the payload.
     pub const CONTENT_TYPE: &str = "Content-Type";
     /// W3C trace context.
@@ -37,7 +41,7 @@ pub mod headers {
 }
 
 /// The headers of ours that a plain task may have.
-const KNOWN: [&str; 8] = [
+const KNOWN: [&str; 10] = [
     headers::KIND,
     headers::ID,
     headers::PRIORITY,
@@ -46,6 +50,8 @@ const KNOWN: [&str; 8] = [
     headers::MAX_ATTEMPTS,
     headers::TIMEOUT,
     headers::MAX_WAIT,
+    headers::ENCODING,
+    headers::KEY_ID,
 ];
 
 /// The broker's headers that a publisher may set.
@@ -75,7 +81,11 @@ pub fn read_task(incoming: Incoming<'_>) -> Result<Task<Bytes>, Error> {
         if let Some((name, _)) = incoming.headers.iter().find(|(name, _)| is_ours(name)) {
             return Err(Error::new(*name, "goes with the header Windlass-Kind, which is missing"));
         }
-        return task::from_wire(v1::Task::decode(incoming.body.clone())?, Some(incoming.derived_id));
+        let task = v1::Task::decode(incoming.body.clone())?;
+        if !task.origin_id.is_empty() {
+            return Err(Error::new("origin_id", "is for dispatchers alone: expected none"));
+        }
+        return task::from_wire(task, Some(incoming.derived_id));
     };
     if let Some((name, _)) = incoming
         .headers
@@ -92,13 +102,16 @@ pub fn read_task(incoming: Incoming<'_>) -> Result<Task<Bytes>, Error> {
             return Err(Error::new(headers::RUN_AT, "stands beside Windlass-Delay: expected one of them"));
         }
     };
+    let encoding = encoding(find(headers::ENCODING)?, find(headers::KEY_ID)?)?;
     Ok(Task {
         id: match find(headers::ID)? {
+            None if encoding.key_id.is_some() => return Err(form::no_id(headers::ID)),
             None => incoming.derived_id,
             Some(text) => text.parse().map_err(|e| Error::new(headers::ID, e))?,
         },
         kind: kind.parse().map_err(|e| Error::new(headers::KIND, e))?,
         payload: incoming.body.clone(),
+        form: Form { encoding, object: None },
         content_type: task::content_type(find(headers::CONTENT_TYPE)?.unwrap_or_default().to_owned())
             .map_err(|e| Error::new(headers::CONTENT_TYPE, e.reason))?,
         priority: match find(headers::PRIORITY)? {
@@ -116,7 +129,13 @@ pub fn read_task(incoming: Incoming<'_>) -> Result<Task<Bytes>, Error> {
         },
         max_wait: find(headers::MAX_WAIT)?.map(|text| duration(headers::MAX_WAIT, text)).transpose()?,
         parent: None,
+        origin: None,
     })
+}
+
+fn encoding(words: Option<&str>, key_id: Option<&str>) -> Result<Encoding, Error> {
+    let key_id = key_id.map(|id| id.parse().map_err(|e| Error::new(headers::KEY_ID, e))).transpose()?;
+    Encoding::from_words(words.unwrap_or_default(), key_id).map_err(|e| Error::new(headers::ENCODING, e))
 }
 
 fn is_ours(name: &str) -> bool {
@@ -185,6 +204,13 @@ mod tests {
             id: ID.parse().unwrap(),
             kind: "a.b".parse().unwrap(),
             payload: Bytes::from_static(b"\0\xff"),
+            form: Form {
+                encoding: Encoding {
+                    compression: windlass_core::Compression::Zstd,
+                    key_id: "k1".parse().ok(),
+                },
+                object: Some(windlass_core::ObjectRef { name: "q/id/x".into(), bytes: 7, sha256: [3; 32] }),
+            },
             content_type: "text/plain".into(),
             priority: windlass_core::Priority::Low,
             start: Start::At("2026-01-31T09:00:00.5Z".parse().unwrap()),
@@ -196,6 +222,7 @@ mod tests {
                 job_id: ID.parse().unwrap(),
                 detached: true,
             }),
+            origin: None,
         };
         assert_eq!(read(&[], &v1::Task::from(&task).encode_to_vec()).unwrap(), task);
     }
@@ -224,9 +251,35 @@ mod tests {
             (&[kind, ("Nats-Schedule", "@every 1s")], b"", "Nats-Schedule"),
             (&[kind, ("nats-rollup", "all")], b"", "nats-rollup"),
             (&[kind, ("Content-Type", "a\nb")], b"", "Content-Type"),
+            (&[kind, ("Windlass-Encoding", "gzip")], b"", "Windlass-Encoding"),
+            (&[kind, ("Windlass-Encoding", "sealed")], b"", "Windlass-Encoding"),
+            (&[kind, ("Windlass-Encoding", "sealed"), ("Windlass-Key-Id", "k")], b"", "Windlass-Id"),
+            (&[kind, ("Windlass-Encoding", "sealed"), ("Windlass-Key-Id", "a b")], b"", "Windlass-Key-Id"),
         ] {
             assert_eq!(read(headers, body).unwrap_err().field, field, "{headers:?}");
         }
+    }
+
+    #[test]
+    fn an_encoding_is_read_from_headers() {
+        let kind = ("Windlass-Kind", "k");
+        let sealed =
+            [kind, ("Windlass-Id", ID), ("Windlass-Encoding", "zstd+sealed"), ("windlass-key-id", "k.1")];
+        let encoding = read(&sealed, b"x").unwrap().form.encoding;
+        assert_eq!((encoding.words(), encoding.key_id.unwrap().as_str()), ("zstd+sealed", "k.1"));
+        assert!(read(&[kind], b"x").unwrap().form.is_plain());
+    }
+
+    #[test]
+    fn an_object_has_a_name_and_a_digest() {
+        let wire = |name: &str, sha256: Vec<u8>| {
+            let object = v1::ObjectRef { name: name.into(), bytes: 1, sha256: sha256.into() };
+            let task = v1::Task { kind: "k".into(), payload_object: Some(object), ..Default::default() };
+            read(&[], &task.encode_to_vec()).map_err(|e| e.field)
+        };
+        assert!(wire("a", vec![1; 32]).is_ok());
+        assert_eq!(wire("", vec![1; 32]).unwrap_err(), "payload_object.name");
+        assert_eq!(wire("a", vec![1; 31]).unwrap_err(), "payload_object.sha256");
     }
 
     #[test]

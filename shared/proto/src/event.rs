@@ -4,7 +4,7 @@ use bytes::Bytes;
 use windlass_core::{Event, Outcome, QueueName, Transition};
 
 use crate::job::{error_from_wire, error_to_wire, outcome_from_wire, outcome_to_wire};
-use crate::{Error, task, time, v1};
+use crate::{Error, form, task, time, v1};
 
 const TRANSITIONS: [(Transition, v1::Transition); 15] = [
     (Transition::Accepted, v1::Transition::Accepted),
@@ -30,6 +30,7 @@ impl From<Event> for v1::Event {
             .iter()
             .find(|(domain, _)| *domain == event.transition)
             .map_or(v1::Transition::Unspecified, |(_, wire)| *wire);
+        let (result_encoding, result_object) = form::to_wire(&event.result_form);
         Self {
             job_id: event.job_id.to_string(),
             kind: event.kind.map(String::from).unwrap_or_default(),
@@ -47,6 +48,8 @@ impl From<Event> for v1::Event {
             traceparent: event.traceparent,
             note: event.note,
             started_at: event.started_at.map(time::to_wire),
+            result_encoding,
+            result_object,
         }
     }
 }
@@ -75,6 +78,7 @@ impl v1::Event {
             error: self.error.map(error_from_wire),
             result: (transition == Transition::Succeeded).then(|| self.result.to_vec()),
             result_content_type: self.result_content_type,
+            result_form: form::from_wire("result", self.result_encoding, self.result_object)?,
             due_at: time::optional("due_at", self.due_at)?,
             accepted_at: time::optional("accepted_at", self.accepted_at)?,
             priority: task::priority(self.priority)?,

@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use jiff::Timestamp;
 use prost::Message;
-use windlass_core::{Attempt, JobError, JobState, Kind, Outcome, RecordKind, Task};
+use windlass_core::{Attempt, Form, JobError, JobState, Kind, Outcome, RecordKind, Task};
 
-use crate::{Error, task, time, v1};
+use crate::{Error, form, task, time, v1};
 
 /// A job that waits: the body of `ready`, `due`, `later` and `held`.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,8 +62,10 @@ pub struct Done {
     pub state: JobState,
     /// Every attempt, oldest first.
     pub attempts: Vec<Attempt>,
-    /// The handler's.
+    /// The handler's; empty where the form names an object.
     pub result: Bytes,
+    /// What was done to the result, and where it is.
+    pub result_form: Form,
     /// Of the result; empty means `application/json`.
     pub result_content_type: String,
     /// Why, where it did not succeed.
@@ -230,6 +232,7 @@ impl Claim {
 impl Done {
     /// As bytes of a `windlass.v1.Done`.
     pub fn encode(&self) -> Bytes {
+        let (result_encoding, result_object) = form::to_wire(&self.result_form);
         v1::Done {
             kind: self.kind.to_string(),
             state: v1::JobState::from(self.state).into(),
@@ -240,6 +243,8 @@ impl Done {
             accepted_at: Some(time::to_wire(self.accepted_at)),
             ended_at: Some(time::to_wire(self.ended_at)),
             nonce: self.nonce.clone(),
+            result_encoding,
+            result_object,
         }
         .encode_to_vec()
         .into()
@@ -260,6 +265,7 @@ impl Done {
             state,
             attempts: attempts_from_wire(wire.attempts)?,
             result: wire.result,
+            result_form: form::from_wire("result", wire.result_encoding, wire.result_object)?,
             result_content_type: wire.result_content_type,
             error: wire.error.map(error_from_wire),
             accepted_at: time::required("accepted_at", wire.accepted_at)?,

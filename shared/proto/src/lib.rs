@@ -4,6 +4,7 @@
 
 mod envelope;
 mod event;
+mod form;
 mod job;
 mod letter;
 mod schedule;
@@ -15,6 +16,7 @@ mod told;
 pub use envelope::{DEFAULT_CONTENT_TYPE, Incoming, headers, read_task};
 pub use job::{Claim, Done, Job, RecordBody, attempts_to_wire};
 pub use letter::{LetterPlace, read_letter};
+pub use task::decode_task;
 pub use teller::Teller;
 pub use time::{optional as read_instant, to_wire as instant};
 

@@ -22,8 +22,7 @@ impl From<&Schedule<Bytes>> for v1::Schedule {
                 start: None,
                 retry: template.retry.as_ref().map(Into::into),
                 attempt_timeout: template.attempt_timeout.map(time::duration_to_wire),
-                max_wait: None,
-                parent: None,
+                ..v1::Task::default()
             }),
             spec: Some(match &schedule.spec {
                 Spec::Cron(cron) => v1::schedule::Spec::Cron(v1::Cron {
@@ -63,6 +62,13 @@ fn template(wire: v1::Task) -> Result<Template<Bytes>, Error> {
     }
     if wire.start.is_some() {
         return Err(Error::new("task.start", "is given: expected none, as the schedule says when"));
+    }
+    // What is sealed belongs to one job, and each fire is another; an object goes with its job.
+    if wire.payload_encoding.is_some() || wire.payload_object.is_some() {
+        return Err(Error::new(
+            "task.payload",
+            "is encoded: expected a plain payload, as each fire has its own id",
+        ));
     }
     // The id is left out again below.
     let any = "any".parse().map_err(|e| Error::new("task.id", e))?;

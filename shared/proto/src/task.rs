@@ -1,14 +1,16 @@
 //! Tasks.
 
 use bytes::Bytes;
+use prost::Message as _;
 use windlass_core::retry::{Backoff, Parts, RetryPolicy};
 use windlass_core::task::Parent;
 use windlass_core::{JobId, Priority, Start, Task};
 
-use crate::{Error, time, v1};
+use crate::{Error, form, time, v1};
 
 impl From<&Task<Bytes>> for v1::Task {
     fn from(task: &Task<Bytes>) -> Self {
+        let (payload_encoding, payload_object) = form::to_wire(&task.form);
         Self {
             id: task.id.to_string(),
             kind: task.kind.to_string(),
@@ -28,13 +30,23 @@ impl From<&Task<Bytes>> for v1::Task {
                 job_id: parent.job_id.to_string(),
                 detached: parent.detached,
             }),
+            payload_encoding,
+            payload_object,
+            origin_id: task.origin.map(|id| id.to_string()).unwrap_or_default(),
         }
     }
 }
 
+/// Reads a `windlass.v1.Task` that has an id, as jobs and dead letters hold it.
+pub fn decode_task(body: Bytes) -> Result<Task<Bytes>, Error> {
+    from_wire(v1::Task::decode(body)?, None)
+}
+
 /// Reads a task. `derived` is its id where it carries none.
 pub(crate) fn from_wire(task: v1::Task, derived: Option<JobId>) -> Result<Task<Bytes>, Error> {
+    let form = form::from_wire("payload", task.payload_encoding, task.payload_object)?;
     let id = match (task.id.as_str(), derived) {
+        ("", Some(_)) if form.encoding.key_id.is_some() => return Err(form::no_id("id")),
         ("", Some(id)) => id,
         ("", None) => return Err(Error::missing("id")),
         (text, _) => text.parse().map_err(|e| Error::new("id", e))?,
@@ -43,6 +55,7 @@ pub(crate) fn from_wire(task: v1::Task, derived: Option<JobId>) -> Result<Task<B
         id,
         kind: task.kind.parse().map_err(|e| Error::new("kind", e))?,
         payload: task.payload,
+        form,
         content_type: content_type(task.content_type)?,
         priority: priority(task.priority)?,
         start: match task.start {
@@ -57,6 +70,10 @@ pub(crate) fn from_wire(task: v1::Task, derived: Option<JobId>) -> Result<Task<B
             .transpose()?,
         max_wait: task.max_wait.map(|wait| time::duration_from_wire("max_wait", wait)).transpose()?,
         parent: task.parent.map(parent).transpose()?,
+        origin: match task.origin_id.as_str() {
+            "" => None,
+            id => Some(id.parse().map_err(|e| Error::new("origin_id", e))?),
+        },
     })
 }
 

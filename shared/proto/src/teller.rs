@@ -70,6 +70,7 @@ impl Teller<'_> {
         if done.state == JobState::Succeeded {
             event.result = Some(done.result.to_vec());
             event.result_content_type.clone_from(&done.result_content_type);
+            event.result_form.clone_from(&done.result_form);
         }
         event
     }
@@ -148,6 +149,7 @@ mod tests {
             state,
             attempts,
             result: Bytes::new(),
+            result_form: windlass_core::Form::default(),
             result_content_type: String::new(),
             error,
             accepted_at,

@@ -1,5 +1,8 @@
 //! Publishing tasks, and waiting for their ends.
 
+mod ended;
+pub(crate) mod payload;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,17 +10,23 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use opentelemetry::trace::SpanKind;
 use serde::Serialize;
+use tokio::time::{Instant, timeout_at};
 use windlass_broker::jobs::{self, Jobs};
 use windlass_broker::trace::{Hop, Relation, Subject};
-use windlass_broker::{Broker, Options, connect, tasks, trace};
+use windlass_broker::{Broker, Options, connect, objects, tasks, trace};
 use windlass_core::task::Parent;
 use windlass_core::{
     InvalidTask, JobId, JobState, Kind, Limits, PoolName, Priority, QueueName, RetryPolicy, Start, Task,
 };
-use windlass_proto::Done;
 
+pub use self::ended::Ended;
+pub use self::payload::Payloads;
 use crate::Job;
+use crate::codec::{self, Codec};
 use crate::testing::Recorder;
+
+/// Results that are larger are not fetched.
+const MAX_RESULT_BYTES: usize = 64 * 1024 * 1024;
 
 /// Publishes tasks. Clones share one connection.
 #[derive(Debug, Clone)]
@@ -25,6 +34,9 @@ pub struct Client {
     outlet: Outlet,
     limits: Limits,
     publish_timeout: Duration,
+    codec: Codec,
+    payloads: Payloads,
+    max_result_bytes: usize,
     /// The job whose handler submits through this client.
     parent: Option<Parent>,
 }
@@ -43,6 +55,7 @@ enum Outlet {
 pub struct Submission {
     client: Client,
     queue: Result<QueueName, InvalidTask>,
+    pool: PoolName,
     task: Result<Task<Bytes>, InvalidTask>,
 }
 
@@ -57,17 +70,6 @@ pub struct Submitted {
     pub duplicate: bool,
     /// 32 hexadecimal digits.
     pub trace_id: String,
-}
-
-/// A job that has ended.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Ended {
-    /// A terminal one.
-    pub state: JobState,
-    /// The handler's value, as it was returned.
-    pub result: Bytes,
-    /// Why, where it did not succeed.
-    pub error: Option<windlass_core::JobError>,
 }
 
 /// A task was not accepted, or a job not found.
@@ -87,6 +89,22 @@ pub enum Error {
         /// Why.
         source: tasks::Error,
     },
+    /// Its payload was not stored: nothing was published.
+    #[error("the payload of the task {id} was not stored")]
+    NotStored {
+        /// Its job's.
+        id: JobId,
+        /// Why.
+        source: objects::Error,
+    },
+    /// Its payload cannot be compressed or sealed: nothing was sent.
+    #[error("the payload of the task {id} cannot be encoded")]
+    Codec {
+        /// Its job's.
+        id: JobId,
+        /// Why.
+        source: codec::Error,
+    },
     /// The job did not end in time.
     #[error("job {id} did not end within {} s", waited.as_secs_f64())]
     TimedOut {
@@ -94,6 +112,38 @@ pub enum Error {
         id: JobId,
         /// For how long.
         waited: Duration,
+    },
+    /// The job has ended, but its result cannot be fetched.
+    #[error("job {id} is {state}, but its result cannot be read")]
+    ResultGone {
+        /// Which.
+        id: JobId,
+        /// How it ended.
+        state: JobState,
+        /// Why.
+        source: objects::Error,
+    },
+    /// The job has ended, but its result cannot be opened.
+    #[error("job {id} is {state}, but its result cannot be opened")]
+    ResultSealed {
+        /// Which.
+        id: JobId,
+        /// How it ended.
+        state: JobState,
+        /// Why.
+        source: codec::Error,
+    },
+    /// The job has ended, but its result is not taken into memory.
+    #[error("job {id} is {state}, but its result has {bytes} bytes: expected at most {limit}")]
+    ResultTooLarge {
+        /// Which.
+        id: JobId,
+        /// How it ended.
+        state: JobState,
+        /// Of the result, as stored.
+        bytes: u64,
+        /// What is taken.
+        limit: usize,
     },
     /// The job cannot be read.
     #[error("job {id} cannot be read")]
@@ -129,7 +179,15 @@ impl Client {
     }
 
     fn through(outlet: Outlet) -> Self {
-        Self { outlet, limits: Limits::default(), publish_timeout: Duration::from_secs(15), parent: None }
+        Self {
+            outlet,
+            limits: Limits::default(),
+            publish_timeout: Duration::from_secs(15),
+            codec: Codec::default(),
+            payloads: Payloads::default(),
+            max_result_bytes: MAX_RESULT_BYTES,
+            parent: None,
+        }
     }
 
     /// The connection; none for a client of `windlass::testing`.
@@ -152,6 +210,20 @@ impl Client {
         Self { parent: Some(Parent { queue, job_id, detached: false }), ..self.clone() }
     }
 
+    /// Compresses and seals payloads, and opens results, as workers with the same keys do.
+    #[must_use]
+    pub fn with_codec(mut self, codec: Codec) -> Self {
+        self.codec = codec;
+        self
+    }
+
+    /// With other bounds on payloads than the defaults.
+    #[must_use]
+    pub fn with_payloads(mut self, payloads: Payloads) -> Self {
+        self.payloads = payloads;
+        self
+    }
+
     /// A task of this payload.
     pub fn task<J: Job>(&self, job: &J) -> Submission {
         match serde_json::to_vec(job) {
@@ -159,6 +231,7 @@ impl Client {
             Err(error) => Submission {
                 client: self.clone(),
                 queue: Ok(QueueName::default()),
+                pool: PoolName::default(),
                 task: Err(InvalidTask::new("payload", format!("cannot be written as JSON: {error}"))),
             },
         }
@@ -171,7 +244,7 @@ impl Client {
             parent: self.parent.clone(),
             ..Task::new(JobId::from_parts(Timestamp::now(), rand::random()), kind, payload)
         });
-        Submission { client: self.clone(), queue: Ok(QueueName::default()), task }
+        Submission { client: self.clone(), queue: Ok(QueueName::default()), pool: PoolName::default(), task }
     }
 
     /// Publishes a payload with default options.
@@ -179,7 +252,8 @@ impl Client {
         self.task(job).submit().await
     }
 
-    /// Waits for a job's end, also one that came before this call, as long as its record is kept (the horizon).
+    /// Waits for a job's end, also one that came before this call, as long as its record is kept (the horizon). Never
+    /// longer than `timeout`, whatever the broker does: looking the job up and fetching its result are part of it.
     pub async fn wait(&self, queue: &QueueName, id: JobId, timeout: Duration) -> Result<Ended, Error> {
         self.wait_in(&PoolName::default(), queue, id, timeout).await
     }
@@ -198,17 +272,19 @@ impl Client {
                 return recorder.ended(queue, id).ok_or(Error::TimedOut { id, waited: Duration::ZERO });
             }
         };
-        let done = Jobs::new(broker, pool.clone())
-            .wait_done(queue, id, timeout)
-            .await
-            .map_err(|source| Error::Read { id, source })?;
-        done.map(Ended::from).ok_or(Error::TimedOut { id, waited: timeout })
-    }
-}
-
-impl From<Done> for Ended {
-    fn from(done: Done) -> Self {
-        Self { state: done.state, result: done.result, error: done.error }
+        let deadline = Instant::now() + timeout;
+        let waiting = async {
+            let done = Jobs::new(broker, pool.clone())
+                .wait_done(queue, id, timeout)
+                .await
+                .map_err(|source| Error::Read { id, source })?;
+            match done {
+                Some(done) => ended::read(self, broker, pool, id, done, deadline).await,
+                None => Err(Error::TimedOut { id, waited: timeout }),
+            }
+        };
+        // Single calls to the broker have bounds of their own, and some are longer than what is left.
+        timeout_at(deadline, waiting).await.unwrap_or(Err(Error::TimedOut { id, waited: timeout }))
     }
 }
 
@@ -227,6 +303,12 @@ impl Submission {
     /// Another queue than `default`.
     pub fn queue(mut self, queue: &str) -> Self {
         self.queue = queue.parse().map_err(|e| InvalidTask::new("queue", e));
+        self
+    }
+
+    /// Another pool than `default` serves the queue: large payloads go where its workers read them.
+    pub fn pool(mut self, pool: PoolName) -> Self {
+        self.pool = pool;
         self
     }
 
@@ -308,7 +390,9 @@ impl Submission {
 
     /// Checks the task and publishes it; returns once it is stored, within a bound.
     pub async fn submit(self) -> Result<Submitted, Error> {
-        let (queue, task, client) = (self.queue?, self.task?, self.client);
+        let (queue, mut task, client) = (self.queue?, self.task?, self.client);
+        payload::check(&client, &task)?;
+        let large = payload::encode(&client, &mut task).await?;
         client.limits.check(&task, Timestamp::now())?;
         let hop = Hop::start(
             "send",
@@ -323,10 +407,18 @@ impl Submission {
             Outlet::Broker(broker) => broker,
             Outlet::Recorder(recorder) => {
                 let (id, trace_id) = (task.id, trace.trace_id_hex());
+                if let Some(bytes) = large {
+                    task.payload = bytes;
+                }
                 let duplicate = !recorder.record(&client, &queue, task).await;
                 return Ok(Submitted { id, queue, duplicate, trace_id });
             }
         };
+        if let Some(bytes) = large {
+            payload::upload(&client, broker, &self.pool, &queue, &mut task, bytes)
+                .await
+                .inspect_err(|_| hop.fail("the payload was not stored"))?;
+        }
         let published = tasks::publish(broker, &queue, &task, Some(trace), client.publish_timeout)
             .await
             .map_err(|source| {

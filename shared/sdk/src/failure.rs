@@ -23,6 +23,8 @@ pub struct Failure {
     message: String,
     code: String,
     follows: Follows,
+    /// Ours: tells nothing of a payload, and is not sealed.
+    in_clear: bool,
 }
 
 /// What follows.
@@ -48,18 +50,21 @@ const MESSAGE_LIMIT: usize = 4096;
 impl Failure {
     /// A failure that another attempt may mend.
     pub fn new(message: impl fmt::Display) -> Self {
-        Self { message: shorten(message.to_string()), code: "handler".to_owned(), follows: Follows::Retry }
+        Self::following(Follows::Retry, "handler", shorten(message.to_string()))
     }
 
     /// Not now: run again after this delay. Uses no attempt, however often.
     pub fn snooze(delay: Duration) -> Self {
-        Self { message: String::new(), code: "snoozed".to_owned(), follows: Follows::Snooze(delay) }
+        Self::following(Follows::Snooze(delay), "snoozed", String::new())
     }
 
     /// There is nothing to do any more: the job ends as cancelled, for this reason.
     pub fn cancel(reason: impl fmt::Display) -> Self {
-        let message = shorten(reason.to_string());
-        Self { message, code: "cancelled".to_owned(), follows: Follows::Cancellation }
+        Self::following(Follows::Cancellation, "cancelled", shorten(reason.to_string()))
+    }
+
+    fn following(follows: Follows, code: &str, message: String) -> Self {
+        Self { message, code: code.to_owned(), follows, in_clear: false }
     }
 
     /// No retry can help: the job is dead at once.
@@ -91,6 +96,15 @@ impl Failure {
     /// For people.
     pub fn message(&self) -> &str {
         &self.message
+    }
+
+    pub(crate) fn in_clear(mut self) -> Self {
+        self.in_clear = true;
+        self
+    }
+
+    pub(crate) fn is_in_clear(&self) -> bool {
+        self.in_clear
     }
 
     pub(crate) fn into_error(self) -> JobError {

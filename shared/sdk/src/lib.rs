@@ -19,12 +19,14 @@
 //! handlers. See `examples/`. How both are tested without a broker is in [`testing`].
 
 pub mod client;
+pub mod codec;
 pub mod failure;
 pub mod handler;
 pub mod testing;
 pub mod worker;
 
 pub use client::{Client, Submission};
+pub use codec::{Codec, Keyring};
 pub use failure::Failure;
 pub use handler::extract::{
     AttemptNumber, Cancellation, Checkpoint, Deadline, Logger, Payload, Progress, State,

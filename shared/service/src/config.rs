@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use windlass_broker::Names;
 use windlass_broker::provision::{Layout, Mode};
 
+use crate::codec::CodecSettings;
 use crate::layers::{Assignment, Layers, read};
 use crate::nats::Nats;
 use crate::problem::{Problem, Problems, Validate};
@@ -51,6 +52,8 @@ pub struct Common {
     pub layout: Layout,
     /// The HTTP endpoint.
     pub http: Http,
+    /// How payloads and results are compressed and sealed: of workers only.
+    pub codec: CodecSettings,
     /// Logs.
     pub log: Log,
     /// What happens on a signal to stop.
@@ -122,6 +125,9 @@ pub struct Drain {
 /// The services whose sections may stand in one file.
 const SERVICES: [&str; 4] = ["scheduler", "dispatcher", "worker", "monitor"];
 
+/// The services that see what is inside of payloads and results. No other reads the section `[codec]`.
+const KEY_HOLDERS: [&str; 1] = ["worker"];
+
 // === impl Config ===
 
 impl<O: Serialize + DeserializeOwned + Default + Validate> Config<O> {
@@ -136,6 +142,9 @@ impl<O: Serialize + DeserializeOwned + Default + Validate> Config<O> {
         })?;
         for other in SERVICES.into_iter().filter(|name| *name != service) {
             layers.take(other);
+        }
+        if !KEY_HOLDERS.contains(&service) {
+            layers.take("codec");
         }
         let own = layers.take(service);
         let common = read::<Common>(&layers.rest(), &mut problems);
@@ -181,6 +190,7 @@ impl Common {
 impl Validate for Common {
     fn validate(&self, problems: &mut Problems) {
         problems.within("nats", |problems| self.nats.validate(problems));
+        problems.within("codec", |problems| self.codec.validate(problems));
         problems.within("layout", |problems| {
             if let Err(error) = self.layout.validate() {
                 problems.add(error.field, error.reason);

@@ -8,6 +8,7 @@
 //! 2 wrong usage or configuration, 3 the drain did not end in time.
 
 mod args;
+mod codec;
 mod endpoint;
 mod export;
 mod layers;
@@ -25,6 +26,7 @@ pub mod secret;
 pub mod service;
 pub mod telemetry;
 
+pub use codec::CodecSettings;
 pub use layers::Assignment;
 pub use nats::Nats;
 pub use problem::{Problem, Problems, Validate};

@@ -242,6 +242,7 @@ impl<S: Service> Process<'_, S> {
         let context = Context {
             broker: broker.clone(),
             layout: self.config.common.layout.clone(),
+            codec: self.config.common.codec.clone(),
             stop: stop.clone(),
             drain_timeout,
             health: self.health.clone(),

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use windlass_broker::Broker;
 use windlass_broker::provision::{Layout, Part};
 
+use crate::codec::CodecSettings;
 use crate::health::Health;
 use crate::http::Routes;
 use crate::problem::Validate;
@@ -56,6 +57,8 @@ pub struct Context {
     pub broker: Broker,
     /// The layout of the fleet.
     pub layout: Layout,
+    /// How payloads and results are compressed and sealed; the default, but for services that have keys.
+    pub codec: CodecSettings,
     /// Cancelled when the service must drain.
     pub stop: CancellationToken,
     /// How long it may take to drain.

@@ -100,7 +100,8 @@ async fn the_client_refuses_before_it_sends() -> Result<()> {
     assert_eq!(field_of(raw("a").queue(&"q".repeat(65)).submit().await.unwrap_err()), "queue");
     assert_eq!(field_of(raw("a").queue("a.b").submit().await.unwrap_err()), "queue");
     assert_eq!(field_of(raw("a").max_attempts(0).submit().await.unwrap_err()), "max_attempts");
-    let large = fleet.client.raw("a", vec![0; 512 * 1024 + 1].into(), "");
+    let payloads = windlass::client::Payloads { max_bytes: 1000, ..Default::default() };
+    let large = fleet.client.clone().with_payloads(payloads).raw("a", vec![0; 1001].into(), "");
     assert_eq!(field_of(large.submit().await.unwrap_err()), "payload");
     Ok(())
 }

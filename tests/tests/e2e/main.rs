@@ -11,6 +11,7 @@ mod execution;
 mod faults;
 mod flow;
 mod histories;
+mod payloads;
 mod reconciler;
 mod redrive;
 mod replicated;

@@ -32,6 +32,7 @@ async fn end(jobs: &Jobs, id: JobId, state: JobState, error: Option<JobError>) -
         state,
         attempts: Vec::new(),
         result: "7".into(),
+        result_form: windlass_core::Form::default(),
         result_content_type: String::new(),
         error,
         accepted_at: last.body.accepted_at(),

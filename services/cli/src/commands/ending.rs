@@ -19,6 +19,8 @@ use super::api::Known;
 use super::{Error, lookup};
 use crate::connect::Fleet;
 
+/// For showing a job that ended in the last moment.
+const LAST_LOOK: Duration = Duration::from_secs(1);
 /// How often the monitor is asked while the job goes on.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// How often it is asked once the job has ended.
@@ -37,7 +39,12 @@ pub(super) async fn wait(
         recorded = recorded(fleet, id, queue, deadline) => recorded?,
         view = told(fleet, id, queue) => return Ok(Some(view)),
     };
-    if recorded { show(fleet, id, queue).await } else { Ok(None) }
+    if !recorded {
+        return Ok(None);
+    }
+    // Where the broker falls silent now, single calls may take longer than is left.
+    let bound = deadline.max(Instant::now() + LAST_LOOK);
+    timeout_at(bound, show(fleet, id, queue)).await.unwrap_or(Ok(None))
 }
 
 /// Whether JOBS has its end; false at the deadline.

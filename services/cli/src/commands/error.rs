@@ -35,6 +35,25 @@ pub(crate) enum Error {
     /// A task was not accepted.
     #[error(transparent)]
     NotAccepted(windlass::client::Error),
+    /// The operator's keys.
+    #[error("the keys cannot be read")]
+    Keys(#[source] windlass::codec::KeyError),
+    /// A result in Object Store.
+    #[error("the result of job {id} cannot be fetched")]
+    Result {
+        /// Which.
+        id: JobId,
+        /// Why.
+        source: windlass_broker::objects::Error,
+    },
+    /// What is sealed.
+    #[error("what is sealed of job {id} cannot be opened")]
+    Sealed {
+        /// Which.
+        id: JobId,
+        /// Why.
+        source: windlass::codec::Error,
+    },
     /// The streams of jobs.
     #[error("the job {id} cannot be looked up on the broker")]
     Jobs {
@@ -150,6 +169,7 @@ impl Error {
             Self::Input { .. }
             | Self::ScheduleFile { .. }
             | Self::File { .. }
+            | Self::Keys(_)
             | Self::Fleet(connect::Error::Option { .. } | connect::Error::Unknown(_))
             | Self::Api(api::Error::Refused(_)) => 2,
             Self::NotFound { .. } | Self::NoSchedule(_) | Self::NoLetter(_) => 4,
@@ -202,6 +222,7 @@ impl Error {
             Self::Ambiguous { .. } => "name one of them with --queue",
             Self::NotEnded { .. } => "it goes on: `windlass job watch ID` follows it",
             Self::Schedules(store::Error::Conflict(_)) => "run the same command again",
+            Self::Sealed { .. } => "name the file of the workers' keys with --codec-keys",
             Self::NoSchedule(_) => "`windlass schedule list` names those that exist",
             _ => return None,
         })

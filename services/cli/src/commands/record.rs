@@ -21,6 +21,7 @@ pub(super) fn view(id: JobId, seen: &Seen, now: Timestamp) -> Option<JobView> {
         state: JobState::Queued,
         priority: last.address.priority,
         result: None,
+        result_form: None,
         error: None,
         trace_id: last.trace.map(|trace| trace.trace_id_hex()),
         accepted_at: Some(last.body.accepted_at()),
@@ -41,7 +42,7 @@ pub(super) fn view(id: JobId, seen: &Seen, now: Timestamp) -> Option<JobView> {
 
 fn ended(empty: JobView, done: &Done) -> JobView {
     let result = (done.state == JobState::Succeeded)
-        .then(|| result_value(&done.result_content_type, &done.result))
+        .then(|| result_value(&done.result_content_type, &done.result, &done.result_form))
         .filter(|value| !value.is_null());
     let error = match done.state {
         JobState::Succeeded => None,
@@ -50,6 +51,7 @@ fn ended(empty: JobView, done: &Done) -> JobView {
     JobView {
         kind: done.kind.to_string(),
         state: done.state,
+        result_form: result.is_some().then(|| done.result_form.clone()).filter(|form| !form.is_plain()),
         result,
         error,
         accepted_at: Some(done.accepted_at),
@@ -168,6 +170,7 @@ mod tests {
             state,
             attempts: vec![failed()],
             result: bytes::Bytes::from_static(result),
+            result_form: windlass_core::Form::default(),
             result_content_type: String::new(),
             error: None,
             accepted_at: at(10),

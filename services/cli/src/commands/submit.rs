@@ -1,22 +1,25 @@
 //! `windlass submit`.
 
-use std::io::Read as _;
-use std::path::Path;
+mod payload;
+
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
-use tokio::time::Instant;
-use windlass::client::Submitted;
-use windlass::{Client, JobState, Submission};
+use tokio::time::{Instant, timeout_at};
+use windlass::client::{Payloads, Submitted};
+use windlass::{Client, Codec, JobState, Submission};
+use windlass_broker::{Broker, locate};
 use windlass_core::history::JobView;
-use windlass_core::{JobId, Kind, Limits, Priority, QueueName};
+use windlass_core::{JobId, Kind, PoolName, Priority, QueueName};
 use windlass_service::config::Log;
 use windlass_service::telemetry::Telemetry;
 
+use self::payload::Payload;
 use super::arguments::{duration, instant, number, optional, parse};
-use super::{Error, ending, lookup};
+use super::{Error, codec, ending, lookup};
 use crate::connect::Fleet;
 use crate::global::Global;
 use crate::output::{self, Format};
@@ -25,17 +28,16 @@ use crate::output::{self, Format};
 const TRACES_TIMEOUT: Duration = Duration::from_secs(2);
 /// For a look at a job that did not end in time.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
-const JSON: &str = "application/json";
-const BYTES: &str = "application/octet-stream";
 
 const AFTER_HELP: &str = "\
 Examples:
+  windlass submit video.cut --payload-file big.bin --codec-keys /etc/windlass/keys
   windlass submit file.digest '{\"path\": \"/etc/hosts\"}' --wait
   windlass submit report.make @order.json --queue reports --priority high --delay 10m
   echo '{\"argv\": [\"date\"]}' | windlass submit command.run - --wait=2m -o json
 
 The payload must be JSON, unless --content-type says otherwise. The bytes of a file are taken as they are; they must be
-JSON if the file's name ends with .json.
+JSON if the file's name ends with .json. A payload of more than 128 KiB goes through Object Store; at most 64 MiB.
 
 Exit codes: 0 stored, or succeeded (--wait); 1 not stored, or (--wait) it ended otherwise or did not end in time;
 2 an argument is wrong, and nothing was sent.";
@@ -50,6 +52,9 @@ pub(crate) struct Args {
     /// The payload: JSON, @FILE for a file's bytes, or - for standard input [default: null]
     #[arg(value_name = "JSON|@FILE|-", allow_negative_numbers = true)]
     payload: Option<String>,
+    /// The payload, as @FILE
+    #[arg(long, value_name = "FILE", conflicts_with = "payload")]
+    payload_file: Option<PathBuf>,
     /// The queue [default: default]
     #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
     queue: Option<String>,
@@ -79,13 +84,6 @@ pub(crate) struct Args {
     wait: Option<String>,
 }
 
-/// A payload and what it is.
-#[derive(Debug, PartialEq, Eq)]
-struct Payload {
-    bytes: Vec<u8>,
-    content_type: String,
-}
-
 /// What was asked for, checked.
 #[derive(Debug)]
 struct Request {
@@ -109,8 +107,12 @@ pub(crate) async fn run(args: Args, global: &Global) -> Result<ExitCode, Error> 
     // Spans go where the standard variables say; what went wrong is told by us, not by a log.
     let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| "off".to_owned());
     let telemetry = Telemetry::start("cli", "", &Log { filter: Some(filter), ..Log::default() });
-    let client = Client::new(fleet.broker().await?.clone());
-    let submitted = request.submission(&client).submit().await;
+    let codec = codec::of(global)?;
+    let broker = fleet.broker().await?;
+    let client = Client::new(broker.clone()).with_codec(codec.clone());
+    let large = request.payload.bytes.len() > Payloads::default().inline_bytes;
+    let pool = if large { serving(broker, &request.queue).await } else { PoolName::default() };
+    let submitted = request.submission(&client).pool(pool).submit().await;
     let traces = telemetry.shutdown(TRACES_TIMEOUT);
     let Some(wait) = wait else {
         let told =
@@ -118,7 +120,7 @@ pub(crate) async fn run(args: Args, global: &Global) -> Result<ExitCode, Error> 
         traces.await;
         return told.map(|()| ExitCode::SUCCESS);
     };
-    let ended = async { until_end(&fleet, submitted?, wait, global.output).await };
+    let ended = async { until_end(&fleet, &codec, submitted?, wait, global.output).await };
     tokio::join!(ended, traces).0
 }
 
@@ -139,25 +141,40 @@ fn tell(submitted: &Submitted, kind: &Kind, format: Format) -> Result<(), Error>
     Ok(())
 }
 
+/// Where a large payload goes. Who may not look for it has the default pool; a wrong one is refused with its reason.
+async fn serving(broker: &Broker, queue: &QueueName) -> PoolName {
+    locate::serving(broker, queue).await.unwrap_or_default()
+}
+
 async fn until_end(
     fleet: &Fleet,
+    codec: &Codec,
     submitted: Submitted,
     wait: Duration,
     format: Format,
 ) -> Result<ExitCode, Error> {
     let (id, queue) = (submitted.id, submitted.queue);
     let progress = spinner(format!("job {id}"));
-    let ended = ending::wait(fleet, id, &queue, Instant::now() + wait).await;
+    let deadline = Instant::now() + wait;
+    let ended = ending::wait(fleet, id, &queue, deadline).await;
     progress.finish_and_clear();
-    let Some(view) = ended? else {
+    let view = if let Some(view) = ended? {
+        view
+    } else {
         let look = tokio::time::timeout(LOOK_TIMEOUT, lookup::find(fleet, id, Some(&queue))).await;
         match look.ok().and_then(Result::ok) {
             // In the last moment.
-            Some(view) if view.state.is_terminal() => return conclude(&view, format),
+            Some(view) if view.state.is_terminal() => view,
             view => return Err(Error::NotEnded { id, waited: wait, state: view.map(|view| view.state) }),
         }
     };
-    conclude(&view, format)
+    // In its last moment too, but no longer than that.
+    let bound = deadline.max(Instant::now() + LOOK_TIMEOUT);
+    let opening = codec::open(fleet, codec, codec.seals(), view, bound);
+    match timeout_at(bound, opening).await {
+        Ok(view) => conclude(&view?, format),
+        Err(_) => Err(Error::NotEnded { id, waited: wait, state: None }),
+    }
 }
 
 /// Shows how a job ended.
@@ -205,15 +222,7 @@ impl Request {
         let timeout = args.timeout.as_deref().map(|text| duration("timeout", text)).transpose()?;
         let wait = args.wait.as_deref().map(|text| duration("wait", text)).transpose()?;
         // Last, as it may read what is not there a second time.
-        let payload = match args.payload.as_deref() {
-            None if content_type.is_none_or(is_json) => Payload::json(b"null".to_vec(), content_type)?,
-            None => Payload::new(Vec::new(), content_type)?,
-            Some("-") => Payload::new(bounded(std::io::stdin().lock())?, content_type)?,
-            Some(text) => match text.strip_prefix('@') {
-                Some(path) => Payload::of_file(Path::new(path), content_type)?,
-                None => Payload::new(text.as_bytes().to_vec(), content_type)?,
-            },
-        };
+        let payload = Payload::read(args.payload.as_deref(), args.payload_file.as_deref(), content_type)?;
         Ok(Self { kind, payload, queue, priority, delay, at, id, max_attempts, timeout, wait })
     }
 
@@ -242,71 +251,6 @@ impl Request {
     }
 }
 
-// === impl Payload ===
-
-impl Payload {
-    /// Text or standard input: JSON, unless it is said to be something else.
-    fn new(bytes: Vec<u8>, content_type: Option<&str>) -> Result<Self, Error> {
-        match content_type {
-            Some(other) if !is_json(other) => Ok(Self { bytes, content_type: media_type(other)? }),
-            _ => Self::json(bytes, content_type),
-        }
-    }
-
-    fn json(bytes: Vec<u8>, content_type: Option<&str>) -> Result<Self, Error> {
-        if let Err(error) = serde_json::from_slice::<serde::de::IgnoredAny>(&bytes) {
-            let reason = format!("is not JSON ({error}): expected JSON, or --content-type for anything else");
-            return Err(Error::input("payload", reason));
-        }
-        Ok(Self { bytes, content_type: media_type(content_type.unwrap_or(JSON))? })
-    }
-
-    /// A file's bytes as they are.
-    fn of_file(path: &Path, content_type: Option<&str>) -> Result<Self, Error> {
-        let file = std::fs::File::open(path)
-            .map_err(|error| Error::input("payload", format!("cannot read {}: {error}", path.display())))?;
-        let bytes = bounded(file)?;
-        let named_json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
-        match content_type {
-            Some(other) => Self::new(bytes, Some(other)),
-            None if named_json => Self::json(bytes, None),
-            None => Ok(Self { bytes, content_type: BYTES.to_owned() }),
-        }
-    }
-}
-
-fn is_json(content_type: &str) -> bool {
-    content_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(JSON)
-}
-
-fn media_type(text: &str) -> Result<String, Error> {
-    let valid = text.len() <= 128 && text.contains('/') && text.bytes().all(|b| (b' '..=b'~').contains(&b));
-    if valid {
-        Ok(text.to_owned())
-    } else {
-        Err(Error::input(
-            "content_type",
-            "is not a media type: expected as text/plain, at most 128 characters",
-        ))
-    }
-}
-
-/// Reads no more than a payload may have, and one byte to notice that there is more.
-fn bounded(from: impl std::io::Read) -> Result<Vec<u8>, Error> {
-    let limit = Limits::default().max_payload_bytes;
-    let mut bytes = Vec::new();
-    from.take(limit as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| Error::input("payload", format!("cannot be read: {error}")))?;
-    if bytes.len() > limit {
-        return Err(Error::input(
-            "payload",
-            format!("is larger than {limit} bytes, the most that a task may have"),
-        ));
-    }
-    Ok(bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser as _;
@@ -322,33 +266,6 @@ mod tests {
     fn read(arguments: &[&str]) -> Result<Request, Error> {
         let cli = Cli::try_parse_from(["submit"].iter().chain(arguments)).unwrap();
         Request::read(&cli.args)
-    }
-
-    fn payload(arguments: &[&str]) -> (Vec<u8>, String) {
-        let Payload { bytes, content_type } = read(arguments).unwrap().payload;
-        (bytes, content_type)
-    }
-
-    #[test]
-    fn payloads() {
-        let is = |bytes: &[u8], content_type: &str| (bytes.to_vec(), content_type.to_owned());
-        assert_eq!(payload(&["k"]), is(b"null", JSON));
-        assert_eq!(payload(&["k", "{\"a\": 1}"]), is(b"{\"a\": 1}", JSON));
-        assert_eq!(payload(&["k", "-1"]), is(b"-1", JSON));
-        assert_eq!(payload(&["k", "hello", "--content-type", "text/plain"]), is(b"hello", "text/plain"));
-        assert_eq!(payload(&["k", "--content-type", "text/plain"]), is(b"", "text/plain"));
-        let folder = tempfile::tempdir().unwrap();
-        let file = |name: &str, bytes: &[u8]| {
-            let path = folder.path().join(name);
-            std::fs::write(&path, bytes).unwrap();
-            format!("@{}", path.display())
-        };
-        assert_eq!(payload(&["k", &file("a.bin", b"\0\xff")]), is(b"\0\xff", BYTES));
-        assert_eq!(payload(&["k", &file("a.json", b"[1]")]), is(b"[1]", JSON));
-        assert_eq!(read(&["k", &file("b.json", b"[")]).unwrap_err().field(), Some("payload"));
-        let limit = Limits::default().max_payload_bytes;
-        assert_eq!(payload(&["k", &file("full", &vec![0; limit])]).0.len(), limit);
-        assert_eq!(read(&["k", &file("large", &vec![0; limit + 1])]).unwrap_err().field(), Some("payload"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use windlass_core::JobState;
 use windlass_core::history::JobView;
+use windlass_core::payload::readable;
 
 use super::query::{ListQuery, RawPath, RawQuery};
 use super::{Api, Problem, routes};
@@ -74,12 +75,29 @@ async fn list_page(api: &Api, raw: RawQuery) -> Result<ListPage, Problem> {
 pub(super) async fn job(State(api): State<Api>, path: RawPath, raw: RawQuery) -> Response {
     match routes::find(&api, path, raw).await {
         Ok(job) => {
-            let result = job.result.as_ref().map(|value| format!("{value:#}"));
+            let result = job.result.as_ref().map(|value| readable_result(&job, value));
+            let job = readable_errors(job);
             let trace_url = api.trace_url.as_ref().zip(job.trace_id.as_ref()).map(|(url, id)| url.of(id));
             render(StatusCode::OK, &JobPage { job, result, trace_url, now: Timestamp::now() })
         }
         Err(refused) => problem(&refused),
     }
+}
+
+/// What is sealed is told in words.
+fn readable_result(job: &JobView, value: &serde_json::Value) -> String {
+    match job.result_form.as_ref().and_then(|form| form.encoding.key_id.as_ref()) {
+        Some(key_id) => format!("sealed with the key `{key_id}`"),
+        None => format!("{value:#}"),
+    }
+}
+
+fn readable_errors(mut job: JobView) -> JobView {
+    let attempts = job.attempts.iter_mut().filter_map(|attempt| attempt.error.as_mut());
+    for error in attempts.chain(job.error.as_mut()) {
+        error.message = readable(&error.message).into_owned();
+    }
+    job
 }
 
 /// A problem for people.

@@ -130,6 +130,9 @@ pub struct JobViewSchema {
     /// The handler's value: JSON as itself, text as a string, anything else as base64 under `base64`.
     #[schema(required)]
     pub result: Option<serde_json::Value>,
+    /// What was done to the result (`encoding`), and where it is (`object`); null if it is shown as it was returned.
+    #[schema(required)]
+    pub result_form: Option<serde_json::Value>,
     /// Why it ended, or why its last attempt failed.
     #[schema(required)]
     pub error: Option<JobErrorSchema>,

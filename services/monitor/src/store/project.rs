@@ -17,7 +17,7 @@ use super::rows::{EVENT_COLUMNS, bind_event, error_columns, event_of, to_ns};
 use super::sequences::{load_ranges, store_ranges};
 use super::{Error, Store};
 
-/// Rows in one statement: 19 columns each stay far below SQLite's 32,766 parameters.
+/// Rows in one statement: 20 columns each stay far below SQLite's 32,766 parameters.
 const ROWS: usize = 256;
 
 /// A message of EVENTS.

@@ -5,14 +5,14 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use sqlx::Row as _;
 use sqlx::sqlite::{Sqlite, SqliteRow};
-use windlass_core::{Event, JobError, Outcome};
+use windlass_core::{Event, Form, JobError, Outcome};
 
 use super::Error;
 
 /// The columns of `events`, in the order in which [`bind_event`] binds them.
 pub(super) const EVENT_COLUMNS: &str = "queue, job_id, attempt, transition, kind, at_ns, worker, outcome, \
      error_code, error_message, error_terminal, result, result_content_type, due_at_ns, accepted_at_ns, \
-     started_at_ns, priority, traceparent, note";
+     started_at_ns, priority, traceparent, note, result_form";
 
 /// Instants outside of the years 1678 to 2262 are stored as the nearest that fits.
 pub(super) fn to_ns(at: Timestamp) -> i64 {
@@ -60,7 +60,8 @@ pub(super) fn bind_event(mut row: sqlx::query_builder::Separated<'_, Sqlite, &'s
         .push_bind(event.started_at.map(to_ns))
         .push_bind(event.priority.as_str())
         .push_bind(event.traceparent.as_str())
-        .push_bind(event.note.as_str());
+        .push_bind(event.note.as_str())
+        .push_bind(form_column(&event.result_form));
 }
 
 pub(super) fn event_of(row: &SqliteRow) -> Result<Event, Error> {
@@ -84,6 +85,7 @@ pub(super) fn event_of(row: &SqliteRow) -> Result<Event, Error> {
         error: error_of(row).map_err(column)?,
         result: row.try_get("result").map_err(column)?,
         result_content_type: text("result_content_type")?,
+        result_form: form_of(row.try_get("result_form").map_err(column)?)?,
         due_at: instant("due_at_ns")?,
         accepted_at: instant("accepted_at_ns")?,
         priority: word("priority", &text("priority")?)?,
@@ -91,6 +93,16 @@ pub(super) fn event_of(row: &SqliteRow) -> Result<Event, Error> {
         note: text("note")?,
         started_at: instant("started_at_ns")?,
     })
+}
+
+/// None where the result is plain.
+fn form_column(form: &Form) -> Option<String> {
+    (!form.is_plain()).then(|| serde_json::to_string(form).unwrap_or_default())
+}
+
+fn form_of(text: Option<String>) -> Result<Form, Error> {
+    let Some(text) = text else { return Ok(Form::default()) };
+    serde_json::from_str(&text).map_err(|_| Error::Row { what: "result_form", text })
 }
 
 fn outcome_of(text: &str) -> Result<Outcome, Error> {

@@ -54,6 +54,9 @@ const COMMANDS_MAX_BYTES: i64 = 64 << 20;
 /// How long the broker remembers a message's id.
 const DUPLICATE_WINDOW: Duration = Duration::from_mins(2);
 
+/// A result is stored before the record of its job's end, by as long as that may take, and must outlast it.
+const RESULT_SLACK: Duration = Duration::from_mins(5);
+
 /// How long a bucket shows that an entry has expired, so that a watcher which lost its connection sees it.
 const EXPIRY_MARKER: Duration = Duration::from_mins(1);
 
@@ -76,6 +79,10 @@ pub fn desired(names: &Names, layout: &Layout) -> Desired {
     let mut streams = vec![tasks(names, layout)];
     streams.extend(layout.all_pools().iter().map(|pool| jobs(names, layout, pool)));
     streams.extend([events(names, layout), commands(names, layout), dead(names, layout)]);
+    for pool in layout.all_pools() {
+        streams.push(payloads(names, layout, &pool));
+        streams.push(results(names, layout, &pool));
+    }
     for (part, bucket, history) in [
         (Part::Queues, names.queues_bucket(), 1),
         (Part::Schedules, names.schedules_bucket(), 10),
@@ -190,6 +197,46 @@ fn dead(names: &Names, layout: &Layout) -> StreamSpec {
         ],
     );
     StreamSpec { part: Part::Dead, name: names.dead_stream(), settings, consumers: Vec::new() }
+}
+
+fn payloads(names: &Names, layout: &Layout, pool: &PoolName) -> StreamSpec {
+    let spec = object_stream(Part::Payloads(pool.clone()), &names.payloads_bucket(pool), layout);
+    let settings = with(
+        spec.settings,
+        // No age: a payload is needed for as long as its job lives, or its dead letter.
+        [("discard", json!("new")), ("max_bytes", json!(layout.payloads_max_bytes))],
+    );
+    StreamSpec { settings, ..spec }
+}
+
+fn results(names: &Names, layout: &Layout, pool: &PoolName) -> StreamSpec {
+    let spec = object_stream(Part::Results(pool.clone()), &names.results_bucket(pool), layout);
+    let settings = with(
+        spec.settings,
+        [
+            // A job that has done its work must be able to say so.
+            ("discard", json!("old")),
+            ("max_bytes", json!(layout.results_max_bytes)),
+            ("max_age", nanos(layout.horizon + RESULT_SLACK)),
+        ],
+    );
+    StreamSpec { settings, ..spec }
+}
+
+/// The stream behind a bucket of objects, as every NATS client expects it; but without roll-ups, by which any publisher
+/// could remove what others put there.
+fn object_stream(part: Part, bucket: &str, layout: &Layout) -> StreamSpec {
+    let subjects = ["C", "M"].map(|part| Names::object_subject(bucket, part, ">"));
+    let settings = with(
+        base("", "limits", layout),
+        [
+            ("subjects", json!(subjects)),
+            ("deny_delete", json!(true)),
+            ("allow_direct", json!(true)),
+            ("duplicate_window", nanos(DUPLICATE_WINDOW)),
+        ],
+    );
+    StreamSpec { part, name: Names::object_stream(bucket), settings, consumers: Vec::new() }
 }
 
 /// The stream behind a key-value bucket, as every NATS client expects it.

@@ -34,6 +34,10 @@ pub struct Layout {
     pub events: Retention,
     /// How many dead letters are kept.
     pub dead: Retention,
+    /// Of each pool's payloads in Object Store; publishers get an error beyond it.
+    pub payloads_max_bytes: i64,
+    /// Of each pool's results in Object Store; beyond it the oldest are lost before their time.
+    pub results_max_bytes: i64,
 }
 
 /// How much a stream keeps: what is older, and the oldest beyond the size, is removed.
@@ -74,10 +78,12 @@ impl Default for Layout {
             max_ack_pending: 1000,
             // What a server takes by default.
             max_message_bytes: 1 << 20,
-            // A server reserves these bounds, and by default gives three quarters of the free space: 8 GiB will do.
+            // A server reserves these bounds, and by default gives three quarters of the free space: 10 GiB will do.
             tasks_max_bytes: GIB,
             events: Retention { max_age: 7 * DAY, max_bytes: 4 * GIB },
             dead: Retention { max_age: 28 * DAY, max_bytes: GIB },
+            payloads_max_bytes: GIB,
+            results_max_bytes: GIB / 2,
         }
     }
 }
@@ -162,6 +168,8 @@ impl Layout {
             ("tasks_max_bytes", self.tasks_max_bytes, i64::from(self.max_message_bytes)),
             ("events.max_bytes", self.events.max_bytes, i64::from(self.max_message_bytes)),
             ("dead.max_bytes", self.dead.max_bytes, i64::from(self.max_message_bytes)),
+            ("payloads_max_bytes", self.payloads_max_bytes, i64::from(self.max_message_bytes)),
+            ("results_max_bytes", self.results_max_bytes, i64::from(self.max_message_bytes)),
         ] {
             check(found >= least, field, format!("is {found}: expected at least {least}"))?;
         }

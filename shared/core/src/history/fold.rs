@@ -53,7 +53,15 @@ fn preference(a: &Event, b: &Event) -> Ordering {
         let kind = event.kind.as_ref();
         (
             (&event.traceparent, event.started_at, event.accepted_at, event.due_at, &event.worker, kind),
-            (outcome, error, &event.result, &event.result_content_type, &event.note, event.priority),
+            (
+                outcome,
+                error,
+                &event.result,
+                &event.result_content_type,
+                &event.result_form,
+                &event.note,
+                event.priority,
+            ),
         )
     }
     b.at.cmp(&a.at).then_with(|| content(a).cmp(&content(b)))
@@ -103,8 +111,9 @@ impl History {
             state,
             priority: self.moves().next().map(|e| e.priority).unwrap_or_default(),
             result: result
-                .map(|bytes| result_value(&last.result_content_type, bytes))
+                .map(|bytes| result_value(&last.result_content_type, bytes, &last.result_form))
                 .filter(|value| !value.is_null()),
+            result_form: result.and(Some(&last.result_form)).filter(|form| !form.is_plain()).cloned(),
             error,
             trace_id: self
                 .moves()

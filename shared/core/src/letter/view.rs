@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::Letter;
 use crate::history::{AttemptView, result_value};
+use crate::payload::Form;
 use crate::{Attempt, JobId};
 
 /// A letter in a list.
@@ -90,9 +91,10 @@ impl LetterRow {
 impl LetterView {
     /// The view of a letter.
     pub fn of<P: AsRef<[u8]>>(letter: &Letter<P>) -> Self {
-        let (content_type, payload) = match &letter.task {
-            Ok(task) => (task.content_type.as_str(), task.payload.as_ref()),
-            Err(_) => ("", letter.body.as_ref()),
+        let plain = Form::default();
+        let (content_type, payload, form) = match &letter.task {
+            Ok(task) => (task.content_type.as_str(), task.payload.as_ref(), &task.form),
+            Err(_) => ("", letter.body.as_ref(), &plain),
         };
         let header =
             |(name, value): &(String, String)| HeaderView { name: name.clone(), value: value.clone() };
@@ -100,7 +102,7 @@ impl LetterView {
             row: LetterRow::of(letter),
             not_redrivable: letter.task.as_ref().err().cloned(),
             redriven_id: letter.redriven_id(),
-            payload: payload_value(content_type, payload),
+            payload: payload_value(content_type, payload, form),
             content_type: content_type.to_owned(),
             original_subject: letter.original_subject.clone(),
             headers: letter.headers.iter().map(header).collect(),
@@ -110,11 +112,11 @@ impl LetterView {
 }
 
 /// As a result is shown; but what names no type is text where it can be.
-fn payload_value(content_type: &str, bytes: &[u8]) -> Value {
+fn payload_value(content_type: &str, bytes: &[u8], form: &Form) -> Value {
     match std::str::from_utf8(bytes) {
-        Ok(text) if content_type.is_empty() => Value::from(text),
-        _ if content_type.is_empty() => result_value("application/octet-stream", bytes),
-        _ => result_value(content_type, bytes),
+        Ok(text) if content_type.is_empty() && form.is_plain() => Value::from(text),
+        _ if content_type.is_empty() => result_value("application/octet-stream", bytes, form),
+        _ => result_value(content_type, bytes, form),
     }
 }
 

@@ -124,7 +124,7 @@ impl<S> Extract<S> for Deadline {
 }
 
 /// The payload as it was published.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Payload {
     /// The bytes.
     pub bytes: Bytes,
@@ -199,7 +199,7 @@ impl<T: Serialize + DeserializeOwned> Checkpoint<T> {
 impl<S, T: Serialize + DeserializeOwned + Send> Extract<S> for Checkpoint<T> {
     fn extract(context: &Context, _: &S) -> Result<Self, Failure> {
         let saved = context.checkpoint().map_err(|e| {
-            Failure::new(format!("the checkpoint of an earlier attempt is of another form: {e}"))
+            Failure::new(format!("the checkpoint of an earlier attempt cannot be read: {e}"))
                 .code("invalid_checkpoint")
         })?;
         Ok(Self { context: context.clone(), saved, _form: PhantomData })

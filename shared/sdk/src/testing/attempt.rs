@@ -10,6 +10,7 @@ use windlass_core::told::{LogLine, Progress};
 use windlass_core::{JobId, Kind, Priority, QueueName};
 
 use crate::client::Client;
+use crate::codec::Codec;
 use crate::failure::Failure;
 use crate::handler::extract::Payload;
 use crate::handler::{Erased, Returned};
@@ -21,6 +22,7 @@ use crate::worker::panic_message;
 pub struct TestAttempt {
     pub(super) handler: Option<Erased>,
     pub(super) about: About,
+    pub(super) payload: Payload,
     pub(super) cancelled: Option<Reason>,
 }
 
@@ -48,11 +50,11 @@ impl TestAttempt {
             priority: Priority::default(),
             attempt: 1,
             timeout: Duration::from_secs(300),
-            payload,
             checkpoint: Bytes::new(),
             client,
+            codec: Codec::default(),
         };
-        Self { handler, about, cancelled: None }
+        Self { handler, about, payload, cancelled: None }
     }
 
     /// Another attempt than the first.
@@ -81,10 +83,11 @@ impl TestAttempt {
 
     /// Runs the handler, and waits for its end.
     pub async fn run(self) -> Ran {
-        let Self { handler, about, cancelled } = self;
+        let Self { handler, about, payload, cancelled } = self;
         let mut checkpoint = about.checkpoint.clone();
         let kind = about.kind.clone();
         let (context, mut saves) = Context::new(about);
+        context.load(payload);
         if let Some(reason) = cancelled {
             context.cancel(reason);
         }

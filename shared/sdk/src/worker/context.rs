@@ -12,10 +12,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
-use windlass_core::{JobId, Kind, Priority, QueueName};
+use windlass_core::{JobId, Kind, Priority, QueueName, told};
 
 use super::telling::{Logger, Progress, Telling};
 use crate::client::Client;
+use crate::codec::{self, Codec, Field};
 use crate::handler::extract::Payload;
 
 /// The most that a checkpoint may have: it travels with the job's record.
@@ -30,6 +31,8 @@ pub struct Context {
 #[derive(Debug)]
 struct Inner {
     about: About,
+    /// Set before the handler is called.
+    payload: OnceLock<Payload>,
     deadline: Instant,
     cancelled: CancellationToken,
     reason: OnceLock<Reason>,
@@ -48,10 +51,11 @@ pub(crate) struct About {
     pub(crate) priority: Priority,
     pub(crate) attempt: u32,
     pub(crate) timeout: Duration,
-    pub(crate) payload: Payload,
-    /// Of an earlier attempt; empty if there is none.
+    /// Of an earlier attempt, as it is stored; empty if there is none.
     pub(crate) checkpoint: Bytes,
     pub(crate) client: Client,
+    /// Seals what the handler saves and tells.
+    pub(crate) codec: Codec,
 }
 
 /// The job is to be claimed anew by the attempt that holds it.
@@ -89,6 +93,9 @@ pub enum NotSaved {
     /// It cannot be written.
     #[error("the checkpoint is no JSON")]
     Invalid(#[from] serde_json::Error),
+    /// It cannot be sealed.
+    #[error("the checkpoint cannot be sealed")]
+    Codec(#[from] codec::Error),
     /// There is a bound.
     #[error("the checkpoint has {0} bytes: expected at most {CHECKPOINT_LIMIT_BYTES}")]
     TooLarge(usize),
@@ -99,6 +106,20 @@ pub enum NotSaved {
     #[error("it is not known whether the checkpoint is stored")]
     Unknown,
 }
+
+/// A checkpoint cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum NotRead {
+    /// It is of another form.
+    #[error("it is of another form")]
+    Invalid(#[from] serde_json::Error),
+    /// It is sealed, and does not open.
+    #[error("it cannot be opened")]
+    Codec(#[from] codec::Error),
+}
+
+/// In the place of a text that cannot be sealed.
+const UNSEALED: &str = "(could not be sealed)";
 
 // === impl Context ===
 
@@ -111,6 +132,7 @@ impl Context {
         let inner = Inner {
             deadline: Instant::now() + about.timeout,
             about,
+            payload: OnceLock::new(),
             cancelled: CancellationToken::new(),
             reason: OnceLock::new(),
             telling,
@@ -158,7 +180,12 @@ impl Context {
 
     /// The payload as it was published.
     pub fn payload(&self) -> &Payload {
-        &self.inner.about.payload
+        self.inner.payload.get_or_init(Payload::default)
+    }
+
+    /// It was fetched and opened.
+    pub(crate) fn load(&self, payload: Payload) {
+        let _ = self.inner.payload.set(payload);
     }
 
     /// Resolves when the attempt should stop; [`Context::reason`] says why.
@@ -192,14 +219,20 @@ impl Context {
     }
 
     /// What an earlier attempt saved; none if there is nothing.
-    pub fn checkpoint<T: DeserializeOwned>(&self) -> Result<Option<T>, serde_json::Error> {
-        let saved = &self.inner.about.checkpoint;
-        if saved.is_empty() { Ok(None) } else { serde_json::from_slice(saved).map(Some) }
+    pub fn checkpoint<T: DeserializeOwned>(&self) -> Result<Option<T>, NotRead> {
+        let About { job_id, checkpoint, codec, .. } = &self.inner.about;
+        if checkpoint.is_empty() {
+            return Ok(None);
+        }
+        let text = codec.open_text(*job_id, Field::Checkpoint, &String::from_utf8_lossy(checkpoint))?;
+        Ok(Some(serde_json::from_str(&text)?))
     }
 
     /// Saves a checkpoint for the next attempt; returns once it is stored.
     pub async fn save<T: Serialize>(&self, value: &T) -> Result<(), NotSaved> {
-        let checkpoint: Bytes = serde_json::to_vec(value)?.into();
+        let About { job_id, codec, .. } = &self.inner.about;
+        let checkpoint = codec.seal_text(*job_id, Field::Checkpoint, &serde_json::to_string(value)?)?;
+        let checkpoint = Bytes::from(checkpoint);
         if checkpoint.len() > CHECKPOINT_LIMIT_BYTES {
             return Err(NotSaved::TooLarge(checkpoint.len()));
         }
@@ -236,6 +269,24 @@ impl Context {
 
     pub(crate) fn telling(&self) -> &Telling {
         &self.inner.telling
+    }
+
+    /// What the handler has told since, sealed where there are keys.
+    pub(crate) fn take_told(&self) -> (Option<told::Progress>, Vec<told::LogLine>) {
+        let (mut progress, mut lines) = self.inner.telling.take();
+        let About { job_id, codec, .. } = &self.inner.about;
+        if codec.seals() {
+            let seal = |field, text: &mut String| {
+                *text = codec.seal_text(*job_id, field, text).unwrap_or_else(|_| UNSEALED.to_owned());
+            };
+            if let Some(progress) = &mut progress {
+                seal(Field::Note, &mut progress.note);
+            }
+            for line in &mut lines {
+                seal(Field::Log, &mut line.message);
+            }
+        }
+        (progress, lines)
     }
 }
 

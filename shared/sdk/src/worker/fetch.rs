@@ -141,7 +141,7 @@ impl Fetch {
         let shared = Arc::clone(&self.shared);
         let run = permit.is_some();
         self.attempts.spawn(async move {
-            process::process(&shared, delivered, ack_wait, run).await;
+            Box::pin(process::process(&shared, delivered, ack_wait, run)).await;
             drop(permit);
         });
     }

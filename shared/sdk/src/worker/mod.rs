@@ -8,8 +8,10 @@ mod held;
 mod isolation;
 mod lease;
 mod options;
+mod payload;
 mod presence;
 mod process;
+mod results;
 mod running;
 mod settle;
 mod shared;
@@ -56,7 +58,7 @@ impl Worker {
         let events = EventWriter::new(broker.clone(), "worker", options.pool.clone());
         let shared = Shared {
             jobs: Jobs::new(&broker, options.pool.clone()),
-            client: client.clone(),
+            client: client.clone().with_codec(options.codec.clone()),
             broker,
             events,
             handlers: handlers.erase(),
@@ -131,7 +133,7 @@ const TELL_EVERY: std::time::Duration = std::time::Duration::from_millis(250);
 async fn tell(shared: Arc<Shared>, stop: CancellationToken) {
     while stop.run_until_cancelled(tokio::time::sleep(TELL_EVERY)).await.is_some() {
         for context in shared.running.contexts() {
-            let (progress, lines) = context.telling().take();
+            let (progress, lines) = context.take_told();
             shared.events.tell(progress, lines);
         }
     }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use windlass_core::{PoolName, QueueName, RetryPolicy};
 
+use crate::codec::Codec;
+
 /// How a worker runs.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -31,6 +33,12 @@ pub struct Options {
     pub isolation_wait: Duration,
     /// How long a job of a kind that no worker here handles is handed on before it is dead.
     pub unknown_kind_patience: Duration,
+    /// Opens payloads, and compresses and seals results and errors.
+    pub codec: Codec,
+    /// Of one payload once it is decompressed: each attempt may take so much memory.
+    pub max_payload_bytes: usize,
+    /// Of one result before it is compressed.
+    pub max_result_bytes: usize,
 }
 
 /// A worker cannot run, or go on.
@@ -72,6 +80,9 @@ impl Default for Options {
             handler_threads: None,
             isolation_wait: Duration::from_secs(60),
             unknown_kind_patience: Duration::from_secs(600),
+            codec: Codec::default(),
+            max_payload_bytes: 64 * 1024 * 1024,
+            max_result_bytes: 16 * 1024 * 1024,
         }
     }
 }

@@ -21,8 +21,10 @@ use super::execute::{self, Ended, execute};
 use super::held::Held;
 use super::isolation::Place;
 use super::lease;
+use super::payload::Loading;
+use super::results;
 use super::running::Doing;
-use super::settle::{self, RESULT_LIMIT_BYTES, ended_attempt};
+use super::settle::{self, ended_attempt};
 use super::shared::Shared;
 use super::stale;
 use crate::failure::{Failure, Follows};
@@ -172,7 +174,6 @@ async fn attempt(shared: &Shared, held: &mut Held) {
     }
     let task = &held.job.task;
     let Some(handler) = shared.handlers.get(&task.kind).cloned() else { return };
-    let payload = Payload { bytes: task.payload.clone(), content_type: task.content_type.clone() };
     let (context, saves) = Context::new(About {
         job_id: held.address.job_id,
         kind: task.kind.clone(),
@@ -180,18 +181,23 @@ async fn attempt(shared: &Shared, held: &mut Held) {
         priority: held.address.priority,
         attempt: number,
         timeout: held.attempt_timeout(shared),
-        payload: payload.clone(),
         checkpoint: held.checkpoint().clone(),
         client: shared.client.with_parent(held.address.queue.clone(), held.address.job_id),
+        codec: shared.options.codec.clone(),
     });
     let had = shared.running.have(&held.address.queue, held.address.job_id, held.work);
     let registration = shared.running.register(held.token(), &context);
-    let for_handler = context.clone();
+    let (loading, for_handler) = (Loading::of(shared, held), context.clone());
+    let content_type = task.content_type.clone();
     // Inside the future, so that a panic before its first await is caught as well.
-    let running = async move { (handler.run)(payload.bytes, for_handler).await };
+    let running = async move {
+        let bytes = Box::pin(loading.load()).await?;
+        for_handler.load(Payload { bytes: bytes.clone(), content_type });
+        (handler.run)(bytes, for_handler).await
+    };
     let begun = execute::Attempt { shared, held, context: &context, saves, registration };
     let (ended, stuck) = execute(begun, &hop, running).await;
-    let (progress, lines) = context.telling().take();
+    let (progress, lines) = context.take_told();
     shared.events.tell(progress, lines);
 
     let outcome = outcome_of(&ended);
@@ -218,21 +224,13 @@ async fn attempt(shared: &Shared, held: &mut Held) {
 
 async fn settle_by(shared: &Shared, held: &mut Held, started_at: Timestamp, ended: Ended, hop: &Hop) {
     match ended {
-        Ended::Returned(Ok(value)) if value.len() <= RESULT_LIMIT_BYTES => {
-            let attempt = ended_attempt(shared, held, started_at, Outcome::Succeeded, None);
-            settle::end(shared, held, Some(attempt), JobState::Succeeded, value, None).await;
-        }
-        Ended::Returned(Ok(value)) => {
-            let bytes = value.len();
-            let failure =
-                Failure::new(format!("the result has {bytes} bytes: expected at most {RESULT_LIMIT_BYTES}"))
-                    .code("result_too_large")
-                    .terminal();
-            hop.fail("the result is too large");
-            let error = Some(failure.into_error());
-            settle::fail(shared, held, ended_attempt(shared, held, started_at, Outcome::Failed, error), None)
-                .await;
-        }
+        Ended::Returned(Ok(value)) => match results::store(shared, held, value).await {
+            Ok(result) => {
+                let attempt = ended_attempt(shared, held, started_at, Outcome::Succeeded, None);
+                settle::end(shared, held, Some(attempt), JobState::Succeeded, result, None).await;
+            }
+            Err(failure) => settle_failure(shared, held, started_at, failure, hop).await,
+        },
         Ended::Returned(Err(failure)) => settle_failure(shared, held, started_at, failure, hop).await,
         Ended::Stopped(Reason::TimedOut) => {
             let seconds = held.attempt_timeout(shared).as_secs_f64();
@@ -242,7 +240,7 @@ async fn settle_by(shared: &Shared, held: &mut Held, started_at: Timestamp, ende
             settle::fail(shared, held, attempt, None).await;
         }
         Ended::Stopped(Reason::Cancelled(reason)) => {
-            settle_failure(shared, held, started_at, Failure::cancel(reason), hop).await;
+            settle_failure(shared, held, started_at, Failure::cancel(reason).in_clear(), hop).await;
         }
         Ended::Stopped(Reason::Draining) => {
             let attempt = ended_attempt(shared, held, started_at, Outcome::HandedBack, None);
@@ -268,13 +266,13 @@ async fn settle_failure(
             settle::snooze(shared, held, attempt, delay).await;
         }
         Follows::Cancellation => {
-            let error = failure.into_error();
+            let error = results::error(shared, held, failure);
             let attempt = attempt(Outcome::Cancelled, Some(error.clone()));
             settle::end(shared, held, Some(attempt), JobState::Cancelled, Bytes::new(), Some(error)).await;
         }
         Follows::Retry | Follows::RetryAfter(_) | Follows::Death => {
             let delay = if let Follows::RetryAfter(delay) = follows { Some(delay) } else { None };
-            let error = failure.into_error();
+            let error = results::error(shared, held, failure);
             hop.fail(&error.message);
             let attempt = attempt(Outcome::Failed, Some(error));
             settle::fail(shared, held, attempt, delay).await;

@@ -13,11 +13,13 @@ use windlass_proto::{Done, Job, v1};
 
 use super::claim::{Restated, restate};
 use super::held::{Held, WRITE_TIMEOUT};
+use super::payload;
+use super::results::Recorded;
 use super::shared::Shared;
 use super::stale::{bury, refused};
 
-/// The largest result that the record of a job's end holds.
-pub(super) const RESULT_LIMIT_BYTES: usize = 64 * 1024;
+/// The largest result that the record of a job's end holds; a larger one is in Object Store.
+pub(super) const RESULT_INLINE_BYTES: usize = 64 * 1024;
 
 /// Ends a job. `attempt` is the one that just ended, if one ran.
 pub(super) async fn end(
@@ -25,18 +27,20 @@ pub(super) async fn end(
     held: &mut Held,
     attempt: Option<Attempt>,
     state: JobState,
-    result: Bytes,
+    result: impl Into<Recorded>,
     error: Option<JobError>,
 ) {
     let mut attempts = held.attempts.clone();
     if let Some(attempt) = attempt {
         push_bounded(&mut attempts, attempt);
     }
+    let result = result.into();
     let done = Done {
         kind: held.job.task.kind.clone(),
         state,
         attempts,
-        result,
+        result: result.bytes,
+        result_form: result.form,
         result_content_type: String::new(),
         error,
         accepted_at: held.job.accepted_at,
@@ -64,6 +68,7 @@ pub(super) async fn end(
     let event = held.teller().ended(&done);
     if held.unsaid.finish(&shared.events, event).await {
         release(shared, held).await;
+        payload::collect(shared, held, state).await;
     }
 }
 

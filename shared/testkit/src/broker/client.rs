@@ -110,6 +110,26 @@ impl Client {
         Ok(info["state"]["subjects"].clone())
     }
 
+    /// All objects of a bucket, name and bytes, read as the client library does it.
+    pub async fn objects(&self, bucket: &str) -> Result<Vec<(String, Vec<u8>)>> {
+        use futures::StreamExt as _;
+        use tokio::io::AsyncReadExt as _;
+        let jetstream = async_nats::jetstream::with_prefix(self.nats.clone(), &self.api_prefix);
+        let reading = async {
+            let store = jetstream.get_object_store(bucket).await?;
+            let mut list = store.list().await?;
+            let mut objects = Vec::new();
+            while let Some(info) = list.next().await {
+                let name = info?.name;
+                let mut bytes = Vec::new();
+                store.get(&name).await?.read_to_end(&mut bytes).await?;
+                objects.push((name, bytes));
+            }
+            Ok(objects)
+        };
+        tokio::time::timeout(PATIENCE, reading).await.context("the objects cannot be read in time")?
+    }
+
     /// All messages of a stream, subject and body, as its leader has them; waits for it to have one.
     pub async fn messages(&self, stream: &str) -> Result<Vec<(String, Bytes)>> {
         let deadline = Instant::now() + PATIENCE;

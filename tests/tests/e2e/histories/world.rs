@@ -242,6 +242,7 @@ impl Subject {
             state,
             attempts: self.attempts().await?,
             result: Bytes::new(),
+            result_form: windlass_core::Form::default(),
             result_content_type: String::new(),
             error: None,
             accepted_at: now,

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use windlass_core::history::{AttemptView, JobView, LogView, ProgressView, TransitionView};
+use windlass_core::payload::readable;
 use windlass_core::{JobError, Outcome};
 
 use crate::output::table::{Table, instant, printable, relative, seconds};
@@ -28,10 +29,12 @@ pub(super) fn job(view: &JobView, now: Timestamp) -> String {
     field("ended", &at(view.ended_at).unwrap_or_default());
     field("trace", view.trace_id.as_deref().unwrap_or_default());
     if let Some(error) = &view.error {
-        field("error", &format!("{} ({}, {})", error.message, error.code, error.fingerprint()));
+        let print = error.fingerprint();
+        field("error", &format!("{} ({}, {print})", readable(&error.message), error.code));
     }
     if let Some(result) = &view.result {
-        field("result", &result.to_string());
+        let key_id = view.result_form.as_ref().and_then(|form| form.encoding.key_id.as_ref());
+        field("result", &key_id.map_or(result.to_string(), |id| format!("sealed with the key `{id}`")));
     }
     if let Some(told) = &view.progress {
         field("progress", &progress(told));
@@ -83,7 +86,7 @@ pub(in crate::commands) fn attempts(attempts: &[AttemptView], now: Timestamp) ->
             took.map(|took| seconds(took.as_secs_f64())).unwrap_or_default(),
             attempt.outcome.map_or("running", Outcome::as_str).to_owned(),
             attempt.error.as_ref().map(JobError::fingerprint).unwrap_or_default(),
-            attempt.error.as_ref().map(|error| error.message.clone()).unwrap_or_default(),
+            attempt.error.as_ref().map(|error| readable(&error.message).into_owned()).unwrap_or_default(),
         ]);
     }
     table.render()
@@ -146,6 +149,7 @@ mod tests {
             state: JobState::Dead,
             priority: Priority::High,
             result: None,
+            result_form: None,
             error: Some(error.clone()),
             trace_id: None,
             accepted_at: Some(at(10)),

@@ -153,6 +153,7 @@ mod tests {
             state,
             priority: Priority::Normal,
             result: None,
+            result_form: None,
             error: None,
             trace_id: None,
             accepted_at: None,

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
+use windlass_core::Form;
 use windlass_core::history::result_value;
 use windlass_core::schedule::Spec;
 use windlass_scheduler::ScheduleStore;
@@ -48,7 +49,7 @@ fn value(stored: &Stored) -> Value {
         "id": schedule.id,
         "queue": schedule.queue,
         "kind": schedule.task.kind,
-        "payload": result_value(&schedule.task.content_type, &schedule.task.payload),
+        "payload": result_value(&schedule.task.content_type, &schedule.task.payload, &Form::default()),
         "priority": schedule.task.priority,
         "cron": cron,
         "zone": zone,

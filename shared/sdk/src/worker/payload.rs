@@ -1,0 +1,117 @@
+//! A payload on its way in: fetched if it is in Object Store, then opened and decompressed; and its object's removal.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+use windlass_broker::objects::{self, Objects};
+use windlass_core::{Form, JobId, JobState};
+
+use super::held::Held;
+use super::shared::Shared;
+use crate::client::payload::decode_bytes;
+use crate::codec::{self, Codec, Field};
+use crate::failure::Failure;
+
+/// For fetching one. An attempt that allows itself less time is stopped before.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// All that loading needs, so that it can be part of the attempt: the lease is kept, and its time counts.
+pub(super) struct Loading {
+    job_id: JobId,
+    bytes: Bytes,
+    form: Form,
+    objects: Objects,
+    codec: Codec,
+    limit: usize,
+}
+
+// === impl Loading ===
+
+impl Loading {
+    /// The payload of a job that is about to run.
+    pub(super) fn of(shared: &Shared, held: &Held) -> Self {
+        let task = &held.job.task;
+        Self {
+            // A job of a dead letter has the payload of the job that died.
+            job_id: task.origin.unwrap_or(held.address.job_id),
+            bytes: task.payload.clone(),
+            form: task.form.clone(),
+            objects: Objects::payloads(&shared.broker, &shared.options.pool),
+            codec: shared.options.codec.clone(),
+            limit: shared.options.max_payload_bytes,
+        }
+    }
+
+    /// The bytes that the publisher gave.
+    pub(super) async fn load(self) -> Result<Bytes, Failure> {
+        let bytes = match &self.form.object {
+            None => self.bytes,
+            // A seal, and compression that was given up, add a little.
+            Some(object) if object.bytes > self.limit as u64 + 1024 => {
+                return Err(too_large(object.bytes, self.limit));
+            }
+            Some(object) => {
+                let deadline = Instant::now() + FETCH_TIMEOUT;
+                self.objects.get(object, deadline).await.map_err(|error| not_fetched(&error))?
+            }
+        };
+        decode_bytes(&self.codec, self.job_id, Field::Payload, bytes, &self.form.encoding, self.limit)
+            .await
+            .map_err(|error| not_opened(&error, self.limit))
+    }
+}
+
+fn too_large(bytes: u64, limit: usize) -> Failure {
+    Failure::new(format!("payload: has {bytes} bytes: expected at most {limit}"))
+        .code("payload_too_large")
+        .terminal()
+        .in_clear()
+}
+
+fn not_fetched(error: &objects::Error) -> Failure {
+    let failure = Failure::new(format!("payload: {}", chain(error))).in_clear();
+    match error {
+        objects::Error::Missing { .. } => failure.code("payload_missing").terminal(),
+        objects::Error::Changed { .. } | objects::Error::Malformed { .. } => {
+            failure.code("payload_changed").terminal()
+        }
+        objects::Error::Broker { .. } => failure.code("payload_unavailable"),
+    }
+}
+
+fn not_opened(error: &codec::Error, limit: usize) -> Failure {
+    match error {
+        codec::Error::TooLarge { .. } => {
+            Failure::new(format!("payload: has more than {limit} bytes: expected at most {limit}"))
+                .code("payload_too_large")
+                .terminal()
+                .in_clear()
+        }
+        // The key may come with the next restart.
+        codec::Error::UnknownKey(_) => {
+            Failure::new(format!("payload: {error}")).code("payload_unknown_key").in_clear()
+        }
+        _ => Failure::new(format!("payload: {}", chain(error))).code("payload_refused").terminal().in_clear(),
+    }
+}
+
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+/// Removes the object of a job that this worker has ended. What is missed the dispatchers collect; a dead job's is kept
+/// for as long as its letter, so that it can be run again.
+pub(super) async fn collect(shared: &Shared, held: &Held, state: JobState) {
+    let Some(object) = held.job.task.form.object.as_ref().filter(|_| state != JobState::Dead) else { return };
+    let objects = Objects::payloads(&shared.broker, &shared.options.pool);
+    if let Err(error) = objects.remove(&object.name).await {
+        tracing::debug!(job_id = %held.address.job_id, %error, "a payload was not removed; it is collected later");
+    }
+}

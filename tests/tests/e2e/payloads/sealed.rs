@@ -1,0 +1,134 @@
+//! With keys, nobody between publisher and worker reads a payload, a result or an error.
+
+use anyhow::{Context as _, Result};
+use windlass::client::Error;
+use windlass::{Codec, Keyring};
+use windlass_core::{JobId, JobState, QueueName, Transition};
+use windlass_testkit::{Fleet, PATIENCE};
+
+use super::{Make, has, publisher, worker};
+use crate::support::{command, dead_letter};
+
+const SECRET: &str = "the-card-number-4111";
+
+/// A new key, by the program that makes them.
+async fn key(fleet: &Fleet, id: &str) -> Result<String> {
+    Ok(fleet.cli(&["keys", "generate", "--id", id]).await?.trim().to_owned())
+}
+
+fn write_keys(fleet: &Fleet, name: &str, lines: &[&str]) -> Result<String> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let path = fleet.folder.path().join(name);
+    std::fs::write(&path, lines.join("\n"))?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(path.display().to_string())
+}
+
+fn codec(lines: &[&str]) -> Result<Codec> {
+    Ok(Codec::default().with_keys(lines.join("\n").parse::<Keyring>()?).with_compression())
+}
+
+/// All that the broker stores but the objects, which are looked at apart.
+async fn stored_text(fleet: &Fleet) -> Result<String> {
+    let admin = fleet.broker.client("admin").await?;
+    let mut all = Vec::new();
+    for stream in ["JOBS", "EVENTS", "DEAD"] {
+        for (_, body) in admin.messages(stream).await? {
+            all.extend_from_slice(&body);
+        }
+    }
+    Ok(String::from_utf8_lossy(&all).into_owned())
+}
+
+/// A worker process with a file of keys: what runs is what was published, and what it says comes back to who has the
+/// keys, and to nobody else.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_in_between_reads_what_is_sealed() -> Result<()> {
+    let mut fleet = Fleet::start().await?;
+    let (old, new) = (key(&fleet, "old").await?, key(&fleet, "new").await?);
+    // In the midst of a change of keys: the worker seals with the new one, the publisher still with the old one.
+    let keys = write_keys(&fleet, "keys", &[&new, &old])?;
+    fleet.set_env("WINDLASS__CODEC__KEYS_FILE", &keys);
+    fleet.set_env("WINDLASS__CODEC__ONLY_SEALED", "true");
+    for service in ["dispatcher", "monitor", "worker"] {
+        fleet.service(service).await?;
+    }
+    let client = publisher(&fleet).await?.with_codec(codec(&[&old, &new])?);
+    let script = format!("echo {SECRET}; echo {SECRET} >&2; exit 3");
+    let payload = |job: &crate::support::Command| super::padded(job, 300_000);
+    let raw = |bytes| client.raw("command.run", bytes, "application/json");
+    let well = raw(payload(&command(&["sh", "-c", &script]))).submit().await?.id;
+    let dead =
+        raw(command(&["sh", "-c", &script]).failing().json().into()).max_attempts(1).submit().await?.id;
+    fleet.tap.heard(well, Transition::Succeeded).await?;
+    fleet.tap.heard(dead, Transition::Dead).await?;
+
+    let reader = fleet.client.clone().with_codec(codec(&[&new, &old])?);
+    let (queue, patience) = (QueueName::default(), PATIENCE);
+    let ended = reader.wait(&queue, well, patience).await?;
+    assert!(String::from_utf8_lossy(&ended.result).contains(SECRET), "{ended:?}");
+    let error = reader.wait(&queue, dead, patience).await?.error.context("a cause")?;
+    assert!(error.message.contains(SECRET), "{error:?}");
+
+    let stored = stored_text(&fleet).await?;
+    assert!(!stored.contains(SECRET), "it stands in a stream");
+    assert!(stored.contains("windlass-sealed:1:new:"), "nothing is sealed");
+    assert!(dead_letter(&fleet, "default", dead).await?.reason.starts_with("windlass-sealed:1:new:"));
+    // It was compressed before it was sealed, and so needed no object.
+    has(&fleet, 0).await?;
+    // Without keys the end is known, and says what is missing.
+    let error = fleet.client.wait(&queue, well, patience).await.unwrap_err();
+    let told = format!("{:#}", anyhow::Error::new(error));
+    assert!(told.contains("succeeded") && told.contains("`new`"), "{told}");
+    let error = fleet.ended(dead).await?.error.context("a cause")?;
+    assert!(error.message.starts_with("windlass-sealed:1:new:"), "{error:?}");
+    for service in ["dispatcher", "monitor", "worker"] {
+        let log = fleet.process(service)?.log();
+        let shown = [SECRET, &new[4..], &old[4..]].into_iter().find(|secret| log.contains(secret));
+        assert_eq!(shown, None, "{service} logs it");
+    }
+    operator_reveals(&mut fleet, well, dead, &keys).await
+}
+
+/// The command line tells that it is sealed, and opens it when asked to.
+async fn operator_reveals(fleet: &mut Fleet, well: JobId, dead: JobId, keys: &str) -> Result<()> {
+    for id in [well.to_string(), dead.to_string()] {
+        let out = fleet.cli(&["job", "get", &id]).await?;
+        assert!(out.contains("sealed with the key `new`") && !out.contains(SECRET), "{out}");
+        let out = fleet.cli(&["job", "get", &id, "--reveal", "--codec-keys", keys]).await?;
+        assert!(out.contains(SECRET), "{out}");
+    }
+    let page = format!("{}/jobs/{dead}", fleet.process("monitor")?.http().await?);
+    let page = reqwest::get(page).await?.text().await?;
+    assert!(page.contains("sealed with the key") && !page.contains(SECRET), "{page}");
+    Ok(())
+}
+
+/// A worker that lacks the key says which; one that takes nothing but sealed payloads says that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_without_the_key_names_it() -> Result<()> {
+    let mut fleet = Fleet::start().await?;
+    fleet.service("dispatcher").await?;
+    let (known, lost) = (key(&fleet, "known").await?, key(&fleet, "lost").await?);
+    let _worker = worker(&fleet, codec(&[&known])?.only_sealed()).await?;
+    let task = Make { bytes: 1, fail: String::new() };
+    let of = |lines: &[&str]| anyhow::Ok(fleet.client.clone().with_codec(codec(lines)?));
+    let plain = fleet.client.task(&task).submit().await?.id;
+    let sealed = of(&[&lost])?.task(&task).max_attempts(1).submit().await?.id;
+    let good = of(&[&known])?.task(&task).submit().await?.id;
+    for (id, code, words) in
+        [(plain, "payload_refused", "not sealed"), (sealed, "payload_unknown_key", "`lost`")]
+    {
+        let ended = fleet.ended(id).await?;
+        let error = ended.error.context("a cause")?;
+        // Said in clear: it tells nothing of the payload.
+        assert_eq!((ended.state, error.code.as_str()), (JobState::Dead, code));
+        assert!(error.message.contains(words), "{error:?}");
+    }
+    let ended = of(&[&known])?.wait(&QueueName::default(), good, PATIENCE).await?;
+    assert_eq!((ended.state, &ended.result[..]), (JobState::Succeeded, &b"\"x\""[..]));
+    let unopened = fleet.ended(good).await.unwrap_err();
+    let unopened = unopened.downcast_ref::<Error>();
+    assert!(matches!(unopened, Some(Error::ResultSealed { state: JobState::Succeeded, .. })), "{unopened:?}");
+    Ok(())
+}
