@@ -6,6 +6,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::time::Instant;
 use windlass_broker::cancel::{Mark, mark};
+use windlass_broker::failpoint::{Point, hit};
 use windlass_broker::jobs::{Change, Jobs, SeenRecord, Verdict, nonce};
 use windlass_core::protocol::{self, Kind, Removal};
 use windlass_core::{JobError, JobState, RecordKind};
@@ -66,6 +67,7 @@ async fn end(shared: &Shared, jobs: &Jobs, order: &Order, last: &SeenRecord, ste
             tracing::warn!(job_id = %order.job_id, %error, "a cancellation could not be marked");
             return Verdict::Undecided;
         }
+        hit(Point::CancelMarked).await;
     }
     let done = Done {
         kind: last.body.kind().clone(),
@@ -94,9 +96,11 @@ async fn end(shared: &Shared, jobs: &Jobs, order: &Order, last: &SeenRecord, ste
         Verdict::Undecided
     });
     if let Verdict::Won(_) = verdict {
+        hit(Point::CancelWritten).await;
         if shared.events.record(last.teller().ended(&done)).await.is_err() {
             return Verdict::Undecided;
         }
+        hit(Point::CancelSaid).await;
         let claim = matches!(last.record.kind, Kind::Claim { .. }).then_some(last.record.sequence);
         for sequence in step.then_delete.into_iter().chain(claim) {
             // Left there, it would run once the end is forgotten.
@@ -105,6 +109,7 @@ async fn end(shared: &Shared, jobs: &Jobs, order: &Order, last: &SeenRecord, ste
                 return Verdict::Undecided;
             }
         }
+        hit(Point::CancelDeleted).await;
     }
     verdict
 }

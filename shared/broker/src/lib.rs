@@ -11,6 +11,7 @@ pub mod connect;
 pub mod dead;
 pub mod delivery;
 pub mod events;
+pub mod failpoint;
 pub mod jobs;
 pub mod kv;
 pub mod leader;

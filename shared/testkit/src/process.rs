@@ -102,6 +102,11 @@ impl Process {
         Ok(())
     }
 
+    /// How it ended, if it has.
+    pub fn has_ended(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+
     /// Its log so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(log_file(&self.options)).unwrap_or_default()

@@ -39,6 +39,7 @@ pub(super) async fn process(shared: &Shared, delivered: Delivered, ack_wait: Dur
             return malformed(shared, &delivered, reason).await;
         }
     };
+    windlass_broker::failpoint::hit(windlass_broker::failpoint::Point::WorkerDelivered).await;
     let address = Address { queue: subject.queue, priority: subject.priority, job_id: subject.job_id };
     let Some(mut held) = open(shared, &delivered, address, job, ack_wait).await else { return };
     if !run {
@@ -91,6 +92,7 @@ async fn attempt(shared: &Shared, held: &mut Held) {
     let mut started = held.teller().event(Transition::Started, number, started_at);
     started.worker.clone_from(&shared.options.id);
     held.unsaid.begin(&shared.events, started);
+    windlass_broker::failpoint::hit(windlass_broker::failpoint::Point::WorkerStarted).await;
 
     let task = &held.job.task;
     let context = Context::new(
@@ -109,6 +111,7 @@ async fn attempt(shared: &Shared, held: &mut Held) {
     let running = async move { (handler.run)(payload, for_handler).await };
     let (ended, stuck) = execute(shared, held, &context, &hop, running).await;
 
+    windlass_broker::failpoint::hit(windlass_broker::failpoint::Point::WorkerHandlerEnded).await;
     let outcome = outcome_of(&ended);
     metrics::histogram!("messaging_process_duration_seconds", "queue" => queue.clone(), "outcome" => outcome)
         .record(Timestamp::now().duration_since(started_at).as_secs_f64());
