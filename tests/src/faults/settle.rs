@@ -1,0 +1,135 @@
+//! Waiting until nothing moves any more: every task is a job, every job has ended, and its end is told.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep, timeout};
+use windlass_core::audit::JobKey;
+use windlass_core::{JobState, Transition};
+use windlass_testkit::{EventLog, broker};
+
+use super::stage::Stage;
+
+/// What is left when the time is over.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Left {
+    pub(super) tasks: u64,
+    pub(super) commands: u64,
+    /// Work that waits or runs: subjects of JOBS.
+    pub(super) work: Vec<String>,
+    /// Jobs without an end in JOBS.
+    pub(super) unended: usize,
+    /// Jobs whose end is not told.
+    pub(super) untold: usize,
+}
+
+const POLL: Duration = Duration::from_millis(200);
+/// For one look.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Waits for the ends of these jobs, and of everything else. What is left at the end of the bound, or nothing.
+pub(super) async fn settle(
+    stage: &Stage,
+    jobs: &[JobKey],
+    events: &mut EventLog,
+    bound: Duration,
+) -> Option<Left> {
+    let deadline = Instant::now() + bound;
+    let mut left = Left::default();
+    loop {
+        if let Ok(Ok(seen)) = timeout(LOOK, look(&stage.admin, jobs, events)).await {
+            if seen.is_nothing() {
+                return None;
+            }
+            left = seen;
+        }
+        if Instant::now() >= deadline {
+            return Some(left);
+        }
+        sleep(POLL).await;
+    }
+}
+
+async fn look(client: &broker::Client, jobs: &[JobKey], events: &mut EventLog) -> Result<Left> {
+    let mut left = Left {
+        tasks: messages(client, "TASKS").await?,
+        commands: messages(client, "COMMANDS").await?,
+        ..Left::default()
+    };
+    let subjects = subjects(client).await?;
+    let ended: BTreeSet<(&str, &str)> = subjects
+        .iter()
+        .filter(|subject| subject.record == "done")
+        .map(|subject| (subject.queue.as_str(), subject.id.as_str()))
+        .collect();
+    // A claim that is left under an end is tidied in its time, and decides nothing.
+    left.work = subjects
+        .iter()
+        .filter(|s| s.record != "done")
+        .filter(|s| s.record != "claim" || !ended.contains(&(s.queue.as_str(), s.id.as_str())))
+        .map(|s| s.text.clone())
+        .collect();
+    let unended = jobs.iter().filter(|job| !ended.contains(&(job.queue.as_str(), &*job.id.to_string())));
+    left.unended = unended.count();
+    if left.tasks + left.commands == 0 && left.work.is_empty() && left.unended == 0 {
+        let told: BTreeSet<_> = events
+            .catch_up(client)
+            .await?
+            .iter()
+            .filter(|event| is_end(event.transition))
+            .map(|event| (event.queue.clone(), event.job_id))
+            .collect();
+        left.untold =
+            subjects
+                .iter()
+                .filter(|s| s.record == "done")
+                .filter_map(|s| Some((s.queue.parse().ok()?, s.id.parse().ok()?)))
+                .filter(|job| !told.contains(job))
+                .count();
+    }
+    Ok(left)
+}
+
+fn is_end(transition: Transition) -> bool {
+    transition == Transition::Rejected || JobState::ALL.iter().any(|state| state.end() == Some(transition))
+}
+
+async fn messages(client: &broker::Client, stream: &str) -> Result<u64> {
+    let info = client.api(&format!("STREAM.INFO.{stream}"), &json!({})).await?;
+    info["state"]["messages"].as_u64().ok_or_else(|| anyhow::anyhow!("{stream}: {info}"))
+}
+
+/// A subject of the stream of jobs.
+#[derive(Debug, Clone)]
+pub(super) struct Subject {
+    pub(super) text: String,
+    pub(super) queue: String,
+    pub(super) record: String,
+    pub(super) id: String,
+}
+
+/// What the stream of jobs holds.
+pub(super) async fn subjects(client: &broker::Client) -> Result<Vec<Subject>> {
+    let subjects = client.subjects("JOBS").await?;
+    let subjects: BTreeMap<String, u64> = match subjects {
+        Value::Null => BTreeMap::new(),
+        subjects => serde_json::from_value(subjects)?,
+    };
+    let parse = |text: String| {
+        let parts: Vec<&str> = text.split('.').collect();
+        let [_, _, queue, record, _, id] = parts[..] else { return None };
+        let (queue, record, id) = (queue.to_owned(), record.to_owned(), id.to_owned());
+        Some(Subject { queue, record, id, text })
+    };
+    Ok(subjects.into_keys().filter_map(parse).collect())
+}
+
+// === impl Left ===
+
+impl Left {
+    fn is_nothing(&self) -> bool {
+        self.tasks + self.commands == 0 && self.work.is_empty() && self.unended + self.untold == 0
+    }
+}
