@@ -6,6 +6,7 @@ pub mod fleet;
 pub mod process;
 pub mod programs;
 pub mod proxy;
+pub mod small_disk;
 pub mod tap;
 
 pub use broker::{Servers, TestBroker};
@@ -14,4 +15,5 @@ pub use fleet::Fleet;
 pub use process::{PATIENCE, Process, ProcessOptions};
 pub use programs::program;
 pub use proxy::{Proxy, Weather};
+pub use small_disk::SmallDisk;
 pub use tap::{EventLog, Tap, stored_events};

@@ -36,6 +36,10 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     old_programs: Option<PathBuf>,
 
+    /// Keeps each round's folder (histories, logs, events), also where everything held
+    #[arg(long)]
+    keep: bool,
+
     /// How the last line is printed
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     output: Output,
@@ -96,6 +100,8 @@ impl Args {
             seed,
             jobs_per_second: self.jobs_per_second,
             short: false,
+            named: !self.only.is_empty(),
+            keep: self.keep,
             old_programs: self.old_programs.clone(),
         };
         Ok(Plan { seed, families, until: Instant::now() + Duration::from_secs_f64(self.minutes * 60.0), options })

@@ -144,14 +144,17 @@ async fn records(stage: &Stage) -> Result<Vec<EndRecord>> {
 /// Writes what whoever looks into a finding needs, beside the services' logs.
 pub(super) fn keep(stage: &Stage, gathered: &Gathered, verdict: &Verdict) -> Result<()> {
     let evidence = &gathered.evidence;
-    let of_interest: BTreeSet<_> = verdict.findings.iter().map(|finding| &finding.job).collect();
+    let found: BTreeSet<_> = verdict.findings.iter().map(|finding| &finding.job).collect();
+    // All of them, where nothing was found and all is kept nevertheless.
+    let all = evidence.submissions.iter().map(|submission| &submission.job).filter(|_| found.is_empty());
+    let of_interest: BTreeSet<_> = found.iter().copied().chain(all).collect();
     let submissions = evidence.submissions.iter().filter(|s| of_interest.contains(&s.job)).map(|s| {
         json!({ "queue": s.job.queue, "id": s.job.id, "at": s.at, "acknowledged": s.acknowledged })
     });
     let events = evidence
         .events
         .iter()
-        .filter(|e| of_interest.iter().any(|job| job.id == e.job_id && job.queue == e.queue))
+        .filter(|e| of_interest.contains(&JobKey { queue: e.queue.clone(), id: e.job_id }))
         .map(|e| {
             json!({ "queue": e.queue, "id": e.job_id, "transition": e.transition, "attempt": e.attempt,
                     "worker": e.worker, "at": e.at, "note": e.note })

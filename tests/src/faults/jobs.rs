@@ -27,6 +27,10 @@ pub(super) struct Shared {
     pub(super) worker: String,
 }
 
+/// What a worker may take in all: a job that wants more ends it.
+pub(super) const MOST_BYTES: usize = 1 << 30;
+const PORTION_BYTES: usize = 16 << 20;
+
 /// How a handler ends when its time is over.
 #[derive(Debug, Clone, Copy)]
 enum Ending {
@@ -119,10 +123,11 @@ fn overflow(depth: u64) -> u64 {
     overflow(depth + 1) + std::hint::black_box(frame)[0]
 }
 
-/// Takes memory until there is none: the process has a limit of its own.
+/// Takes memory until there is none: the process has a limit of its own. Where it has not, the machine is spared.
 fn exhaust() {
     let mut all: Vec<Vec<u8>> = Vec::new();
-    loop {
-        all.push(std::hint::black_box(vec![1; 16 << 20]));
+    while all.len() * PORTION_BYTES < 2 * MOST_BYTES {
+        all.push(std::hint::black_box(vec![1; PORTION_BYTES]));
     }
+    std::process::abort();
 }

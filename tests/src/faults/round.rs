@@ -27,6 +27,10 @@ pub struct Options {
     pub jobs_per_second: u64,
     /// Injects less, for the short set.
     pub short: bool,
+    /// The family was asked for by name.
+    pub named: bool,
+    /// Keeps its folder, also where everything held.
+    pub keep: bool,
     /// Where the programs of another version are.
     pub old_programs: Option<PathBuf>,
 }
@@ -107,7 +111,7 @@ async fn run(family: Family, options: &Options) -> Result<Outcome> {
         took: begun.elapsed(),
         ..Outcome::new(family, options.seed)
     };
-    if !outcome.holds() {
+    if options.keep || !outcome.holds() {
         keep(&stage, &gathered, &outcome.verdict)?;
         stage.fleet.folder.disable_cleanup(true);
         outcome.kept = Some(stage.folder().to_owned());

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use tokio::time::sleep;
 use windlass_broker::Options;
 use windlass_broker::provision::Layout;
-use windlass_testkit::{Cluster, Fleet, Servers, TestBroker, broker};
+use windlass_testkit::{Cluster, Fleet, Servers, SmallDisk, TestBroker, broker};
 
 use super::history;
 
@@ -26,6 +26,8 @@ pub(super) enum Ground {
 pub(super) struct Needs {
     /// Three nodes instead of one.
     pub(super) three_nodes: bool,
+    /// The store of the broker on a disk that can be full.
+    pub(super) small_disk: bool,
     /// The services to start, by label.
     pub(super) cast: Vec<&'static str>,
 }
@@ -62,11 +64,15 @@ pub(super) struct Stage {
     /// Where programs of another version are.
     pub(super) old_programs: Option<PathBuf>,
     cast: BTreeMap<String, Vec<(String, OsString)>>,
+    /// Unmounted when all that uses it has ended.
+    pub(super) disk: Option<SmallDisk>,
 }
 
 pub(super) const QUEUES: [&str; 2] = ["default", "side"];
 /// The lease of the suite's fleets.
 pub(super) const LEASE: Duration = Duration::from_secs(3);
+/// Large enough for a round, small enough to be filled at once.
+const DISK_MEGABYTES: u32 = 96;
 /// A drain of the suite's services: attempts that go on are told to stop after a quarter of it.
 const DRAIN: &str = "8s";
 
@@ -115,25 +121,19 @@ impl Stage {
             max_ack_pending: 48,
             ..Layout::default()
         };
+        let disk = if needs.small_disk { Some(SmallDisk::mount(DISK_MEGABYTES)?) } else { None };
         let ground = if needs.three_nodes {
             let cluster = Cluster::start(3).await?;
             cluster.provision(&layout).await?;
             Ground::Three(cluster)
         } else {
-            let broker = TestBroker::with_credentials().await?;
+            let broker = match &disk {
+                Some(disk) => TestBroker::with_credentials_in(disk.path()).await?,
+                None => TestBroker::with_credentials().await?,
+            };
             broker.provision(&layout).await?;
             Ground::One(broker)
         };
-        Self::on(ground, layout, needs, old_programs).await
-    }
-
-    /// On a broker that has its streams.
-    pub(super) async fn on(
-        ground: Ground,
-        layout: Layout,
-        needs: &Needs,
-        old_programs: Option<PathBuf>,
-    ) -> Result<Self> {
         let admin = broker::Client::connect(ground.options("admin")).await?;
         let mut fleet = Fleet::on(ground, layout).await?;
         let folder = fleet.folder.path().to_owned();
@@ -142,8 +142,15 @@ impl Stage {
         fleet.set_env("WINDLASS__DRAIN__TIMEOUT", DRAIN);
         fleet.set_env("WINDLASS__WORKER__QUEUES", QUEUES.join(","));
         let cast = needs.cast.iter().map(|label| ((*label).to_owned(), Vec::new())).collect();
-        let mut stage =
-            Self { fleet, admin, faults: Faults::default(), complaints: Vec::new(), old_programs, cast };
+        let mut stage = Self {
+            fleet,
+            admin,
+            faults: Faults::default(),
+            complaints: Vec::new(),
+            old_programs,
+            cast,
+            disk,
+        };
         for label in &needs.cast {
             stage.spawn(label, &[]).await?;
         }
@@ -188,7 +195,7 @@ impl Stage {
         self.fleet.spawn_program(label, program, service_of(label), &env).await
     }
 
-    fn whom(&mut self, label: &str) -> Result<Whom> {
+    pub(super) fn whom(&mut self, label: &str) -> Result<Whom> {
         Ok(Whom::Process(label.to_owned(), self.fleet.process(label)?.pid()))
     }
 
@@ -227,13 +234,27 @@ impl Stage {
 
     /// Kills the only server, and starts it again after a while.
     pub(super) async fn kill_broker(&mut self, outage: Duration) -> Result<()> {
-        let Ground::One(broker) = &mut self.fleet.broker else { bail!("there are three nodes") };
         let fault = self.faults.begin("kill -9 of the broker", Whom::Broker);
+        let broker = self.one()?;
         broker.kill9().await?;
         sleep(outage).await;
         broker.restart().await?;
         self.faults.end(fault);
         Ok(())
+    }
+
+    pub(super) fn one(&mut self) -> Result<&mut TestBroker> {
+        match &mut self.fleet.broker {
+            Ground::One(broker) => Ok(broker),
+            Ground::Three(_) => bail!("there are three nodes"),
+        }
+    }
+
+    /// Replaces a service's process by one with the environment that it has from now on.
+    pub(super) async fn replace(&mut self, label: &str) -> Result<()> {
+        self.drain(label).await?;
+        self.spawn(label, &[]).await?;
+        self.fleet.process(label)?.ready().await
     }
 
     pub(super) fn cluster(&mut self) -> Result<&mut Cluster> {

@@ -4,13 +4,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use jiff::Timestamp;
+use rustix::process::{Resource, Rlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use windlass::QueueName;
 use windlass_service::{Context, Layout, Part, Service, Validate};
 
 use super::history::{Line, Recorder};
-use super::jobs::{Shared, handlers};
+use super::jobs::{MOST_BYTES, Shared, handlers};
 
 /// The fault worker, as a program of the fleet. It has the place and the rights of the shipped worker.
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +52,9 @@ impl Service for FaultWorker {
     }
 
     async fn run(options: Options, context: Context) -> anyhow::Result<()> {
+        // Of data, not of addresses: threads reserve many more of these than they use.
+        let most = Some(u64::try_from(MOST_BYTES)?);
+        setrlimit(Resource::Data, Rlimit { current: most, maximum: most })?;
         let recorder = Recorder::from_env()?;
         let (pid, worker) = (std::process::id(), context.instance.clone());
         recorder.record(&Line::Hello { at: Timestamp::now(), pid, worker: worker.clone() })?;

@@ -13,9 +13,7 @@ pub(super) async fn rolling(scene: &mut Scene<'_>) -> Result<()> {
         let service = services[usize::try_from(deployment)? % services.len()];
         for label in scene.stage.labels(service) {
             // Told to stop, it must end well within its time; what it cannot end it hands back.
-            scene.stage.drain(&label).await?;
-            scene.stage.spawn(&label, &[]).await?;
-            scene.stage.fleet.process(&label)?.ready().await?;
+            scene.stage.replace(&label).await?;
         }
         scene.wait(0, 300).await;
     }
