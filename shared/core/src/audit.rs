@@ -160,6 +160,8 @@ pub struct Verdict {
     pub extra_executions: usize,
     /// Of these, those that no fault explains.
     pub unexplained_extra_executions: usize,
+    /// Messages that are no tasks, and were rejected.
+    pub rejections: usize,
     /// From each injected fault to the end of each job that it met.
     pub recoveries: Vec<SignedDuration>,
 }
@@ -182,11 +184,10 @@ pub fn judge(evidence: &Evidence) -> Verdict {
         executions: evidence.executions.as_ref().map_or(0, Vec::len),
         ..Verdict::default()
     };
-    let mut rejections = 0;
     for (job, life) in &lives {
         if life.submissions.is_empty() && life.is_rejection() {
-            rejections += 1;
-            if rejections <= evidence.malformed {
+            verdict.rejections += 1;
+            if verdict.rejections <= evidence.malformed {
                 continue;
             }
         }

@@ -62,6 +62,8 @@ pub struct Outcome {
 
 /// For everything to end once the last fault is over: a lease, an election and the retries of what they met.
 const SETTLE: Duration = Duration::from_secs(60);
+/// Where something is lost on purpose.
+const HOPELESS: Duration = Duration::from_secs(5);
 /// Of a whole round. Nothing in it takes so long.
 const ROUND: Duration = Duration::from_mins(6);
 
@@ -88,10 +90,11 @@ async fn run(family: Family, options: &Options) -> Result<Outcome> {
     load.stop().await?;
     stage.heal().await.context("not everything became ready again")?;
     let mut complaints: Vec<String> = injected.err().map(|e| format!("injecting: {e:#}")).into_iter().collect();
-    let left = settle(&stage, &ledger.acknowledged(), &mut events, SETTLE).await;
-    complaints.extend(left.map(|left| format!("did not settle within {SETTLE:?}: {left:?}")));
+    let bound = if family == Family::Sabotage { HOPELESS } else { SETTLE };
+    let left = settle(&stage, &ledger.acknowledged(), &mut events, bound).await;
+    complaints.extend(left.map(|left| format!("did not settle within {bound:?}: {left:?}")));
     resubmit::finished(&stage, &ledger, &mut seed, 30, family.repeats()).await?;
-    let left = settle(&stage, &ledger.acknowledged(), &mut events, SETTLE).await;
+    let left = settle(&stage, &ledger.acknowledged(), &mut events, bound).await;
     complaints.extend(left.map(|left| format!("did not settle after finished ids: {left:?}")));
     complaints.extend(family.afterwards(&mut stage, &ledger).await?);
     stage.stop().await?;
@@ -99,6 +102,9 @@ async fn run(family: Family, options: &Options) -> Result<Outcome> {
 
     let gathered = gather(&stage, &ledger, &mut events, malformed).await?;
     let verdict = judge(&gathered.evidence);
+    if verdict.rejections != malformed {
+        complaints.push(format!("{malformed} messages were no tasks, {} were rejected", verdict.rejections));
+    }
     let names = |act: &str| {
         gathered.hits.iter().filter(|hit| hit.act == act).map(|hit| hit.point.clone()).collect()
     };

@@ -5,6 +5,7 @@ mod bad_input;
 mod cli;
 mod credentials;
 mod examples;
+mod fault_rounds;
 mod faults;
 mod flow;
 mod histories;

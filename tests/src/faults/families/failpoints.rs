@@ -105,7 +105,13 @@ async fn advance(scene: &mut Scene<'_>, victim: &mut Victim) -> Result<bool> {
         }
         victim.current = None;
     }
-    let Some(point) = victim.points.pop() else { return Ok(false) };
+    let Some(point) = victim.points.pop() else {
+        // The others' steps need it.
+        if !scene.stage.runs(victim.label)? {
+            scene.stage.spawn(victim.label, &[]).await?;
+        }
+        return Ok(false);
+    };
     let frequent = !matches!(
         point,
         Point::CancelMarked | Point::CancelWritten | Point::CancelSaid | Point::CancelDeleted

@@ -11,6 +11,7 @@ mod kills;
 mod network;
 mod pauses;
 mod poison;
+mod sabotage;
 mod schedules;
 mod subscriber;
 mod versions;
@@ -66,6 +67,9 @@ pub enum Family {
     BadInput,
     /// Runs two versions together.
     Versions,
+    /// Breaks the promises itself, behind the product's back: what a round must find.
+    #[value(skip)]
+    Sabotage,
 }
 
 /// Families whose rounds do not hold yet, with the reason: they run only if they are named.
@@ -134,6 +138,7 @@ impl Family {
             Self::Poison => "poison",
             Self::BadInput => "bad-input",
             Self::Versions => "versions",
+            Self::Sabotage => "sabotage",
         }
     }
 
@@ -157,6 +162,7 @@ impl Family {
             Self::CollectorDead => "a collector of traces that refuses, and one that does not answer",
             Self::Poison => "jobs that abort, exit, overflow the stack or take all memory",
             Self::BadInput => "messages that are no tasks, jobs that panic",
+            Self::Sabotage => "a job deleted, one ended twice and one made up, behind the product's back",
             Self::Versions => "programs of another version beside these (needs --old-programs)",
         }
     }
@@ -176,6 +182,9 @@ impl Family {
     /// Its fleet, ready.
     pub(super) async fn stage(self, options: &Options) -> Result<Stage> {
         let mut needs = Needs { three_nodes: false, small_disk: false, cast: FLEET.to_vec() };
+        if options.short {
+            needs.cast.retain(|label| !["dispatcher-2", "worker-3"].contains(label));
+        }
         match self {
             Self::RollingRestart | Self::LeaderPause => needs.three_nodes = true,
             Self::SchedulerKill => needs.cast.extend(["scheduler-1", "scheduler-2"]),
@@ -199,7 +208,7 @@ impl Family {
 
     /// Does its harm.
     pub(super) async fn inject(self, scene: &mut Scene<'_>) -> Result<()> {
-        sleep(WARM_UP).await;
+        sleep(if scene.options.short { WARM_UP / 2 } else { WARM_UP }).await;
         match self {
             Self::WorkerKill => kills::of_service(scene, "worker").await,
             Self::DispatcherKill => kills::of_service(scene, "dispatcher").await,
@@ -219,6 +228,7 @@ impl Family {
             Self::Poison => poison::jobs(scene).await,
             Self::BadInput => poison::messages(scene).await,
             Self::Versions => versions::together(scene).await,
+            Self::Sabotage => sabotage::all(scene).await,
         }
     }
 
