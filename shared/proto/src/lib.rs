@@ -5,6 +5,8 @@
 mod envelope;
 mod event;
 mod job;
+#[cfg(test)]
+mod later_version;
 mod schedule;
 mod task;
 mod teller;

@@ -42,7 +42,8 @@ impl SmallDisk {
     /// Leaves no room.
     pub fn fill(&self) -> Result<()> {
         let mut filler = File::options().create(true).append(true).open(self.path().join(FILLER))?;
-        let mut portion = &[0; PORTION_BYTES][..];
+        let zeros = vec![0; PORTION_BYTES];
+        let mut portion = &zeros[..];
         loop {
             match filler.write(portion) {
                 Ok(1..) => {}

@@ -16,7 +16,7 @@ use super::seed::Seed;
 #[derive(Debug, Clone, Parser)]
 #[command(name = "windlass-faults", version, after_help = help())]
 pub struct Args {
-    /// How long to go on; each family has one round at least
+    /// How long to go on: all families once take about nine
     #[arg(long, default_value_t = 5.0)]
     minutes: f64,
 
@@ -90,7 +90,11 @@ impl Args {
     }
 
     pub(super) fn plan(&self) -> Result<Plan> {
-        ensure!(self.minutes > 0.0 && self.minutes < 100_000.0, "--minutes is {}: expected more than 0", self.minutes);
+        ensure!(
+            self.minutes > 0.0 && self.minutes < 100_000.0,
+            "--minutes is {}: expected more than 0",
+            self.minutes
+        );
         ensure!((1..=1000).contains(&self.jobs_per_second), "--jobs-per-second: expected 1 to 1000");
         let drawn = || u64::from_le_bytes(*uuid::Uuid::now_v7().as_bytes().last_chunk().unwrap_or(&[0; 8]));
         // Short enough to be typed.
@@ -104,7 +108,12 @@ impl Args {
             keep: self.keep,
             old_programs: self.old_programs.clone(),
         };
-        Ok(Plan { seed, families, until: Instant::now() + Duration::from_secs_f64(self.minutes * 60.0), options })
+        Ok(Plan {
+            seed,
+            families,
+            until: Instant::now() + Duration::from_secs_f64(self.minutes * 60.0),
+            options,
+        })
     }
 }
 
@@ -128,7 +137,11 @@ mod tests {
         Args::command().debug_assert();
         let help = Args::command().get_after_help().map(ToString::to_string).unwrap_or_default();
         assert!(help.contains("Examples:"));
-        assert!(Family::ALL.iter().all(|family| help.contains(family.name())), "{help}");
+        for family in Family::ALL {
+            assert!(help.contains(family.name()), "{help}");
+            assert_eq!(Family::from_str(family.name(), false), Ok(*family));
+        }
+        assert!(Family::from_str("sabotage", false).is_err(), "that is for the tests");
     }
 
     #[test]

@@ -148,9 +148,10 @@ pub(super) fn keep(stage: &Stage, gathered: &Gathered, verdict: &Verdict) -> Res
     // All of them, where nothing was found and all is kept nevertheless.
     let all = evidence.submissions.iter().map(|submission| &submission.job).filter(|_| found.is_empty());
     let of_interest: BTreeSet<_> = found.iter().copied().chain(all).collect();
-    let submissions = evidence.submissions.iter().filter(|s| of_interest.contains(&s.job)).map(|s| {
-        json!({ "queue": s.job.queue, "id": s.job.id, "at": s.at, "acknowledged": s.acknowledged })
-    });
+    let submissions =
+        evidence.submissions.iter().filter(|s| of_interest.contains(&s.job)).map(
+            |s| json!({ "queue": s.job.queue, "id": s.job.id, "at": s.at, "acknowledged": s.acknowledged }),
+        );
     let events = evidence
         .events
         .iter()
@@ -159,9 +160,10 @@ pub(super) fn keep(stage: &Stage, gathered: &Gathered, verdict: &Verdict) -> Res
             json!({ "queue": e.queue, "id": e.job_id, "transition": e.transition, "attempt": e.attempt,
                     "worker": e.worker, "at": e.at, "note": e.note })
         });
-    let records = evidence.records.iter().flatten().filter(|r| of_interest.contains(&r.job)).map(|r| {
-        json!({ "queue": r.job.queue, "id": r.job.id, "state": r.state, "attempts": r.attempts })
-    });
+    let records =
+        evidence.records.iter().flatten().filter(|r| of_interest.contains(&r.job)).map(
+            |r| json!({ "queue": r.job.queue, "id": r.job.id, "state": r.state, "attempts": r.attempts }),
+        );
     let faults = evidence.faults.iter().map(|f| {
         json!({ "what": f.what, "victim": format!("{:?}", f.victim), "at": f.at, "until": f.until,
                 "injected": f.injected })

@@ -80,8 +80,7 @@ async fn execute(work: &Work, context: &Context, shared: &Shared, ending: Ending
     let (pid, worker) = (std::process::id(), shared.worker.clone());
     let (queue, job, attempt) = (context.queue().clone(), context.job_id(), context.attempt());
     let at = jiff::Timestamp::now();
-    let start =
-        Line::Start { at, pid, worker: worker.clone(), queue: queue.clone(), job, attempt };
+    let start = Line::Start { at, pid, worker: worker.clone(), queue: queue.clone(), job, attempt };
     record(shared, &start);
     tokio::select! {
         () = tokio::time::sleep(Duration::from_millis(work.milliseconds)) => {}

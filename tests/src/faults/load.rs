@@ -194,8 +194,7 @@ impl Ledger {
     /// The jobs that must end.
     pub(super) fn acknowledged(&self) -> Vec<JobKey> {
         let submissions = &self.lock().submissions;
-        let mut jobs: Vec<_> =
-            submissions.iter().filter(|s| s.acknowledged).map(|s| s.job.clone()).collect();
+        let mut jobs: Vec<_> = submissions.iter().filter(|s| s.acknowledged).map(|s| s.job.clone()).collect();
         jobs.sort();
         jobs.dedup();
         jobs

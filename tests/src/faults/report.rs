@@ -8,6 +8,7 @@ use serde_json::json;
 use windlass_broker::failpoint::Point;
 use windlass_core::audit::{Defect, percentile};
 
+use super::families::Family;
 use super::round::Outcome;
 
 /// The sum of all rounds.
@@ -28,6 +29,7 @@ pub struct Total {
     reached: BTreeSet<String>,
     killed_at: BTreeSet<String>,
     unreached: Vec<&'static str>,
+    families: BTreeSet<&'static str>,
     skipped: BTreeSet<&'static str>,
 }
 
@@ -44,6 +46,7 @@ impl Total {
             return;
         }
         let verdict = &outcome.verdict;
+        self.families.insert(outcome.family.name());
         self.rounds += 1;
         self.jobs += verdict.jobs;
         self.faults += outcome.faults;
@@ -66,9 +69,9 @@ impl Total {
     }
 
     /// A failpoint that never fires is an error of the suite, where it was to iterate them all.
-    pub(super) fn finish(&mut self, with_failpoints: bool) {
+    pub(super) fn finish(&mut self) {
         self.recoveries.sort();
-        if with_failpoints {
+        if self.families.contains(Family::Failpoints.name()) {
             let names = Point::ALL.iter().map(|point| point.as_str());
             self.unreached = names.filter(|name| !self.killed_at.contains(*name)).collect();
         }
@@ -84,6 +87,11 @@ impl Total {
             && self.unsettled + self.failed_rounds == 0
             && self.unreached.is_empty()
             && self.rounds > 0
+    }
+
+    /// Of the program: 0 if everything held, 1 if not.
+    pub fn exit_status(&self) -> u8 {
+        u8::from(!self.holds())
     }
 
     fn recovery(&self, part: f64) -> Option<f64> {
@@ -112,10 +120,12 @@ impl Total {
             "unsettled_rounds": self.unsettled,
             "failed_rounds": self.failed_rounds,
             "failpoints_that_never_fired": self.unreached,
+            "families": self.families,
             "skipped": self.skipped,
             "recovery_p50_seconds": self.recovery(0.5),
             "recovery_p99_seconds": self.recovery(0.99),
             "verdict": if self.holds() { "pass" } else { "fail" },
+            "exit_status": self.exit_status(),
         })
         .to_string()
     }

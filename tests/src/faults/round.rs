@@ -17,6 +17,7 @@ use super::load::{Ledger, Load, Rate};
 use super::resubmit;
 use super::seed::Seed;
 use super::settle::settle;
+use super::stage::Stage;
 
 /// What all rounds have in common.
 #[derive(Debug, Clone)]
@@ -72,42 +73,48 @@ pub async fn round(family: Family, options: &Options) -> Result<Outcome> {
     if let Some(reason) = family.cannot_run(options) {
         return Ok(Outcome { skipped: Some(reason), ..Outcome::new(family, options.seed) });
     }
-    let running = Box::pin(run(family, options));
-    timeout(ROUND, running).await.with_context(|| format!("a round took longer than {ROUND:?}"))?
+    let mut stage = family.stage(options).await.context("the fleet did not start")?;
+    let run = match timeout(ROUND, Box::pin(run(family, options, &mut stage))).await {
+        Ok(run) => run,
+        Err(_) => Err(anyhow::anyhow!("a round took longer than {ROUND:?}")),
+    };
+    run.map_err(|error| {
+        stage.fleet.folder.disable_cleanup(true);
+        error.context(format!("the round broke off; its logs are in {}", stage.folder().display()))
+    })
 }
 
-async fn run(family: Family, options: &Options) -> Result<Outcome> {
+async fn run(family: Family, options: &Options, stage: &mut Stage) -> Result<Outcome> {
     let begun = Instant::now();
     let mut seed = Seed::new(options.seed);
-    let mut stage = family.stage(options).await.context("the fleet did not start")?;
     let (ledger, mut events) = (Ledger::default(), EventLog::default());
     let rate = Rate { per_second: options.jobs_per_second, cancels: family.cancels() };
-    let load = Load::start(&stage, &ledger, rate, &seed.fork(1)).await?;
-    let mut scene = Scene { stage: &mut stage, ledger: &ledger, seed: &mut seed, options, malformed: 0 };
+    let load = Load::start(stage, &ledger, rate, &seed.fork(1)).await?;
+    let mut scene = Scene { stage: &mut *stage, ledger: &ledger, seed: &mut seed, options, malformed: 0 };
     let injected = family.inject(&mut scene).await;
     let malformed = scene.malformed;
     // Also after an error: what was submitted must end.
     load.stop().await?;
     stage.heal().await.context("not everything became ready again")?;
-    let mut complaints: Vec<String> = injected.err().map(|e| format!("injecting: {e:#}")).into_iter().collect();
+    let mut complaints: Vec<String> =
+        injected.err().map(|e| format!("injecting: {e:#}")).into_iter().collect();
     let bound = if family == Family::Sabotage { HOPELESS } else { SETTLE };
-    let left = settle(&stage, &ledger.acknowledged(), &mut events, bound).await;
+    let left = settle(stage, &ledger.acknowledged(), &mut events, bound).await;
     complaints.extend(left.map(|left| format!("did not settle within {bound:?}: {left:?}")));
-    resubmit::finished(&stage, &ledger, &mut seed, 30, family.repeats()).await?;
-    let left = settle(&stage, &ledger.acknowledged(), &mut events, bound).await;
+    resubmit::finished(stage, &ledger, &mut seed, 30, family.repeats()).await?;
+    let left = settle(stage, &ledger.acknowledged(), &mut events, bound).await;
     complaints.extend(left.map(|left| format!("did not settle after finished ids: {left:?}")));
-    complaints.extend(family.afterwards(&mut stage, &ledger).await?);
+    complaints.extend(family.afterwards(stage, &ledger).await?);
     stage.stop().await?;
     complaints.append(&mut stage.complaints);
 
-    let gathered = gather(&stage, &ledger, &mut events, malformed).await?;
+    let gathered = gather(stage, &ledger, &mut events, malformed).await?;
     let verdict = judge(&gathered.evidence);
     if verdict.rejections != malformed {
         complaints.push(format!("{malformed} messages were no tasks, {} were rejected", verdict.rejections));
     }
-    let names = |act: &str| {
-        gathered.hits.iter().filter(|hit| hit.act == act).map(|hit| hit.point.clone()).collect()
-    };
+    let names =
+        |act: &str| gathered.hits.iter().filter(|hit| hit.act == act).map(|hit| hit.point.clone()).collect();
     let mut outcome = Outcome {
         faults: gathered.evidence.faults.iter().filter(|fault| fault.injected).count(),
         reached: names("reached"),
@@ -118,7 +125,7 @@ async fn run(family: Family, options: &Options) -> Result<Outcome> {
         ..Outcome::new(family, options.seed)
     };
     if options.keep || !outcome.holds() {
-        keep(&stage, &gathered, &outcome.verdict)?;
+        keep(stage, &gathered, &outcome.verdict)?;
         stage.fleet.folder.disable_cleanup(true);
         outcome.kept = Some(stage.folder().to_owned());
     }

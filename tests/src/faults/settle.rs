@@ -81,13 +81,12 @@ async fn look(client: &broker::Client, jobs: &[JobKey], events: &mut EventLog) -
             .filter(|event| is_end(event.transition))
             .map(|event| (event.queue.clone(), event.job_id))
             .collect();
-        left.untold =
-            subjects
-                .iter()
-                .filter(|s| s.record == "done")
-                .filter_map(|s| Some((s.queue.parse().ok()?, s.id.parse().ok()?)))
-                .filter(|job| !told.contains(job))
-                .count();
+        left.untold = subjects
+            .iter()
+            .filter(|s| s.record == "done")
+            .filter_map(|s| Some((s.queue.parse().ok()?, s.id.parse().ok()?)))
+            .filter(|job| !told.contains(job))
+            .count();
     }
     Ok(left)
 }
@@ -121,7 +120,7 @@ pub(super) async fn subjects(client: &broker::Client) -> Result<Vec<Subject>> {
         let parts: Vec<&str> = text.split('.').collect();
         let [_, _, queue, record, _, id] = parts[..] else { return None };
         let (queue, record, id) = (queue.to_owned(), record.to_owned(), id.to_owned());
-        Some(Subject { queue, record, id, text })
+        Some(Subject { text, queue, record, id })
     };
     Ok(subjects.into_keys().filter_map(parse).collect())
 }

@@ -17,7 +17,7 @@ use super::history;
 
 /// What the fleet runs on.
 pub(super) enum Ground {
-    One(TestBroker),
+    One(Box<TestBroker>),
     Three(Cluster),
 }
 
@@ -132,7 +132,7 @@ impl Stage {
                 None => TestBroker::with_credentials().await?,
             };
             broker.provision(&layout).await?;
-            Ground::One(broker)
+            Ground::One(Box::new(broker))
         };
         let admin = broker::Client::connect(ground.options("admin")).await?;
         let mut fleet = Fleet::on(ground, layout).await?;

@@ -48,7 +48,13 @@ impl Service for FaultWorker {
     type Options = Options;
 
     fn parts(_: &Options, _: &Layout) -> Vec<Part> {
-        vec![Part::Jobs(windlass::core::PoolName::default()), Part::Events, Part::Dead, Part::Workers, Part::Control]
+        vec![
+            Part::Jobs(windlass::core::PoolName::default()),
+            Part::Events,
+            Part::Dead,
+            Part::Workers,
+            Part::Control,
+        ]
     }
 
     async fn run(options: Options, context: Context) -> anyhow::Result<()> {

@@ -23,6 +23,10 @@ pub(super) fn judge(life: &Life<'_>, evidence: &Evidence) -> Extra {
     let mut extra = Extra::default();
     let mut used = Vec::new();
     for (place, execution) in superseded(life) {
+        // An operator's end cut it off: that is no repetition.
+        if was_cancelled(life, execution) {
+            continue;
+        }
         extra.count += 1;
         let until = next_start(life, place);
         // The narrowest cause first: a worker's own fault leaves the broker's to others.
@@ -36,7 +40,7 @@ pub(super) fn judge(life: &Life<'_>, evidence: &Evidence) -> Extra {
             .min_by_key(|(_, fault)| (fault.victim == Victim::Broker, fault.until.max(fault.at)));
         if let Some((index, _)) = cause {
             used.push(index);
-        } else if !was_cancelled(life, execution) {
+        } else {
             extra.unexplained.push(format!(
                 "attempt {} of {} at {} settled nothing, and no fault explains it; {}",
                 execution.attempt,
@@ -68,8 +72,7 @@ fn settlements<'a>(life: &Life<'a>) -> Vec<(u32, &'a str)> {
         matches!(outcome, Outcome::Succeeded | Outcome::Failed | Outcome::TimedOut | Outcome::Cancelled)
     };
     let by_record = life.records.iter().flat_map(|record| &record.attempts);
-    let by_record =
-        by_record.filter(|attempt| own(attempt.outcome)).map(|a| (a.number, a.worker.as_str()));
+    let by_record = by_record.filter(|attempt| own(attempt.outcome)).map(|a| (a.number, a.worker.as_str()));
     let by_event = life.events.iter().filter(|event| event.outcome.is_some_and(own));
     let by_event = by_event.map(|event| (event.attempt, event.worker.as_str()));
     let mut all: Vec<_> = by_record.chain(by_event).collect();

@@ -114,7 +114,10 @@ async fn advance(scene: &mut Scene<'_>, victim: &mut Victim) -> Result<bool> {
     };
     let frequent = !matches!(
         point,
-        Point::CancelMarked | Point::CancelWritten | Point::CancelSaid | Point::CancelDeleted
+        Point::CancelMarked
+            | Point::CancelWritten
+            | Point::CancelSaid
+            | Point::CancelDeleted
             | Point::WorkerHandBackWritten
     );
     let nth = if frequent { 1 + scene.seed.below(3) } else { 1 };

@@ -154,7 +154,9 @@ impl Family {
             Self::BrokerKill => "kill -9 of the only broker",
             Self::RollingRestart => "rolling restart of three nodes, some by kill -9",
             Self::LeaderPause => "SIGSTOP of the node that leads, then SIGCONT",
-            Self::Duplicates => "one id submitted a hundred times at once, and again after broker and services died",
+            Self::Duplicates => {
+                "one id submitted a hundred times at once, and again after broker and services died"
+            }
             Self::Deploy => "SIGTERM under load: rolling deployments of all services",
             Self::Network => "a proxy that cuts, delays, truncates and holds the connections of services",
             Self::DiskFull => "no space left for the broker (needs the right to mount a tmpfs)",
@@ -170,7 +172,9 @@ impl Family {
     /// Why it cannot be run here, if it cannot.
     pub(super) fn cannot_run(self, options: &Options) -> Option<String> {
         match self {
-            Self::Versions if options.old_programs.is_none() => Some("--old-programs names no folder".to_owned()),
+            Self::Versions if options.old_programs.is_none() => {
+                Some("--old-programs names no folder".to_owned())
+            }
             Self::DiskFull => SmallDisk::mount(1).err().map(|error| error.to_string()),
             _ => PENDING
                 .iter()
@@ -234,7 +238,11 @@ impl Family {
 
     /// What must hold beside the jobs, once all is quiet.
     pub(super) async fn afterwards(self, stage: &mut Stage, ledger: &Ledger) -> Result<Vec<String>> {
-        if stage.labels("monitor").is_empty() { Ok(Vec::new()) } else { kills::monitor_agrees(stage, ledger).await }
+        if stage.labels("monitor").is_empty() {
+            Ok(Vec::new())
+        } else {
+            kills::monitor_agrees(stage, ledger).await
+        }
     }
 }
 

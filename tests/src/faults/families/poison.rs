@@ -48,7 +48,9 @@ pub(super) async fn jobs(scene: &mut Scene<'_>) -> Result<()> {
         }
         let ended = subjects(&scene.stage.admin).await?;
         let is_over = |job: &JobKey| {
-            ended.iter().any(|s| s.record == "done" && s.id == job.id.to_string() && s.queue == job.queue.as_str())
+            ended
+                .iter()
+                .any(|s| s.record == "done" && s.id == job.id.to_string() && s.queue == job.queue.as_str())
         };
         if poisons.iter().all(is_over) {
             break;
@@ -61,15 +63,20 @@ pub(super) async fn jobs(scene: &mut Scene<'_>) -> Result<()> {
     }
     let bound = DEATHS_A_JOB * poisons.len();
     if deaths > bound {
-        scene.stage.complaints.push(format!("{deaths} workers died of {} jobs: at most {bound}", poisons.len()));
+        scene
+            .stage
+            .complaints
+            .push(format!("{deaths} workers died of {} jobs: at most {bound}", poisons.len()));
     }
     Ok(())
 }
 
+type Headers<'a> = &'a [(&'a str, &'a str)];
+
 /// Panics, which are failures, and messages that are no tasks, which are rejected.
 pub(super) async fn messages(scene: &mut Scene<'_>) -> Result<()> {
     let client = broker::Client::connect(scene.stage.fleet.broker.options("publisher")).await?;
-    let bad: [(&[(&str, &str)], &[u8]); 5] = [
+    let bad: [(Headers<'_>, &[u8]); 5] = [
         (&[], b"\xff\xff\xff\xff"),
         (&[], b""),
         (&[("Windlass-Kind", "not a kind")], b"{}"),

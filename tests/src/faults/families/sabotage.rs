@@ -59,8 +59,9 @@ async fn found(scene: &Scene<'_>, job: &JobKey, record: &str) -> Result<String> 
 /// A success of a worker that nobody knows.
 async fn tell(scene: &Scene<'_>, job: &JobKey) -> Result<()> {
     let kind = "faults.work".parse()?;
-    let mut event = Event::new(job.queue.clone(), job.id, Some(kind), Transition::Succeeded, 1, Timestamp::now());
-    event.worker = "nobody".to_owned();
+    let mut event =
+        Event::new(job.queue.clone(), job.id, Some(kind), Transition::Succeeded, 1, Timestamp::now());
+    "nobody".clone_into(&mut event.worker);
     event.outcome = Some(Outcome::Succeeded);
     let batch = v1::EventBatch { events: vec![v1::Event::from(event)] };
     let subject = format!("windlass.event.{}.worker.default", job.queue);

@@ -27,7 +27,8 @@ pub(super) async fn together(scene: &mut Scene<'_>) -> Result<()> {
 }
 
 async fn old(scene: &mut Scene<'_>, folder: &std::path::Path, label: &str, service: &str) -> Result<()> {
-    let name = if service == "worker" { "windlass-fault-worker".to_owned() } else { format!("windlass-{service}") };
+    let name =
+        if service == "worker" { "windlass-fault-worker".to_owned() } else { format!("windlass-{service}") };
     let program: PathBuf = std::path::absolute(folder.join(&name))?;
     if !program.is_file() {
         scene.stage.complaints.push(format!("there is no {}", program.display()));
