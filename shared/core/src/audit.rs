@@ -124,6 +124,8 @@ pub enum Defect {
     StaleAccepted,
     /// Nobody submitted it, or no handler ran what its end tells.
     Phantom,
+    /// One attempt was executed twice: two held one token, though no broker forgot a delivery.
+    Unfenced,
     /// It was executed once more, and no fault says why.
     Unexplained,
     /// It ended otherwise than its handler does.
@@ -196,6 +198,7 @@ pub fn judge(evidence: &Evidence) -> Verdict {
         verdict.extra_executions += extra.count;
         verdict.unexplained_extra_executions += extra.unexplained.len();
         found.extend(extra.unexplained.into_iter().map(|detail| (Defect::Unexplained, detail)));
+        found.extend(executions::unfenced(life, evidence).map(|detail| (Defect::Unfenced, detail)));
         found.extend(recovery::late(life, evidence).map(|detail| (Defect::Late, detail)));
         verdict.recoveries.extend(recovery::times(life, evidence));
         let finding = |(defect, detail)| Finding { defect, job: job.clone(), detail };
@@ -263,6 +266,7 @@ impl Defect {
         Self::Doubled,
         Self::StaleAccepted,
         Self::Phantom,
+        Self::Unfenced,
         Self::Unexplained,
         Self::WrongEnd,
         Self::OverPolicy,
@@ -277,6 +281,7 @@ impl Defect {
             Self::Doubled => "doubled",
             Self::StaleAccepted => "stale_accepted",
             Self::Phantom => "phantom",
+            Self::Unfenced => "unfenced",
             Self::Unexplained => "unexplained",
             Self::WrongEnd => "wrong_end",
             Self::OverPolicy => "over_policy",

@@ -113,6 +113,7 @@ impl Total {
             "phantom": self.count(Defect::Phantom),
             "extra_executions": self.extra_executions,
             "unexplained_extra_executions": self.unexplained,
+            "unfenced": self.count(Defect::Unfenced),
             "untold": self.count(Defect::Untold),
             "wrong_end": self.count(Defect::WrongEnd),
             "over_policy": self.count(Defect::OverPolicy),

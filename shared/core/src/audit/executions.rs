@@ -53,6 +53,27 @@ pub(super) fn judge(life: &Life<'_>, evidence: &Evidence) -> Extra {
     extra
 }
 
+/// Who takes a job over from a lost holder claims it, and so has a higher number. One number twice is one token twice;
+/// and that may be only where the broker was killed, and forgot that it had delivered.
+pub(super) fn unfenced(life: &Life<'_>, evidence: &Evidence) -> Option<String> {
+    life.executions.iter().enumerate().find_map(|(place, execution)| {
+        let rest = &life.executions[place + 1..];
+        let second = rest.iter().find(|later| later.attempt == execution.attempt)?;
+        let forgot = evidence.faults.iter().any(|fault| {
+            fault.victim == Victim::Broker && explains(fault, execution, second.started_at, evidence.lease)
+        });
+        (!forgot).then(|| {
+            format!(
+                "attempt {} was executed by {} and by {}; {}",
+                execution.attempt,
+                execution.worker,
+                second.worker,
+                life.told()
+            )
+        })
+    })
+}
+
 /// The executions whose outcome settled no attempt, with their places.
 pub(super) fn superseded<'a>(life: &Life<'a>) -> Vec<(usize, &'a Execution)> {
     let mut settled = settlements(life);

@@ -222,9 +222,22 @@ fn an_extra_execution_needs_a_fault_of_its_own() {
     // One fault repeats a job once.
     let mut twice = crashed();
     twice.executions.as_mut().unwrap().insert(1, execution(1, "a", 2, None));
-    assert_eq!(check(&twice, &[Defect::Unexplained]).extra_executions, 2);
+    assert_eq!(check(&twice, &[Defect::Unexplained, Defect::Unfenced]).extra_executions, 2);
     twice.faults.push(fault(Victim::Broker, 2, 2));
     check(&twice, &[]);
+}
+
+#[test]
+fn two_holders_of_one_token_need_a_broker_that_forgot() {
+    // `a` sleeps past its lease, and `b` runs the same attempt beside it; the first to settle wins.
+    let mut evidence = crashed();
+    evidence.executions = Some(vec![execution(1, "a", 1, None), execution(1, "b", 8, Some(9))]);
+    evidence.events = vec![event(Transition::Started, 1, "a", 1), event(Transition::Succeeded, 1, "b", 9)];
+    let attempts = vec![attempt(1, "b", Outcome::Succeeded)];
+    evidence.records = Some(vec![record(JobState::Succeeded, attempts)]);
+    check(&evidence, &[Defect::Unfenced]);
+    evidence.faults = vec![fault(Victim::Broker, 3, 4)];
+    check(&evidence, &[]);
 }
 
 #[test]
