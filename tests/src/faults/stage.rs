@@ -94,8 +94,13 @@ impl Faults {
 
     /// It begins now; what is returned ends it.
     pub(super) fn begin(&self, what: &str, whom: Whom) -> usize {
+        self.begun(what, whom, Timestamp::now())
+    }
+
+    /// It began then.
+    pub(super) fn begun(&self, what: &str, whom: Whom, at: Timestamp) -> usize {
         let mut all = self.lock();
-        all.push(Injected { what: what.to_owned(), whom, at: Timestamp::now(), until: None });
+        all.push(Injected { what: what.to_owned(), whom, at, until: None });
         all.len() - 1
     }
 

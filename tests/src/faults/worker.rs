@@ -61,6 +61,8 @@ impl Service for FaultWorker {
         // Of data, not of addresses: threads reserve many more of these than they use.
         let most = Some(u64::try_from(MOST_BYTES)?);
         setrlimit(Resource::Data, Rlimit { current: most, maximum: most })?;
+        // A process that aborts is gone when its memory is written, which takes longer than a lease.
+        setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
         let recorder = Recorder::from_env()?;
         let (pid, worker) = (std::process::id(), context.instance.clone());
         recorder.record(&Line::Hello { at: Timestamp::now(), pid, worker: worker.clone() })?;

@@ -35,17 +35,20 @@ pub(super) async fn jobs(scene: &mut Scene<'_>) -> Result<()> {
     }
     let deadline = Instant::now() + PATIENCE;
     let mut deaths = 0;
+    let mut seen_at = jiff::Timestamp::now();
     loop {
+        let looking_at = jiff::Timestamp::now();
         for label in scene.stage.labels("worker") {
             if !scene.stage.runs(&label)? {
                 let whom = scene.stage.whom(&label)?;
-                let fault = scene.stage.faults.begin("death by a job", whom);
+                let fault = scene.stage.faults.begun("death by a job", whom, seen_at);
                 scene.stage.faults.end(fault);
                 deaths += 1;
                 sleep(RESTART_DELAY).await;
                 scene.stage.spawn(&label, &[]).await?;
             }
         }
+        seen_at = looking_at;
         let ended = subjects(&scene.stage.admin).await?;
         let is_over = |job: &JobKey| {
             ended
