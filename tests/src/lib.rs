@@ -1,1 +1,3 @@
-//! End-to-end tests over real processes, by guarantee: see `tests/e2e`.
+//! End-to-end tests over real processes; and the fault suite, which a program and a short set of tests run.
+
+pub mod faults;

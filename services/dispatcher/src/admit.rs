@@ -7,6 +7,7 @@ use opentelemetry::trace::SpanKind;
 use tokio::time::Instant;
 use windlass_broker::absence::SLACK;
 use windlass_broker::delivery::Delivered;
+use windlass_broker::failpoint::{Point, hit};
 use windlass_broker::jobs::{Address, Change, Verdict, nonce};
 use windlass_broker::provision;
 use windlass_broker::trace::{Hop, Relation, Subject};
@@ -67,6 +68,7 @@ async fn create(
     task: Task<bytes::Bytes>,
     deadline: Instant,
 ) {
+    hit(Point::TaskRead).await;
     match shared.queues.ensure(&shared.broker, &shared.layout, &queue).await {
         Ok(()) => {}
         Err(error @ provision::Error::TooManyQueues { .. }) => {
@@ -128,6 +130,7 @@ async fn create(
     let queue = address.queue.to_string();
     let event = match jobs.write(change, deadline).await {
         Ok(Verdict::Won(_)) => {
+            hit(Point::JobCreated).await;
             metrics::counter!("windlass_tasks_admitted_total", "queue" => queue).increment(1);
             let teller = Teller {
                 queue: &address.queue,
@@ -165,7 +168,9 @@ async fn create(
         }
     };
     if shared.events.record(event).await.is_ok() && follow(shared, parent.as_ref(), &address).await {
+        hit(Point::AcceptedSaid).await;
         let _ = delivered.handle().ack().await;
+        hit(Point::TaskAcked).await;
     }
 }
 

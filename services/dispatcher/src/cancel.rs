@@ -6,6 +6,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::time::Instant;
 use windlass_broker::cancel::{Mark, mark};
+use windlass_broker::failpoint::{Point, hit};
 use windlass_broker::jobs::{Change, Jobs, SeenRecord, Verdict, nonce};
 use windlass_core::protocol::{self, Kind, Removal};
 use windlass_core::{Form, JobError, JobState, RecordKind};
@@ -90,6 +91,7 @@ pub(crate) async fn end(
             tracing::warn!(%job_id, %error, "the end of a job could not be marked");
             return Verdict::Undecided;
         }
+        hit(Point::CancelMarked).await;
     }
     let done = Done {
         kind: last.body.kind().clone(),
@@ -119,9 +121,11 @@ pub(crate) async fn end(
         Verdict::Undecided
     });
     if let Verdict::Won(_) = verdict {
+        hit(Point::CancelWritten).await;
         if shared.events.record(last.teller().ended(&done)).await.is_err() {
             return Verdict::Undecided;
         }
+        hit(Point::CancelSaid).await;
         let claim = matches!(last.record.kind, Kind::Claim { .. }).then_some(last.record.sequence);
         for sequence in step.then_delete.into_iter().chain(claim) {
             // Left there, it would run once the end is forgotten.
@@ -130,6 +134,7 @@ pub(crate) async fn end(
                 return Verdict::Undecided;
             }
         }
+        hit(Point::CancelDeleted).await;
         objects::remove(shared, queue, &last.body).await;
     }
     verdict

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use windlass_broker::Broker;
 use windlass_broker::events::{self, EventMessage, EventReader};
+use windlass_broker::failpoint::{Point, hit};
 use windlass_service::health::Health;
 
 use crate::progress::Progress;
@@ -92,6 +93,7 @@ impl Projection {
     }
 
     async fn project(&self, mut batch: Vec<EventMessage>) -> Result<(), Error> {
+        hit(Point::BatchRead).await;
         let messages: Vec<Message> = batch
             .iter_mut()
             .map(|message| Message {
@@ -102,6 +104,7 @@ impl Projection {
             })
             .collect();
         let applied = self.store.apply(&messages).await?;
+        hit(Point::BatchStored).await;
         for message in &batch {
             message.ack().await?;
             for reason in &message.malformed {
@@ -109,6 +112,7 @@ impl Projection {
                 tracing::warn!(sequence = message.sequence, reason, "an event cannot be read");
             }
         }
+        hit(Point::BatchAcked).await;
         applied.ended.iter().for_each(trace::record);
         metrics::counter!("windlass_monitor_events_total").increment(count(applied.changed));
         let events: usize = messages.iter().map(|message| message.events.len()).sum();

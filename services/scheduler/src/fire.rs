@@ -11,6 +11,7 @@
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use windlass_broker::failpoint::{Point, hit};
 use windlass_core::ScheduleId;
 use windlass_core::schedule::{CatchUp, Cursor, Schedule};
 
@@ -86,12 +87,15 @@ pub(crate) async fn step(
     let due = schedule.due(place.cursor(), world.now(), catch_up, MAX_INSTANTS);
     if let Some(before) = due.before(place.cursor(), schedule.created_at) {
         place = save(world, id, before, place).await?;
+        hit(Point::IntentWritten).await;
         world.missed(schedule, due.missed);
         for instant in &due.fire {
             world.publish(schedule, *instant).await?;
+            hit(Point::TaskPublished).await;
         }
         if let Some(after) = due.after(&before) {
             place = save(world, id, after, place).await?;
+            hit(Point::CursorStored).await;
         }
     }
     Ok(if due.more { Outcome::More(place) } else { Outcome::Done(place) })

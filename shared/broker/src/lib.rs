@@ -12,6 +12,7 @@ pub mod consumers;
 pub mod dead;
 pub mod delivery;
 pub mod events;
+pub mod failpoint;
 pub mod jobs;
 pub mod kv;
 pub mod leader;

@@ -6,6 +6,7 @@
 
 pub mod admission;
 pub mod attempt;
+pub mod audit;
 pub mod duration;
 pub mod event;
 pub mod expiry;

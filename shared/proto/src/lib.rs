@@ -6,6 +6,8 @@ mod envelope;
 mod event;
 mod form;
 mod job;
+#[cfg(test)]
+mod later_version;
 mod letter;
 mod schedule;
 mod task;

@@ -60,7 +60,12 @@ impl TestBroker {
 
     /// A server with the users and rights of `deploy/nats/windlass.conf`, and without streams.
     pub async fn with_credentials() -> Result<Self> {
-        let folder = tempfile::tempdir()?;
+        Self::with_credentials_in(&std::env::temp_dir()).await
+    }
+
+    /// The same, with its folder within this one.
+    pub async fn with_credentials_in(parent: &Path) -> Result<Self> {
+        let folder = tempfile::tempdir_in(parent)?;
         let credentials = Credentials::generate();
         let options = ServerOptions {
             config: Some(write_config(folder.path(), CONFIG_FILE)?),
@@ -110,6 +115,11 @@ impl TestBroker {
     /// The passwords, where there are users.
     pub fn credentials(&self) -> Option<&Credentials> {
         self.credentials.as_ref()
+    }
+
+    /// The port for clients.
+    pub fn port(&self) -> u16 {
+        self.server.port()
     }
 
     /// The server's folder.

@@ -78,7 +78,7 @@ impl Fleet<Cluster> {
 
 impl<B: Servers> Fleet<B> {
     /// On a broker that has its streams.
-    async fn on(broker: B, layout: Layout) -> Result<Self> {
+    pub async fn on(broker: B, layout: Layout) -> Result<Self> {
         let operator = Broker::connect(broker.options("operator")).await?;
         let client = Client::new(operator.clone());
         let tap = Tap::open(&broker).await?;
@@ -103,10 +103,21 @@ impl<B: Servers> Fleet<B> {
     /// Starts a service and does not wait.
     pub async fn spawn(&mut self, label: &str) -> Result<()> {
         let name = label.split('-').next().unwrap_or(label);
+        self.spawn_program(label, &format!("windlass-{name}"), name, &[]).await
+    }
+
+    /// Starts any program as a user of the broker, with more environment than all have, and does not wait.
+    pub async fn spawn_program(
+        &mut self,
+        label: &str,
+        program: &str,
+        user: &str,
+        env: &[(String, OsString)],
+    ) -> Result<()> {
         let options = ProcessOptions {
-            program: format!("windlass-{name}"),
+            program: program.to_owned(),
             args: Vec::new(),
-            env: self.env_of(name),
+            env: self.env_of(user).into_iter().chain(env.iter().cloned()).collect(),
             folder: self.folder.path().to_owned(),
             label: label.to_owned(),
         };
@@ -124,6 +135,7 @@ impl<B: Servers> Fleet<B> {
             ("WINDLASS__LAYOUT__REPLICAS".into(), self.layout.replicas.to_string().into()),
             ("WINDLASS__LAYOUT__ACK_WAIT".into(), humantime(self.layout.ack_wait).into()),
             ("WINDLASS__LAYOUT__HORIZON".into(), humantime(self.layout.horizon).into()),
+            ("WINDLASS__LAYOUT__MAX_ACK_PENDING".into(), self.layout.max_ack_pending.to_string().into()),
         ];
         if let windlass::Auth::UserPassword { user, password } = &options.auth {
             env.push(("WINDLASS__NATS__USER".into(), user.into()));
@@ -166,6 +178,11 @@ impl<B: Servers> Fleet<B> {
     /// A running service.
     pub fn process(&mut self, label: &str) -> Result<&mut Process> {
         self.processes.get_mut(label).with_context(|| format!("{label} does not run"))
+    }
+
+    /// The labels of what was started and not taken out.
+    pub fn labels(&self) -> Vec<String> {
+        self.processes.keys().cloned().collect()
     }
 
     /// Takes a running service out, to kill or stop it.

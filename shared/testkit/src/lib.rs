@@ -5,6 +5,8 @@ pub mod cluster;
 pub mod fleet;
 pub mod process;
 pub mod programs;
+pub mod proxy;
+pub mod small_disk;
 pub mod tap;
 
 pub use broker::{Servers, TestBroker};
@@ -12,4 +14,6 @@ pub use cluster::Cluster;
 pub use fleet::Fleet;
 pub use process::{PATIENCE, Process, ProcessOptions};
 pub use programs::program;
-pub use tap::{Tap, stored_events};
+pub use proxy::{Proxy, Weather};
+pub use small_disk::SmallDisk;
+pub use tap::{EventLog, Tap, stored_events};

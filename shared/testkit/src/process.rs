@@ -102,6 +102,11 @@ impl Process {
         Ok(())
     }
 
+    /// How it ended, if it has.
+    pub fn has_ended(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+
     /// Its log so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(log_file(&self.options)).unwrap_or_default()
@@ -109,9 +114,7 @@ impl Process {
 
     /// Sends it a signal by name, as `STOP`.
     pub async fn signal(&self, name: &str) -> Result<()> {
-        let sent = Command::new("kill").args([format!("-{name}"), self.pid.to_string()]).status().await?;
-        ensure!(sent.success(), "{} cannot be signalled", self.options.label);
-        Ok(())
+        signal(self.pid, name).await.with_context(|| format!("{} cannot be signalled", self.options.label))
     }
 
     /// SIGKILL, and waits until it is gone.
@@ -132,6 +135,13 @@ impl Process {
             Err(_) => bail!("{} does not end:\n{}", self.options.label, self.log()),
         }
     }
+}
+
+/// Sends a process a signal by name, as `STOP`.
+pub async fn signal(pid: u32, name: &str) -> Result<()> {
+    let sent = Command::new("kill").args([format!("-{name}"), pid.to_string()]).status().await?;
+    ensure!(sent.success(), "process {pid} did not take the signal {name}");
+    Ok(())
 }
 
 fn log_file(options: &ProcessOptions) -> PathBuf {

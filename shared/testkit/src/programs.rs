@@ -1,4 +1,4 @@
-//! The product's programs, built as the tests were.
+//! The product's programs, built as the tests were; for the fault suite always with debug assertions.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -22,11 +22,17 @@ async fn build() -> Result<PathBuf> {
     if let Some(folder) = std::env::var_os("WINDLASS_TEST_PROGRAMS") {
         return Ok(folder.into());
     }
-    // <target>/<profile>/deps/<test>-<hash>
-    let test = std::env::current_exe()?;
-    let folder =
-        test.parent().and_then(|deps| deps.parent()).context("the test's own program has no folder")?;
-    let target = folder.parent().context("the folder of programs has no parent")?;
+    // A test is <target>/<profile>/deps/<test>-<hash>; a program, as that of the fault suite, <target>/<profile>/<name>.
+    let own = std::env::current_exe()?;
+    let above = own.parent().context("the program has no folder")?;
+    let (folder, target) = if above.ends_with("deps") {
+        let folder = above.parent().context("the folder of tests has no parent")?;
+        (folder.to_owned(), folder.parent())
+    } else {
+        // Failpoints exist in this profile only, however the suite itself was built.
+        (above.with_file_name("debug"), above.parent())
+    };
+    let target = target.context("the folder of programs has no parent")?;
     let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     build
         .args(["build", "--quiet", "--locked", "--workspace", "--bins", "--examples"])
@@ -40,5 +46,5 @@ async fn build() -> Result<PathBuf> {
         build.status().await.context("cargo cannot be started")?.success(),
         "the programs cannot be built"
     );
-    Ok(folder.to_owned())
+    Ok(folder)
 }

@@ -25,11 +25,35 @@ pub async fn stored_events(client: &Client) -> Result<Vec<Event>> {
     Ok(messages.into_iter().flat_map(|(subject, body)| read(&subject, body)).collect())
 }
 
+/// Every event that is stored, read as it comes.
+#[derive(Debug, Default)]
+pub struct EventLog {
+    next: u64,
+    events: Vec<Event>,
+}
+
 /// The events of one message; none if it is something else.
 fn read(subject: &str, body: Bytes) -> Vec<Event> {
     let queue: QueueName = subject.split('.').nth(2).and_then(|q| q.parse().ok()).unwrap_or_default();
     let Ok(batch) = v1::EventBatch::decode(body) else { return Vec::new() };
     batch.events.into_iter().filter_map(|e| e.into_domain(&queue).ok()).collect()
+}
+
+// === impl EventLog ===
+
+impl EventLog {
+    /// Reads what was stored since the last time; fails while the stream has no leader.
+    pub async fn catch_up(&mut self, client: &Client) -> Result<&[Event]> {
+        let (messages, next) = client.messages_from("EVENTS", self.next).await?;
+        self.events.extend(messages.into_iter().flat_map(|(subject, body)| read(&subject, body)));
+        self.next = next;
+        Ok(&self.events)
+    }
+
+    /// What was read so far.
+    pub fn events(&self) -> &[Event] {
+        &self.events
+    }
 }
 
 // === impl Tap ===

@@ -8,6 +8,7 @@ mod dead_letters;
 mod delivered_no_more;
 mod examples;
 mod execution;
+mod fault_rounds;
 mod faults;
 mod flow;
 mod histories;

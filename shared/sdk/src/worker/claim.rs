@@ -143,6 +143,7 @@ async fn claim(
             return None;
         }
     }
+    windlass_broker::failpoint::hit(windlass_broker::failpoint::Point::WorkerClaimed).await;
     if let (Some(_), Some(crash)) = (lost, held.attempts.last()) {
         metrics::counter!("windlass_crashes_total", "queue" => held.address.queue.to_string()).increment(1);
         tracing::warn!(job_id = %held.address.job_id, attempt = crash.number, worker = crash.worker,

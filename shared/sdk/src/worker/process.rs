@@ -49,6 +49,7 @@ pub(super) async fn process(shared: &Shared, delivered: Delivered, ack_wait: Dur
             return malformed(shared, &delivered, reason).await;
         }
     };
+    windlass_broker::failpoint::hit(windlass_broker::failpoint::Point::WorkerDelivered).await;
     let address = Address { queue: subject.queue, priority: subject.priority, job_id: subject.job_id };
     if let Some(doing) = shared.running.doing(&address.queue, address.job_id, delivered.sequence)
         && is_kept(doing, &delivered, ack_wait).await
@@ -166,6 +167,7 @@ async fn attempt(shared: &Shared, held: &mut Held) {
     let mut started = held.teller().event(Transition::Started, number, started_at);
     started.worker.clone_from(&shared.options.id);
     held.unsaid.begin(&shared.events, started);
+    windlass_broker::failpoint::hit(windlass_broker::failpoint::Point::WorkerStarted).await;
 
     if held.job.expiry_sequence != 0 {
         let (jobs, timer) = (shared.jobs.clone(), held.job.expiry_sequence);
@@ -200,6 +202,7 @@ async fn attempt(shared: &Shared, held: &mut Held) {
     let (progress, lines) = context.take_told();
     shared.events.tell(progress, lines);
 
+    windlass_broker::failpoint::hit(windlass_broker::failpoint::Point::WorkerHandlerEnded).await;
     let outcome = outcome_of(&ended);
     metrics::histogram!("messaging_process_duration_seconds", "queue" => queue.clone(), "outcome" => outcome)
         .record(Timestamp::now().duration_since(started_at).as_secs_f64());

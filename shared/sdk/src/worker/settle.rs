@@ -61,9 +61,13 @@ pub(super) async fn end(
     if !write(shared, held, change, "finish").await {
         return;
     }
+    windlass_broker::failpoint::hit(windlass_broker::failpoint::Point::WorkerDoneWritten).await;
     // The letter first: an event that says "dead" can be acted upon.
     if state == JobState::Dead && !bury(shared, held, &done).await {
         return;
+    }
+    if state == JobState::Dead {
+        windlass_broker::failpoint::hit(windlass_broker::failpoint::Point::WorkerLetterStored).await;
     }
     let event = held.teller().ended(&done);
     if held.unsaid.finish(&shared.events, event).await {
@@ -125,6 +129,7 @@ async fn again(shared: &Shared, held: &mut Held, attempt: &Attempt, delay: Durat
     if !write(shared, held, change, tried).await {
         return;
     }
+    windlass_broker::failpoint::hit(windlass_broker::failpoint::Point::WorkerLaterWritten).await;
     let mut event = held.teller().attempt_ended(attempt);
     event.due_at = Some(due_at);
     if held.unsaid.finish(&shared.events, event).await {
@@ -151,6 +156,7 @@ pub(super) async fn hand_back(
         Verdict::Undecided => return,
         Verdict::Lost => return refused(shared, held, "hand back").await,
     }
+    windlass_broker::failpoint::hit(windlass_broker::failpoint::Point::WorkerHandBackWritten).await;
     // If it is not stored, the lease decides; the next holder says again what the claim tells.
     if let Some(attempt) = attempt {
         let event = held.teller().attempt_ended(&attempt);
@@ -198,10 +204,12 @@ async fn write(shared: &Shared, held: &Held, change: Change<'_>, tried: &'static
 
 /// The work message has no further use: acknowledged, and our claim removed with it.
 async fn release(shared: &Shared, held: &Held) {
+    windlass_broker::failpoint::hit(windlass_broker::failpoint::Point::WorkerEventSaid).await;
     if let Err(error) = held.handle.ack().await {
         tracing::debug!(%error, "an acknowledgement was not sent; the redelivery will find the record");
         return;
     }
+    windlass_broker::failpoint::hit(windlass_broker::failpoint::Point::WorkerAcked).await;
     let token = held.token();
     if token != held.work
         && let Err(error) = shared.jobs.delete(token).await

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use async_nats::jetstream::stream::LastRawMessageErrorKind;
+use async_nats::jetstream::message::StreamMessage;
+use async_nats::jetstream::stream::{LastRawMessageErrorKind, RawMessageError};
 use async_nats::{ConnectOptions, Event, HeaderMap, Message, Subscriber};
 use bytes::Bytes;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
@@ -21,6 +23,8 @@ pub struct Client {
 }
 
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// Reads of one stream.
+const AT_A_TIME: usize = 32;
 const POLL: Duration = Duration::from_millis(10);
 
 // === impl Client ===
@@ -157,6 +161,33 @@ impl Client {
         Ok(messages)
     }
 
+    /// The messages of a stream from this sequence on, several at a time, and the sequence after the last; once, without
+    /// waiting for a leader.
+    pub async fn messages_from(&self, stream: &str, from: u64) -> Result<(Vec<(String, Bytes)>, u64)> {
+        let jetstream = async_nats::jetstream::with_prefix(self.nats.clone(), &self.api_prefix);
+        let stream = jetstream.get_stream(stream).await?;
+        let state = &stream.cached_info().state;
+        let (first, last) = (state.first_sequence.max(from), state.last_sequence);
+        let reads = (first..=last).map(|sequence| {
+            let stream = &stream;
+            async move { one(stream.get_raw_message(sequence).await) }
+        });
+        let messages: Vec<_> = stream::iter(reads).buffered(AT_A_TIME).try_collect().await?;
+        Ok((messages.into_iter().flatten().collect(), last + 1))
+    }
+
+    /// The last message of each of these subjects, several at a time; once, without waiting for a leader.
+    pub async fn last_of(&self, stream: &str, subjects: &[String]) -> Result<Vec<(String, Bytes)>> {
+        let jetstream = async_nats::jetstream::with_prefix(self.nats.clone(), &self.api_prefix);
+        let stream = jetstream.get_stream(stream).await?;
+        let reads = subjects.iter().map(|subject| {
+            let stream = &stream;
+            async move { one(stream.get_last_raw_message_by_subject(subject).await) }
+        });
+        let messages: Vec<_> = stream::iter(reads).buffered(AT_A_TIME).try_collect().await?;
+        Ok(messages.into_iter().flatten().collect())
+    }
+
     /// Subscribes.
     pub async fn subscribe(&self, subject: &str) -> Result<Subscriber> {
         Ok(self.nats.subscribe(subject.to_owned()).await?)
@@ -164,7 +195,6 @@ impl Client {
 
     /// The next message of a subscription, within a bound.
     pub async fn next(&self, subscriber: &mut Subscriber) -> Result<Message> {
-        use futures::StreamExt as _;
         let next = tokio::time::timeout(TIMEOUT, subscriber.next()).await.context("no message in time")?;
         next.context("the subscription has ended")
     }
@@ -183,6 +213,15 @@ impl Client {
         tokio::time::timeout(TIMEOUT, heard)
             .await
             .with_context(|| format!("no permission error about {subject}"))?
+    }
+}
+
+/// None where it was acknowledged, deleted or expired.
+fn one(read: Result<StreamMessage, RawMessageError>) -> Result<Option<(String, Bytes)>> {
+    match read {
+        Ok(message) => Ok(Some((message.subject.to_string(), message.payload))),
+        Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -132,3 +132,49 @@ async fn a_worker_without_the_key_names_it() -> Result<()> {
     assert!(matches!(unopened, Some(Error::ResultSealed { state: JobState::Succeeded, .. })), "{unopened:?}");
     Ok(())
 }
+
+/// A dead letter's job starts again as another job, and opens what was sealed for the first: large payloads as well.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sealed_payload_is_redriven() -> Result<()> {
+    let mut fleet = Fleet::start().await?;
+    fleet.service("dispatcher").await?;
+    let keys = [key(&fleet, "known").await?];
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    let codec = Codec::default().with_keys(keys.join("\n").parse::<Keyring>()?);
+    let client = fleet.client.clone().with_codec(codec.clone());
+    // Nobody has a handler for it while it dies.
+    let without = windlass::Handlers::new();
+    let options = || windlass::worker::Options {
+        codec: codec.clone(),
+        unknown_kind_patience: std::time::Duration::from_millis(1),
+        ..windlass::worker::Options::default()
+    };
+    let first = crate::execution::host_with(&fleet, without, options()).await?;
+    let make = |fail: String| Make { bytes: 1, fail };
+    let mut dead = Vec::new();
+    // What is not sealed is not said; the second is too large for its task.
+    for task in [make(String::new()), make("x".repeat(300_000))] {
+        let id = client.task(&task).submit().await?.id;
+        assert_eq!(fleet.ended(id).await?.state, JobState::Dead);
+        fleet.tap.heard(id, Transition::Dead).await?;
+        dead.push(id);
+    }
+    has(&fleet, 1).await?;
+    first.drain().await?;
+    let _worker = worker(&fleet, codec).await?;
+    for (id, state) in dead.into_iter().zip([JobState::Succeeded, JobState::Dead]) {
+        let out = fleet
+            .cli(&["dead", "redrive", &id.to_string(), "--reason", "a handler is there", "-o", "json"])
+            .await?;
+        let view: serde_json::Value = serde_json::from_str(&out)?;
+        let again: JobId = view["redriven_id"].as_str().context("an id")?.parse()?;
+        let ended = client.wait(&QueueName::default(), again, PATIENCE).await?;
+        assert_eq!(ended.state, state, "{ended:?}");
+        if state == JobState::Dead {
+            let message = ended.error.context("a cause")?.message;
+            assert!(message.starts_with("xxx"), "it was not opened: {message:.80}");
+        }
+    }
+    // The letter's own went with it, the new one's stays for its letter.
+    has(&fleet, 1).await
+}

@@ -1,0 +1,142 @@
+//! SIGKILL after each step of the protocol, one after the other, of one process of each service.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use anyhow::Result;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use windlass::Client;
+use windlass_broker::Broker;
+use windlass_broker::failpoint::Point;
+use windlass_core::JobId;
+use windlass_testkit::Servers as _;
+
+use super::Scene;
+use super::schedules::Ticking;
+use crate::faults::jobs::Work;
+use crate::faults::load::{Order, accepted};
+use crate::faults::stage::QUEUES;
+
+/// One process, and the steps that it is still to die after.
+struct Victim {
+    label: &'static str,
+    points: Vec<Point>,
+    current: Option<(Point, Instant)>,
+    told_to_stop: bool,
+}
+
+/// For one step to be reached.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// Before a worker is told to stop, so that it has something to hand back.
+const AT_WORK: Duration = Duration::from_millis(2000);
+/// For jobs to be with their workers.
+const TAKEN: Duration = Duration::from_millis(500);
+/// Longer than a worker that stops lets its attempts go on.
+const LONG_MILLIS: u64 = 5000;
+const POLL: Duration = Duration::from_millis(30);
+
+/// All of them; in the short set those where most can go wrong.
+pub(super) async fn each(scene: &mut Scene<'_>) -> Result<()> {
+    let ticking = Ticking::start(scene.stage).await?;
+    let points = |service: &str, short: bool| {
+        let named = Point::ALL.iter().copied().filter(|point| point.as_str().starts_with(service));
+        named.filter(|point| !short || TELLING.contains(point)).collect::<Vec<_>>()
+    };
+    let mut victims: Vec<_> = ["dispatcher-1", "worker-1", "scheduler-1", "monitor-1"]
+        .into_iter()
+        .map(|label| {
+            let service = label.trim_end_matches("-1");
+            let mut points = points(service, scene.options.short);
+            // In another order each time: what a step leaves behind meets the next.
+            for last in (1..points.len()).rev() {
+                let other = scene.seed.below(u64::try_from(last + 1).unwrap_or(1));
+                points.swap(last, usize::try_from(other).unwrap_or(0));
+            }
+            Victim { label, points, current: None, told_to_stop: false }
+        })
+        .collect();
+    // Whoever runs already makes room for one that is to die.
+    for victim in &victims {
+        scene.stage.drain(victim.label).await?;
+    }
+    loop {
+        let mut open = 0;
+        for victim in &mut victims {
+            open += usize::from(advance(scene, victim).await?);
+        }
+        if open == 0 {
+            break;
+        }
+        sleep(POLL).await;
+    }
+    ticking.stop(scene.stage, scene.ledger).await
+}
+
+/// The steps between two writes that belong together.
+const TELLING: &[Point] = &[
+    Point::JobCreated,
+    Point::AcceptedSaid,
+    Point::CancelWritten,
+    Point::WorkerClaimed,
+    Point::WorkerDoneWritten,
+    Point::WorkerLaterWritten,
+    Point::WorkerEventSaid,
+    Point::TaskPublished,
+    Point::BatchStored,
+];
+
+/// Starts the next, if the last one is dead; false if there is none.
+async fn advance(scene: &mut Scene<'_>, victim: &mut Victim) -> Result<bool> {
+    if let Some((point, since)) = victim.current {
+        if scene.stage.runs(victim.label)? {
+            if point == Point::WorkerHandBackWritten && !victim.told_to_stop && since.elapsed() > AT_WORK {
+                submit_long(scene).await?;
+                sleep(TAKEN).await;
+                // Kills it in the drain.
+                scene.stage.fleet.process(victim.label)?.signal("TERM").await?;
+                victim.told_to_stop = true;
+            }
+            if since.elapsed() < PATIENCE {
+                return Ok(true);
+            }
+            // Never reached: the total says so.
+            scene.stage.kill(victim.label).await?;
+        }
+        victim.current = None;
+    }
+    let Some(point) = victim.points.pop() else {
+        // The others' steps need it.
+        if !scene.stage.runs(victim.label)? {
+            scene.stage.spawn(victim.label, &[]).await?;
+        }
+        return Ok(false);
+    };
+    let frequent = !matches!(
+        point,
+        Point::CancelMarked
+            | Point::CancelWritten
+            | Point::CancelSaid
+            | Point::CancelDeleted
+            | Point::WorkerHandBackWritten
+    );
+    let nth = if frequent { 1 + scene.seed.below(3) } else { 1 };
+    let plan = format!("{}=kill@{nth}", point.as_str());
+    let env = [("WINDLASS_FAILPOINTS".to_owned(), OsString::from(plan))];
+    scene.stage.spawn(victim.label, &env).await?;
+    (victim.current, victim.told_to_stop) = (Some((point, Instant::now())), false);
+    Ok(true)
+}
+
+/// Jobs that are still running when a worker stops.
+async fn submit_long(scene: &mut Scene<'_>) -> Result<()> {
+    let client = Client::new(Broker::connect(scene.stage.fleet.broker.options("publisher")).await?);
+    for _ in 0..24 {
+        let id = JobId::from_parts(jiff::Timestamp::now(), scene.seed.bytes());
+        let work = Work { milliseconds: LONG_MILLIS, ..Work::default() };
+        let order = Order::new(QUEUES[0], id, "faults.work", work, Some(windlass_core::JobState::Succeeded));
+        scene.ledger.ordered(&order);
+        accepted(order, client.clone(), scene.ledger.clone(), CancellationToken::new()).await;
+    }
+    Ok(())
+}

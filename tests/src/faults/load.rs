@@ -1,0 +1,351 @@
+//! The workload: several clients that submit at a steady rate, try again what was not accepted, and submit some ids
+//! again while their jobs run and after they ended.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::Result;
+use jiff::Timestamp;
+use prost::Message as _;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+use windlass::{Client, Submission};
+use windlass_broker::Broker;
+use windlass_core::audit::{self, JobKey};
+use windlass_core::retry::{Backoff, Parts};
+use windlass_core::{JobId, JobState, RetryPolicy};
+use windlass_proto::v1;
+use windlass_testkit::{Servers as _, broker};
+
+use super::jobs::Work;
+use super::seed::Seed;
+use super::stage::{QUEUES, Stage};
+
+/// How much, and of what.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rate {
+    /// Of all clients together.
+    pub(super) per_second: u64,
+    /// Whether some jobs are cancelled.
+    pub(super) cancels: bool,
+}
+
+/// A job that is to be submitted.
+#[derive(Debug, Clone)]
+pub(super) struct Order {
+    pub(super) job: JobKey,
+    pub(super) kind: &'static str,
+    pub(super) work: Work,
+    pub(super) delay: Option<Duration>,
+    pub(super) retry: Option<RetryPolicy>,
+    pub(super) expected: Option<JobState>,
+}
+
+/// Everything that was submitted; clones share it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Ledger(Arc<Mutex<Entries>>);
+
+#[derive(Debug, Default)]
+struct Entries {
+    submissions: Vec<audit::Submission>,
+    orders: Vec<Order>,
+}
+
+/// Clients at work.
+pub(super) struct Load {
+    stop: CancellationToken,
+    clients: JoinSet<Result<()>>,
+}
+
+const CLIENTS: u64 = 3;
+/// Submissions of a client that wait for their answers.
+const IN_FLIGHT: usize = 100;
+/// After the end of the load, for what is not accepted yet.
+const LAST_ANSWERS: Duration = Duration::from_secs(60);
+/// Of a task of which a plain client waits for the answer.
+const PLAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+// === impl Order ===
+
+impl Order {
+    fn draw(seed: &mut Seed) -> Self {
+        let mut work = Work { milliseconds: seed.below(30), ..Work::default() };
+        let (mut delay, mut retry, mut expected) = (None, None, JobState::Succeeded);
+        match seed.below(100) {
+            0..55 => {}
+            55..80 => work.milliseconds = 100 + seed.below(1400),
+            80..88 => {
+                work.failures = 1 + u32::try_from(seed.below(2)).unwrap_or(0);
+                retry = policy(4);
+            }
+            88..92 => {
+                work.failures = u32::MAX;
+                (retry, expected) = (policy(2), JobState::Dead);
+            }
+            92..96 => delay = Some(seed.millis(300, 2500)),
+            _ => work.ballast = "x".repeat(64 * 1024),
+        }
+        let id = JobId::from_parts(Timestamp::now(), seed.bytes());
+        let queue = if seed.percent(75) { QUEUES[0] } else { QUEUES[1] };
+        Self::new(queue, id, "faults.work", work, Some(expected)).with(delay, retry)
+    }
+
+    pub(super) fn new(
+        queue: &str,
+        id: JobId,
+        kind: &'static str,
+        work: Work,
+        expected: Option<JobState>,
+    ) -> Self {
+        let job = JobKey { queue: queue.parse().unwrap_or_default(), id };
+        Self { job, kind, work, delay: None, retry: None, expected }
+    }
+
+    pub(super) fn with(mut self, delay: Option<Duration>, retry: Option<RetryPolicy>) -> Self {
+        (self.delay, self.retry) = (delay, retry);
+        self
+    }
+
+    fn payload(&self) -> Vec<u8> {
+        serde_json::to_vec(&self.work).unwrap_or_default()
+    }
+
+    fn submission(&self, client: &Client) -> Submission {
+        let mut submission = client
+            .raw(self.kind, self.payload().into(), "application/json")
+            .queue(self.job.queue.as_str())
+            .id(self.job.id);
+        if let Some(delay) = self.delay {
+            submission = submission.delay(delay);
+        }
+        if let Some(retry) = &self.retry {
+            submission = submission.retry(retry.clone());
+        }
+        submission
+    }
+
+    /// Nothing of it is lost if it is submitted without options.
+    fn is_plain(&self) -> bool {
+        self.delay.is_none() && self.retry.is_none()
+    }
+}
+
+/// Quick, so that a round is short.
+fn policy(max_attempts: u32) -> Option<RetryPolicy> {
+    let parts = Parts {
+        max_attempts,
+        backoff: Backoff::Fixed,
+        initial_delay_seconds: 0.3,
+        max_delay_seconds: 0.3,
+        ..Parts::default()
+    };
+    parts.try_into().ok()
+}
+
+// === impl Ledger ===
+
+impl Ledger {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Entries> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A job that may be submitted again from now on.
+    pub(super) fn ordered(&self, order: &Order) {
+        self.lock().orders.push(order.clone());
+    }
+
+    /// Before it is sent: what is not on record would be a phantom. Returns its number.
+    fn submitted(&self, order: &Order) -> usize {
+        let submissions = &mut self.lock().submissions;
+        submissions.push(audit::Submission {
+            job: order.job.clone(),
+            at: Timestamp::now(),
+            acknowledged: false,
+            expected: order.expected,
+            max_attempts: order.retry.as_ref().map(RetryPolicy::max_attempts),
+        });
+        submissions.len() - 1
+    }
+
+    fn acknowledged_now(&self, number: usize) {
+        if let Some(submission) = self.lock().submissions.get_mut(number) {
+            submission.acknowledged = true;
+            submission.at = Timestamp::now();
+        }
+    }
+
+    /// What is known of a job that no client submitted, but a schedule.
+    pub(super) fn scheduled(&self, job: JobKey, at: Timestamp, acknowledged: bool) {
+        let expected = Some(JobState::Succeeded);
+        self.lock().submissions.push(audit::Submission {
+            job,
+            at,
+            acknowledged,
+            expected,
+            max_attempts: None,
+        });
+    }
+
+    pub(super) fn submissions(&self) -> Vec<audit::Submission> {
+        self.lock().submissions.clone()
+    }
+
+    /// The jobs that must end.
+    pub(super) fn acknowledged(&self) -> Vec<JobKey> {
+        let submissions = &self.lock().submissions;
+        let mut jobs: Vec<_> = submissions.iter().filter(|s| s.acknowledged).map(|s| s.job.clone()).collect();
+        jobs.sort();
+        jobs.dedup();
+        jobs
+    }
+
+    /// Some jobs that a client may submit again without options.
+    pub(super) fn some(&self, seed: &mut Seed, count: usize) -> Vec<Order> {
+        let entries = self.lock();
+        let plain: Vec<_> = entries.orders.iter().filter(|order| order.is_plain()).collect();
+        (0..count).filter_map(|_| seed.pick(&plain).map(|order| (*order).clone())).collect()
+    }
+}
+
+// === impl Load ===
+
+impl Load {
+    pub(super) async fn start(stage: &Stage, ledger: &Ledger, rate: Rate, seed: &Seed) -> Result<Self> {
+        let stop = CancellationToken::new();
+        let mut clients = JoinSet::new();
+        for number in 0..CLIENTS {
+            let client = Client::new(Broker::connect(stage.fleet.broker.options("publisher")).await?);
+            let plain = broker::Client::connect(stage.fleet.broker.options("publisher")).await?;
+            let (ledger, stop, seed) = (ledger.clone(), stop.clone(), seed.fork(number));
+            let period = Duration::from_millis(1000 * CLIENTS / rate.per_second.max(1));
+            clients.spawn(submit(client, plain, ledger, period, seed, stop));
+        }
+        if rate.cancels {
+            let client = Client::new(Broker::connect(stage.fleet.broker.options("publisher")).await?);
+            let operator = broker::Client::connect(stage.fleet.broker.options("operator")).await?;
+            let (ledger, stop, seed) = (ledger.clone(), stop.clone(), seed.fork(CLIENTS));
+            clients.spawn(cancel(client, operator, ledger, seed, stop));
+        }
+        Ok(Self { stop, clients })
+    }
+
+    /// No more new jobs; waits until the last answers have come.
+    pub(super) async fn stop(mut self) -> Result<()> {
+        self.stop.cancel();
+        while let Some(client) = self.clients.join_next().await {
+            client??;
+        }
+        Ok(())
+    }
+}
+
+/// One client. Submissions do not wait for each other, as those of many callers do not.
+async fn submit(
+    client: Client,
+    plain: broker::Client,
+    ledger: Ledger,
+    period: Duration,
+    mut seed: Seed,
+    stop: CancellationToken,
+) -> Result<()> {
+    let plain = Arc::new(plain);
+    let mut in_flight = JoinSet::new();
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        while in_flight.len() >= IN_FLIGHT {
+            in_flight.join_next().await;
+        }
+        let order = Order::draw(&mut seed);
+        ledger.ordered(&order);
+        in_flight.spawn(accepted(order, client.clone(), ledger.clone(), stop.clone()));
+        if seed.percent(12) {
+            for order in ledger.some(&mut seed, 1) {
+                in_flight.spawn(again(order, Arc::clone(&plain), ledger.clone()));
+            }
+        }
+        while in_flight.try_join_next().is_some() {}
+    }
+    while in_flight.join_next().await.is_some() {}
+    Ok(())
+}
+
+/// Submits until it is accepted: what was not, or was without an answer, is submitted again under its id.
+pub(super) async fn accepted(order: Order, client: Client, ledger: Ledger, stop: CancellationToken) {
+    let mut deadline = None;
+    loop {
+        let number = ledger.submitted(&order);
+        if order.submission(&client).submit().await.is_ok() {
+            return ledger.acknowledged_now(number);
+        }
+        if stop.is_cancelled() {
+            let deadline = *deadline.get_or_insert_with(|| Instant::now() + LAST_ANSWERS);
+            if Instant::now() >= deadline {
+                return;
+            }
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// As a plain client does it, without a message id by which the broker would know it again; once.
+pub(super) async fn again(order: Order, client: Arc<broker::Client>, ledger: Ledger) {
+    let id = order.job.id.to_string();
+    let headers =
+        [("Windlass-Kind", order.kind), ("Windlass-Id", id.as_str()), ("Content-Type", "application/json")];
+    let subject = format!("windlass.task.{}", order.job.queue);
+    let number = ledger.submitted(&order);
+    let stored = timeout(PLAIN_TIMEOUT, client.store(&subject, &headers, order.payload())).await;
+    if matches!(&stored, Ok(Ok(answer)) if answer.get("error").is_none()) {
+        ledger.acknowledged_now(number);
+    }
+}
+
+/// Submits jobs that would take an hour, and cancels them: while they wait for their instant, or while they run.
+async fn cancel(
+    client: Client,
+    operator: broker::Client,
+    ledger: Ledger,
+    mut seed: Seed,
+    stop: CancellationToken,
+) -> Result<()> {
+    let hour = Duration::from_hours(1);
+    let mut waiting: Vec<JobKey> = Vec::new();
+    let mut ticks = interval(Duration::from_millis(400));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let more = stop.run_until_cancelled(ticks.tick()).await.is_some();
+        if more {
+            let id = JobId::from_parts(Timestamp::now(), seed.bytes());
+            let milliseconds = u64::try_from(hour.as_millis()).unwrap_or(u64::MAX);
+            let work = Work { milliseconds, ..Work::default() };
+            let order = Order::new(QUEUES[0], id, "faults.work", work, Some(JobState::Cancelled));
+            let order = order.with(seed.percent(50).then_some(hour), None);
+            ledger.ordered(&order);
+            waiting.push(order.job.clone());
+            accepted(order, client.clone(), ledger.clone(), stop.clone()).await;
+        }
+        // A few later, so that some run by then.
+        while waiting.len() > if more { 3 } else { 0 } {
+            let job = waiting.remove(0);
+            let command = v1::Command {
+                job_id: job.id.to_string(),
+                reason: "the suite".to_owned(),
+                requested_by: "windlass-faults".to_owned(),
+                requested_at: None,
+                dead_at: None,
+            };
+            let subject = format!("windlass.command.{}.cancel", job.queue);
+            while !matches!(
+                timeout(PLAIN_TIMEOUT, operator.store(&subject, &[], command.encode_to_vec())).await,
+                Ok(Ok(answer)) if answer.get("error").is_none()
+            ) {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+        if !more {
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Waiting until nothing moves any more: every task is a job, every job has ended, and its end is told.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep, timeout};
+use windlass_core::audit::JobKey;
+use windlass_core::{JobState, Transition};
+use windlass_testkit::{EventLog, broker};
+
+use super::stage::Stage;
+
+/// What is left when the time is over.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Left {
+    pub(super) tasks: u64,
+    pub(super) commands: u64,
+    /// Work that waits or runs: subjects of JOBS.
+    pub(super) work: Vec<String>,
+    /// Work of jobs that have ended.
+    pub(super) left_over: Vec<String>,
+    /// Tasks that were acknowledged, and are still there.
+    pub(super) zombies: u64,
+    /// Jobs without an end in JOBS.
+    pub(super) unended: usize,
+    /// Jobs whose end is not told.
+    pub(super) untold: usize,
+}
+
+const POLL: Duration = Duration::from_millis(200);
+/// For one look.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Waits for the ends of these jobs, and of everything else. What is left at the end of the bound, or nothing.
+pub(super) async fn settle(
+    stage: &Stage,
+    jobs: &[JobKey],
+    events: &mut EventLog,
+    bound: Duration,
+) -> Option<Left> {
+    let deadline = Instant::now() + bound;
+    let mut left = Left::default();
+    loop {
+        if let Ok(Ok(mut seen)) = timeout(LOOK, look(&stage.admin, jobs, events)).await {
+            if stage.disk.is_some() {
+                seen.forgive_zombies();
+            }
+            if seen.is_nothing() {
+                return None;
+            }
+            left = seen;
+        }
+        if Instant::now() >= deadline {
+            return Some(left);
+        }
+        sleep(POLL).await;
+    }
+}
+
+async fn look(client: &broker::Client, jobs: &[JobKey], events: &mut EventLog) -> Result<Left> {
+    let mut left = Left {
+        tasks: messages(client, "TASKS").await?,
+        commands: messages(client, "COMMANDS").await?,
+        ..Left::default()
+    };
+    let subjects = subjects(client).await?;
+    let ended: BTreeSet<(&str, &str)> = subjects
+        .iter()
+        .filter(|subject| subject.record == "done")
+        .map(|subject| (subject.queue.as_str(), subject.id.as_str()))
+        .collect();
+    for subject in subjects.iter().filter(|subject| subject.record != "done") {
+        match (ended.contains(&(subject.queue.as_str(), subject.id.as_str())), subject.record.as_str()) {
+            (false, _) => left.work.push(subject.text.clone()),
+            // A claim that is left under an end is tidied in its time, and decides nothing.
+            (true, "claim") => {}
+            (true, _) => left.left_over.push(subject.text.clone()),
+        }
+    }
+    if left.tasks > 0 {
+        let consumer = client.api("CONSUMER.INFO.TASKS.dispatcher", &json!({})).await?;
+        let count = |field: &str| consumer[field].as_u64().unwrap_or(0);
+        left.zombies = left.tasks.saturating_sub(count("num_pending") + count("num_ack_pending"));
+    }
+    let unended = jobs.iter().filter(|job| !ended.contains(&(job.queue.as_str(), &*job.id.to_string())));
+    left.unended = unended.count();
+    if left.tasks == left.zombies && left.commands == 0 && left.work.is_empty() && left.unended == 0 {
+        let told: BTreeSet<_> = events
+            .catch_up(client)
+            .await?
+            .iter()
+            .filter(|event| is_end(event.transition))
+            .map(|event| (event.queue.clone(), event.job_id))
+            .collect();
+        left.untold = subjects
+            .iter()
+            .filter(|s| s.record == "done")
+            .filter_map(|s| Some((s.queue.parse().ok()?, s.id.parse().ok()?)))
+            .filter(|job| !told.contains(job))
+            .count();
+    }
+    Ok(left)
+}
+
+fn is_end(transition: Transition) -> bool {
+    transition == Transition::Rejected || JobState::ALL.iter().any(|state| state.end() == Some(transition))
+}
+
+async fn messages(client: &broker::Client, stream: &str) -> Result<u64> {
+    let info = client.api(&format!("STREAM.INFO.{stream}"), &json!({})).await?;
+    info["state"]["messages"].as_u64().ok_or_else(|| anyhow::anyhow!("{stream}: {info}"))
+}
+
+/// A subject of the stream of jobs.
+#[derive(Debug, Clone)]
+pub(super) struct Subject {
+    pub(super) text: String,
+    pub(super) queue: String,
+    pub(super) record: String,
+    pub(super) id: String,
+}
+
+/// What the stream of jobs holds.
+pub(super) async fn subjects(client: &broker::Client) -> Result<Vec<Subject>> {
+    let subjects = client.subjects("JOBS").await?;
+    let subjects: BTreeMap<String, u64> = match subjects {
+        Value::Null => BTreeMap::new(),
+        subjects => serde_json::from_value(subjects)?,
+    };
+    let parse = |text: String| {
+        let parts: Vec<&str> = text.split('.').collect();
+        let [_, _, queue, record, _, id] = parts[..] else { return None };
+        let (queue, record, id) = (queue.to_owned(), record.to_owned(), id.to_owned());
+        Some(Subject { text, queue, record, id })
+    };
+    Ok(subjects.into_keys().filter_map(parse).collect())
+}
+
+// === impl Left ===
+
+impl Left {
+    fn is_nothing(&self) -> bool {
+        self.tasks + self.commands == 0
+            && self.work.is_empty()
+            && self.left_over.is_empty()
+            && self.unended + self.untold == 0
+    }
+
+    /// A broker without space takes acknowledgements, and may not be able to delete what they mean: after its restart
+    /// such a message is there, and no consumer will ever be given it. Work under an end is the reconciler's, which
+    /// comes too seldom for a round; a task is of a job that was made.
+    fn forgive_zombies(&mut self) {
+        self.left_over.clear();
+        self.tasks -= self.zombies.min(self.tasks);
+    }
+}
