@@ -35,9 +35,9 @@ impl Fleet {
             // What these jobs submitted was published before they ended, so a look that begins now finds it. Only if it
             // finds nothing new is there nothing.
             self.settle().await?;
-            let is_calm = self.ear().look(|known| {
-                known.busy(Timestamp::now()).is_empty() && known.events.len() == count
-            });
+            let is_calm = self
+                .ear()
+                .look(|known| known.busy(Timestamp::now()).is_empty() && known.events.len() == count);
             if is_calm {
                 break;
             }
@@ -78,7 +78,9 @@ impl Fleet {
 
     async fn read_end(&self, key: &Key) -> Result<EndedJob, Error> {
         let (queue, id) = key.clone();
-        let Some(done) = self.jobs().read(&queue, id).await?.done else { return Err(Error::Forgotten { id }) };
+        let Some(done) = self.jobs().read(&queue, id).await?.done else {
+            return Err(Error::Forgotten { id });
+        };
         let ended = self.client().wait_in(self.jobs().pool(), &queue, id, READ_TIMEOUT).await?;
         Ok(EndedJob {
             queue,

@@ -19,8 +19,9 @@ use crate::options::Options;
 /// A fleet of one test: a nats-server, a dispatcher and a worker, on threads of their own.
 ///
 /// It ends with the value: dropping it stops the services, kills the server and removes its folder, for which it holds
-/// up the thread for two or three seconds at most. An attempt that still runs is lost, as its fleet is. A `static` is
-/// never dropped, so do not keep it in one. The runtime's clock must not be paused, as its waits go by it.
+/// up the thread for two or three seconds at most. An attempt that still runs is lost, as its fleet is. Where the process
+/// ends without dropping it, by a signal or as a `static`, a process of a few lines of shell kills the server and removes
+/// the folder. The runtime's clock must not be paused, as the waits go by it.
 pub struct Fleet {
     client: Client,
     broker: Broker,

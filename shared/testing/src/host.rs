@@ -12,17 +12,18 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use windlass::{Client, Handlers, Worker};
+use windlass_broker::Broker;
 use windlass_broker::events::EventReader;
 use windlass_broker::jobs::{Jobs, Overheard};
 use windlass_broker::local::{LocalServer, Search, ServerOptions, find};
 use windlass_broker::provision::{Layout, apply, desired};
-use windlass_broker::Broker;
 use windlass_dispatcher::Dispatcher;
 use windlass_service::health::Health;
 use windlass_service::http::Routes;
 use windlass_service::{CodecSettings, Context, Service};
 
 use crate::error::Error;
+use crate::guard::Guard;
 use crate::listen::{Ear, Payloads};
 use crate::options::Options;
 
@@ -79,7 +80,8 @@ impl Host {
         });
         // From here on it ends with this value, also if nobody waits for the start any more.
         let host = Self { stop, thread: Some(thread.map_err(failed("start its thread"))?) };
-        let inside = starting.await.map_err(|_| Error::Ended { reason: "its thread panicked".to_owned() })??;
+        let inside =
+            starting.await.map_err(|_| Error::Ended { reason: "its thread panicked".to_owned() })??;
         Ok((host, inside))
     }
 }
@@ -106,9 +108,11 @@ async fn run<S: Send + Sync + 'static>(
             .tempdir()
             .map_err(|source| Error::Process { action: "make its folder", source })?;
         let server = start_server(folder.path()).await?;
-        Ok::<_, Error>((folder, server))
+        let guard = server.pid().map(|pid| Guard::start(pid, folder.path())).transpose();
+        let guard = guard.map_err(|source| Error::Process { action: "guard its broker", source })?;
+        Ok::<_, Error>((folder, server, guard))
     };
-    let (folder, mut server) = match stop.run_until_cancelled(serving).await {
+    let (folder, mut server, guard) = match stop.run_until_cancelled(serving).await {
         None => return,
         Some(Err(error)) => return drop(started.send(Err(error))),
         Some(Ok(serving)) => serving,
@@ -131,6 +135,9 @@ async fn run<S: Send + Sync + 'static>(
     }
     if let Err(error) = folder.close() {
         tracing::warn!(%error, "the folder of a test was not removed");
+    }
+    if let Some(guard) = guard {
+        guard.dismiss().await;
     }
 }
 
@@ -166,7 +173,10 @@ async fn assemble<S: Send + Sync + 'static>(
         tasks.spawn(async move {
             let ended = tokio::spawn(task).await.unwrap_or_else(|panic| Err(panic.to_string()));
             if !stop.is_cancelled() {
-                ear.fail(format!("{what} ended: {}", ended.err().unwrap_or_else(|| "without a cause".to_owned())));
+                ear.fail(format!(
+                    "{what} ended: {}",
+                    ended.err().unwrap_or_else(|| "without a cause".to_owned())
+                ));
             }
         });
     };

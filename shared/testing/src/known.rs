@@ -94,7 +94,9 @@ impl Known {
             if let Some(error) = &event.error {
                 let _ = write!(line, " ({})", error.message);
             }
-            if let (Some(due_at), Transition::Retried | Transition::Snoozed) = (event.due_at, event.transition) {
+            if let (Some(due_at), Transition::Retried | Transition::Snoozed) =
+                (event.due_at, event.transition)
+            {
                 let _ = write!(line, " until {due_at}");
             }
         }

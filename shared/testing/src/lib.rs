@@ -39,6 +39,7 @@ mod clock;
 mod drain;
 mod error;
 mod fleet;
+mod guard;
 mod host;
 mod known;
 mod listen;

@@ -82,7 +82,8 @@ impl Accepted {
 /// Why an assertion does not hold.
 fn missing<J: Job>(accepted: &[Accepted]) -> String {
     let (of_kind, others): (Vec<_>, Vec<_>) = accepted.iter().partition(|accepted| accepted.is::<J>());
-    let mut text = format!("no such task of the kind {} was submitted, of {} of that kind", J::KIND, of_kind.len());
+    let mut text =
+        format!("no such task of the kind {} was submitted, of {} of that kind", J::KIND, of_kind.len());
     for accepted in of_kind.iter().take(SHOWN) {
         text = format!("{text}\n  {}", accepted.shown());
     }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use windlass::{AttemptNumber, Client, Failure, Handlers, Job, JobState, QueueName};
 use windlass_core::Outcome;
 use windlass_testing::{Error, Fleet, Options, Transition};
+use windlass_testkit::PATIENCE;
 
 #[derive(Debug, Serialize, Deserialize, PartialEq)]
 struct Order {
@@ -55,7 +56,8 @@ fn order(id: u32) -> Order {
 #[tokio::test]
 async fn what_is_delayed_runs_when_the_clock_says_so() -> Result<()> {
     let fleet = Fleet::start(handlers()?).await?;
-    let submit = async |id, delay| Ok::<_, Error>(fleet.client().task(&order(id)).delay(delay).submit().await?.id);
+    let submit =
+        async |id, delay| Ok::<_, Error>(fleet.client().task(&order(id)).delay(delay).submit().await?.id);
     let (hour, day) = (submit(1, HOUR).await?, submit(2, 24 * HOUR).await?);
     assert_eq!(fleet.drain().await?.len(), 0);
     assert_eq!(fleet.advance(HOUR / 2).await?, []);
@@ -115,7 +117,10 @@ async fn spies_know_the_past() -> Result<()> {
 
     let error = fleet.heard(placed, Transition::Cancelled).await.err().context("heard what was not said")?;
     let text = error.to_string();
-    assert!(text.starts_with(&format!("not within 3 s: cancelled of job {placed}; heard until then:")), "{text}");
+    assert!(
+        text.starts_with(&format!("not within 3 s: cancelled of job {placed}; heard until then:")),
+        "{text}"
+    );
     let line = format!("{placed} of default (order.place): accepted started #1 succeeded #1");
     assert!(text.contains(&line), "{text}");
     Ok(())
@@ -177,5 +182,34 @@ async fn fleets_are_apart_and_leave_nothing() -> Result<()> {
     assert_eq!(two.drain().await?.len(), 1);
     drop(two);
     assert!(!of_two.0.exists() && !of_two.1.exists(), "something is left: {of_two:?}");
+    Ok(())
+}
+
+/// What a guard is for: started by the test below, in a process of its own.
+#[tokio::test]
+#[ignore = "ends its process"]
+async fn dies_without_a_word() -> Result<()> {
+    let fleet = Fleet::start(handlers()?).await?;
+    println!("left: {} {}", fleet.server_pid().context("its server does not run")?, fleet.folder().display());
+    std::process::abort()
+}
+
+/// A process that dies takes its fleet along.
+#[tokio::test]
+async fn a_process_that_dies_leaves_nothing() -> Result<()> {
+    let mut command = tokio::process::Command::new(std::env::current_exe()?);
+    command.args(["--ignored", "--exact", "testing_fleet::dies_without_a_word", "--nocapture"]);
+    let output = tokio::time::timeout(PATIENCE, command.kill_on_drop(true).output()).await??;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let left =
+        text.lines().find_map(|line| line.split_once("left: ")).with_context(|| format!("{output:?}"))?.1;
+    let (pid, folder) = left.split_once(' ').context("no folder")?;
+    let (process, folder) = (Path::new("/proc").join(pid), Path::new(folder));
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    // Nothing tells of a stranger's end but looking.
+    while process.exists() || folder.exists() {
+        ensure!(tokio::time::Instant::now() < deadline, "something is left: {left}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     Ok(())
 }

@@ -37,8 +37,11 @@ impl Overheard {
     pub async fn next(&mut self) -> Option<(Address, Task<Bytes>)> {
         loop {
             let message = self.arriving.next().await?;
-            let Some(subject) = self.jobs.broker.names().parse_job_subject(&message.subject) else { continue };
-            if let Ok(RecordBody::Job(Job { task, .. })) = RecordBody::decode(subject.record, message.payload) {
+            let Some(subject) = self.jobs.broker.names().parse_job_subject(&message.subject) else {
+                continue;
+            };
+            if let Ok(RecordBody::Job(Job { task, .. })) = RecordBody::decode(subject.record, message.payload)
+            {
                 let (queue, priority, job_id) = (subject.queue, subject.priority, subject.job_id);
                 return Some((Address { queue, priority, job_id }, task));
             }
