@@ -9,7 +9,7 @@ use windlass_proto::RecordBody;
 
 use crate::error::Error;
 use crate::fleet::Fleet;
-use crate::known::Key;
+use crate::known::{Key, Known};
 
 /// How far the clock has been moved, and when.
 #[derive(Debug, Default)]
@@ -34,11 +34,10 @@ impl Clock {
         real.saturating_add(self.moved_until(real)).unwrap_or(Timestamp::MAX)
     }
 
-    /// Whether a wait that began at one instant, and ends at another by the real clock, is over by this one. What the
-    /// clock was moved by before it began is no part of it.
-    fn is_over(&self, began_at: Timestamp, due_at: Timestamp, real: Timestamp) -> bool {
-        let moved = self.moved_until(real).saturating_sub(self.moved_until(began_at));
-        due_at <= real.saturating_add(moved).unwrap_or(Timestamp::MAX)
+    /// When a wait is over by this clock that began at one instant by the real clock, and ends at another: what the clock
+    /// was moved by before it began is no part of it.
+    fn due_at(&self, began_at: Timestamp, due_at: Timestamp) -> Timestamp {
+        due_at.saturating_add(self.moved_until(began_at)).unwrap_or(Timestamp::MAX)
     }
 }
 
@@ -66,6 +65,7 @@ impl Fleet {
         self.settle().await?;
         self.clock().advance(Timestamp::now(), by);
         let waits_over = self.waits_over().await?;
+        let heard = self.ear().look(|known| known.events.len());
         for (queue, job_id) in &waits_over {
             let command = Command {
                 queue,
@@ -77,15 +77,11 @@ impl Fleet {
             };
             commands::publish(self.broker(), command).await?;
         }
-        let what = "every job whose wait is over runs, or is queued";
-        let still_waits = |key: &Key, known: &crate::known::Known| {
-            known.state(key, Timestamp::now()).is_some_and(|state| {
-                matches!(state, windlass::JobState::Scheduled | windlass::JobState::Retrying)
-            })
+        let all_go_on = |known: &Known| {
+            let now = Timestamp::now();
+            waits_over.iter().all(|key| known.moved_since(heard, key) || !known.waits(key, now)).then_some(())
         };
-        self.ear()
-            .until(what, |known| waits_over.iter().all(|key| !still_waits(key, known)).then_some(()))
-            .await?;
+        self.ear().until("every job whose wait is over is queued, or runs", all_go_on).await?;
         Ok(waits_over.into_iter().map(|(_, job_id)| job_id).collect())
     }
 
@@ -95,9 +91,9 @@ impl Fleet {
         while let Some(found) = self.jobs().next(RecordKind::Later, from).await? {
             from = found.record.sequence + 1;
             let RecordBody::Job(job) = &found.body else { continue };
-            let is_over = self.clock().is_over(found.stored_at, job.due_at, Timestamp::now());
-            if is_over {
-                over.push((job.due_at, (found.address.queue.clone(), found.address.job_id)));
+            let due_at = self.clock().due_at(found.stored_at, job.due_at);
+            if due_at <= self.now() {
+                over.push((due_at, (found.address.queue.clone(), found.address.job_id)));
             }
         }
         over.sort();

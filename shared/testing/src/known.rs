@@ -62,9 +62,22 @@ impl Known {
         self.events.push(event);
     }
 
-    /// Where a job stands at an instant; none if nothing was heard of it.
-    pub(crate) fn state(&self, key: &Key, now: Timestamp) -> Option<JobState> {
-        self.jobs.get(key)?.now.map(|(state, due_at)| state_at(state, due_at, now))
+    /// Whether a job waits for its time at an instant.
+    pub(crate) fn waits(&self, key: &Key, now: Timestamp) -> bool {
+        let state = self.jobs.get(key).and_then(|standing| standing.now);
+        let state = state.map(|(state, due_at)| state_at(state, due_at, now));
+        matches!(state, Some(JobState::Scheduled | JobState::Retrying))
+    }
+
+    /// Whether a job's wait ended after so many events; it may wait again by now.
+    pub(crate) fn moved_since(&self, count: usize, key: &Key) -> bool {
+        let later = self.events.iter().skip(count).filter(|e| e.queue == key.0 && e.job_id == key.1);
+        later.into_iter().any(|event| {
+            !matches!(
+                event.transition,
+                Transition::Accepted | Transition::Retried | Transition::Snoozed | Transition::Refused
+            )
+        })
     }
 
     /// The jobs that are queued or running at an instant: what waits for its time is not.
