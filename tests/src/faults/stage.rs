@@ -41,7 +41,7 @@ pub(super) struct Injected {
     pub(super) at: Timestamp,
     pub(super) until: Option<Timestamp>,
     /// False for what befell the fleet by itself.
-    pub(super) injected: bool,
+    pub(super) by_us: bool,
 }
 
 /// Whom it met.
@@ -104,14 +104,14 @@ impl Faults {
     /// It began then.
     pub(super) fn begun(&self, what: &str, whom: Whom, at: Timestamp) -> usize {
         let mut all = self.lock();
-        all.push(Injected { what: what.to_owned(), whom, at, until: None, injected: true });
+        all.push(Injected { what: what.to_owned(), whom, at, until: None, by_us: true });
         all.len() - 1
     }
 
     /// The broker, by itself.
     pub(super) fn befell(&self, what: &str, at: Timestamp) {
         let (what, whom, until) = (what.to_owned(), Whom::Broker, Some(at));
-        self.lock().push(Injected { what, whom, at, until, injected: false });
+        self.lock().push(Injected { what, whom, at, until, by_us: false });
     }
 
     pub(super) fn end(&self, index: usize) {
