@@ -178,6 +178,7 @@ async fn a_batch_has_an_outcome_for_each_job() -> Result<()> {
 /// A blocking handler that is cancelled stops when it asks; its panic is a failure.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_blocking_handler_is_cancelled_by_asking() -> Result<()> {
+    #[allow(clippy::needless_pass_by_value, reason = "as handlers are called")]
     fn handle(job: Alpha, cancellation: Cancellation) -> Result<(), Failure> {
         assert_ne!(job.text, "panic", "a bad day");
         loop {
