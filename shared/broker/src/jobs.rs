@@ -2,6 +2,7 @@
 
 mod children;
 mod expiry;
+mod overheard;
 mod seen;
 pub(crate) mod soon;
 
@@ -19,6 +20,7 @@ use windlass_core::{JobId, PoolName, Priority, QueueName, RecordKind};
 use windlass_proto::RecordBody;
 
 pub use self::children::ChildMarker;
+pub use self::overheard::Overheard;
 pub use self::seen::{Seen, SeenRecord};
 use self::soon::Soon;
 use crate::connect::{self, Broker};

@@ -70,6 +70,7 @@ pub use handler::extract::{
 pub use handler::{Extract, Handlers, Job, blocking};
 pub use windlass_broker::{Auth, Options, Secret};
 pub use windlass_core as core;
+pub use windlass_core::told::LogLevel;
 pub use windlass_core::{JobId, JobState, Kind, Priority, QueueName, RetryPolicy};
 pub use worker::Worker;
-pub use worker::context::Context;
+pub use worker::context::{Context, NotSaved, Reason};

@@ -20,5 +20,6 @@ mod schedules;
 mod services;
 mod structure;
 mod support;
+mod testing_fleet;
 mod timers;
 mod tracing;

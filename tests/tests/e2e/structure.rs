@@ -15,7 +15,8 @@ fn root() -> PathBuf {
 const SERVICE: &[&str] =
     &["windlass-core", "windlass-proto", "windlass-broker", "windlass", "windlass-service"];
 
-/// core ← proto ← broker ← sdk ← services; services never depend on each other, and only the command line on them.
+/// core ← proto ← broker ← sdk ← services; services never depend on each other, and only the command line on them, and
+/// the fleet for users' tests on the dispatcher.
 #[test]
 fn dependencies_point_one_way() -> Result<()> {
     let metadata = MetadataCommand::new().manifest_path(root().join("Cargo.toml")).no_deps().exec()?;
@@ -26,6 +27,18 @@ fn dependencies_point_one_way() -> Result<()> {
         ("windlass", &["windlass-core", "windlass-proto", "windlass-broker"]),
         ("windlass-service", &["windlass-core", "windlass-broker"]),
         ("windlass-testkit", &["windlass-core", "windlass-proto", "windlass-broker", "windlass"]),
+        // A fleet in the process of a user's tests: beside the command line, the only one that runs a service.
+        (
+            "windlass-testing",
+            &[
+                "windlass-core",
+                "windlass-proto",
+                "windlass-broker",
+                "windlass",
+                "windlass-service",
+                "windlass-dispatcher",
+            ],
+        ),
         ("windlass-scheduler", SERVICE),
         ("windlass-dispatcher", SERVICE),
         // Built on the public SDK only, so that a user's own worker is its equal.

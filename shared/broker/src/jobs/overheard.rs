@@ -1,0 +1,50 @@
+//! Jobs as they are written, for tests and tools that need what a job was made of.
+
+use async_nats::Subscriber;
+use bytes::Bytes;
+use futures::StreamExt as _;
+use futures::stream::{SelectAll, select_all};
+use windlass_core::{RecordKind, Task};
+use windlass_proto::{Job, RecordBody};
+
+use super::{Address, Jobs};
+use crate::connect;
+
+/// What is written to a pool's stream of jobs, heard by a plain subscription: a write that is refused is heard as well,
+/// and what is written while this connection is lost is not.
+#[derive(Debug)]
+pub struct Overheard {
+    jobs: Jobs,
+    arriving: SelectAll<Subscriber>,
+}
+
+// === impl Overheard ===
+
+impl Overheard {
+    /// Listens from now on.
+    pub async fn listen(jobs: &Jobs) -> Result<Self, connect::Error> {
+        let mut all = Vec::new();
+        for record in [RecordKind::Ready, RecordKind::Later] {
+            let subject = jobs.broker.names().pool_filter(&jobs.pool, record);
+            all.push(jobs.broker.client.subscribe(subject).await.map_err(|_| connect::Error::Closed)?);
+        }
+        // What another connection publishes is heard from here on only once the server has both.
+        jobs.broker.client.flush().await.map_err(|_| connect::Error::Closed)?;
+        Ok(Self { jobs: jobs.clone(), arriving: select_all(all) })
+    }
+
+    /// The task of the next write; none at the end of the connection.
+    pub async fn next(&mut self) -> Option<(Address, Task<Bytes>)> {
+        loop {
+            let message = self.arriving.next().await?;
+            let Some(subject) = self.jobs.broker.names().parse_job_subject(&message.subject) else {
+                continue;
+            };
+            if let Ok(RecordBody::Job(Job { task, .. })) = RecordBody::decode(subject.record, message.payload)
+            {
+                let (queue, priority, job_id) = (subject.queue, subject.priority, subject.job_id);
+                return Some((Address { queue, priority, job_id }, task));
+            }
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! What a fleet has heard of its jobs.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use windlass_core::history::{History, state_at};
+use windlass_core::{Event, JobId, JobState, Kind, QueueName, Transition};
+
+/// A job among all.
+pub(crate) type Key = (QueueName, JobId);
+
+/// All that was heard, for as long as the fleet lives.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// The sequence in EVENTS up to which it was read.
+    pub(crate) read: u64,
+    /// Each as often as it was said.
+    pub(crate) events: Vec<Event>,
+    /// In the order in which they were accepted.
+    pub(crate) accepted: Vec<(Key, Option<Kind>)>,
+    /// In the order in which they ended.
+    pub(crate) ended: Vec<Key>,
+    /// What each was submitted with, or why that is not known.
+    pub(crate) payloads: BTreeMap<Key, Result<Bytes, String>>,
+    /// Why the fleet runs no more.
+    pub(crate) failure: Option<String>,
+    jobs: BTreeMap<Key, Standing>,
+}
+
+#[derive(Debug, Default)]
+struct Standing {
+    history: History,
+    /// As the history says.
+    now: Option<(JobState, Option<Timestamp>)>,
+    accepted: bool,
+}
+
+/// How many jobs an error lists.
+const SHOWN: usize = 20;
+
+// === impl Known ===
+
+impl Known {
+    /// Takes an event in, and notes what it begins or ends.
+    pub(crate) fn record(&mut self, event: Event) {
+        let key = (event.queue.clone(), event.job_id);
+        let standing = self.jobs.entry(key.clone()).or_default();
+        let before = standing.now;
+        standing.history.record(event.clone());
+        standing.now = standing.history.view().map(|view| (view.state, view.due_at));
+        // A message that is no valid task is told as dead, and is no job.
+        let is_job = event.transition != Transition::Rejected;
+        if event.transition == Transition::Accepted && !std::mem::replace(&mut standing.accepted, true) {
+            self.accepted.push((key.clone(), event.kind.clone()));
+        }
+        let had_ended = before.is_some_and(|(state, _)| state.is_terminal());
+        if is_job && !had_ended && standing.now.is_some_and(|(state, _)| state.is_terminal()) {
+            self.ended.push(key);
+        }
+        self.events.push(event);
+    }
+
+    /// Where a job stands at an instant; none if nothing was heard of it.
+    pub(crate) fn state(&self, key: &Key, now: Timestamp) -> Option<JobState> {
+        self.jobs.get(key)?.now.map(|(state, due_at)| state_at(state, due_at, now))
+    }
+
+    /// The jobs that are queued or running at an instant: what waits for its time is not.
+    pub(crate) fn busy(&self, now: Timestamp) -> Vec<Key> {
+        let is_busy = |standing: &Standing| {
+            let state = standing.now.map(|(state, due_at)| state_at(state, due_at, now));
+            matches!(state, Some(JobState::Queued | JobState::Running))
+        };
+        self.jobs.iter().filter(|(_, standing)| is_busy(standing)).map(|(key, _)| key.clone()).collect()
+    }
+
+    /// For people: the transitions of each job, in the order of their arrival, the latest jobs last.
+    pub(crate) fn heard(&self) -> String {
+        let mut lines: BTreeMap<&Key, (usize, String)> = BTreeMap::new();
+        let keys: Vec<Key> = self.events.iter().map(|e| (e.queue.clone(), e.job_id)).collect();
+        for (place, (key, event)) in keys.iter().zip(&self.events).enumerate() {
+            let (last, line) = lines.entry(key).or_default();
+            *last = place;
+            if line.is_empty() {
+                let kind = event.kind.as_ref().map_or("of no kind", Kind::as_str);
+                let _ = write!(line, "  {} of {} ({kind}):", key.1, key.0);
+            }
+            let _ = write!(line, " {}", event.transition);
+            if event.attempt > 0 {
+                let _ = write!(line, " #{}", event.attempt);
+            }
+            if let Some(error) = &event.error {
+                let _ = write!(line, " ({})", error.message);
+            }
+            if let (Some(due_at), Transition::Retried | Transition::Snoozed) =
+                (event.due_at, event.transition)
+            {
+                let _ = write!(line, " until {due_at}");
+            }
+        }
+        let mut lines: Vec<(usize, String)> = lines.into_values().collect();
+        lines.sort();
+        let left_out = lines.len().saturating_sub(SHOWN);
+        let mut text = if left_out > 0 { format!("  (and {left_out} other jobs)\n") } else { String::new() };
+        for (_, line) in lines.iter().skip(left_out) {
+            text = text + line + "\n";
+        }
+        if text.is_empty() { "  nothing".to_owned() } else { text.trim_end().to_owned() }
+    }
+}
