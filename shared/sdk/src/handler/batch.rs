@@ -175,9 +175,7 @@ async fn settle<S, M, H: BatchHandler<S, M>>(handler: H, state: Arc<S>, waiting:
             all(count, &Failure::new(message).code("batch").terminal())
         }
         Ok(Err(failure)) => all(count, &failure),
-        Err(panic) => {
-            all(count, &Failure::new(crate::worker::panic_message(panic.as_ref())).code("panic"))
-        }
+        Err(panic) => all(count, &Failure::new(crate::worker::panic_message(panic.as_ref())).code("panic")),
     };
     for ((outcome, _busy), returned) in told.into_iter().zip(outcomes) {
         let _ = outcome.send(returned);
