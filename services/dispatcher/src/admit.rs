@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use windlass_broker::absence::SLACK;
 use windlass_broker::delivery::Delivered;
 use windlass_broker::failpoint::{Point, hit};
-use windlass_broker::jobs::{Address, Change, Verdict, nonce};
+use windlass_broker::jobs::{Address, Change, Jobs, Verdict, nonce};
 use windlass_broker::provision;
 use windlass_broker::trace::{Hop, Relation, Subject};
 use windlass_core::admission::outcome_is_known;
@@ -101,18 +101,10 @@ async fn create(
     {
         return;
     }
-    let expiry_sequence = match expires_at(due_at, task.max_wait) {
-        None => 0,
-        Some(at) => {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match jobs.set_expiry(&address.queue, address.job_id, at, left).await {
-                Ok(sequence) => sequence,
-                Err(error) => {
-                    tracing::warn!(job_id = %address.job_id, %error, "the timer of a job's expiry could not be set; the task is delivered again");
-                    return;
-                }
-            }
-        }
+    let Some(expiry_sequence) =
+        set_expiry(&jobs, &address, expires_at(due_at, task.max_wait), deadline).await
+    else {
+        return;
     };
     let nonce = nonce();
     let job = Job { expiry_sequence, ..Job::new(task, accepted_at, due_at, nonce.clone()) };
@@ -171,6 +163,24 @@ async fn create(
         hit(Point::AcceptedSaid).await;
         let _ = delivered.handle().ack().await;
         hit(Point::TaskAcked).await;
+    }
+}
+
+/// Sets the timer of a job that may not wait for ever; its sequence, 0 if there is none to set. None if it could not be.
+async fn set_expiry(
+    jobs: &Jobs,
+    address: &Address,
+    expires_at: Option<Timestamp>,
+    deadline: Instant,
+) -> Option<u64> {
+    let Some(at) = expires_at else { return Some(0) };
+    let left = deadline.saturating_duration_since(Instant::now());
+    match jobs.set_expiry(&address.queue, address.job_id, at, left).await {
+        Ok(sequence) => Some(sequence),
+        Err(error) => {
+            tracing::warn!(job_id = %address.job_id, %error, "the timer of a job's expiry could not be set; the task is delivered again");
+            None
+        }
     }
 }
 

@@ -19,5 +19,5 @@ pub(crate) async fn discard(shared: &Shared, order: &Order) -> Carried {
     if shared.events.record(remark(order, &letter, Transition::Discarded, order.words())).await.is_err() {
         return Carried::Open;
     }
-    removed(&letters, &letter).await
+    removed(shared, &letters, &letter).await
 }

@@ -86,11 +86,21 @@ pub(crate) async fn copy(
 
 /// Removes the payload of a job that was ended from outside, as far as its last record names it.
 pub(crate) async fn remove(shared: &Shared, queue: &QueueName, body: &RecordBody) {
-    let RecordBody::Job(job) = body else { return };
-    let Some(object) = &job.task.form.object else { return };
+    if let RecordBody::Job(job) = body {
+        remove_of(shared, queue, &job.task).await;
+    }
+}
+
+/// Removes the payload of a task that nobody runs any more.
+pub(crate) async fn remove_of(shared: &Shared, queue: &QueueName, task: &Task<bytes::Bytes>) {
+    let Some(object) = &task.form.object else { return };
+    // Of a task that was refused it may be another job's.
+    if objects::owner(object) != Some(Owner { queue: queue.clone(), job_id: task.id }) {
+        return;
+    }
     let payloads = Objects::payloads(&shared.broker, &shared.layout.pool_of(queue));
     if let Err(error) = payloads.remove(&object.name).await {
-        tracing::debug!(job_id = %job.task.id, %error, "a payload was not removed; it is collected later");
+        tracing::debug!(job_id = %task.id, %error, "a payload was not removed; it is collected later");
     }
 }
 

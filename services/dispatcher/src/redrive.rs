@@ -64,7 +64,7 @@ pub(crate) async fn redrive(shared: &Shared, order: &Order) -> Carried {
     if shared.events.record_all([accepted, remark]).await.is_err() {
         return Carried::Open;
     }
-    removed(&letters, &letter).await
+    removed(shared, &letters, &letter).await
 }
 
 /// The letter that is meant, if it is there; none at all where that is not known.
@@ -87,10 +87,15 @@ pub(crate) fn remark(order: &Order, letter: &Letter<Bytes>, transition: Transiti
     Event { note, ..Event::new(queue, order.job_id, kind, transition, attempt, Timestamp::now()) }
 }
 
-/// Removes a letter that has been dealt with.
-pub(crate) async fn removed(letters: &Letters, letter: &Letter<Bytes>) -> Carried {
+/// Removes a letter that has been dealt with, and the payload that was kept for it.
+pub(crate) async fn removed(shared: &Shared, letters: &Letters, letter: &Letter<Bytes>) -> Carried {
     match letters.delete(letter.sequence).await {
-        Ok(()) => Carried::Out,
+        Ok(()) => {
+            if let Ok(task) = &letter.task {
+                objects::remove_of(shared, &letter.queue, task).await;
+            }
+            Carried::Out
+        }
         Err(error) => {
             tracing::error!(job_id = %letter.job_id, %error, "a dead letter was not removed; trying again");
             Carried::Open

@@ -201,6 +201,10 @@ impl Puller {
                 Some(_) = self.elections.next() => {
                     tracing::info!(consumer = self.consumer, "the consumer has a new leader");
                     self.suspect_left = self.max_ack_pending;
+                    // It knows nothing of what the old one was asked for. Without this, nothing would be asked for
+                    // again before the old one's silence is noticed.
+                    self.forget();
+                    return Ok(Arrival::Renew);
                 }
                 message = self.arriving.next() => {
                     let Some(message) = message else { return Err(Error::Closed) };

@@ -88,7 +88,7 @@ pub struct Fault {
     pub at: Timestamp,
     /// Until when: its return, or `at` for what happens in an instant.
     pub until: Timestamp,
-    /// False for what the machine did by itself, as a process that got no processor for a lease's time.
+    /// False for what came by itself, as a process that got no processor, or an election after another fault.
     pub injected: bool,
 }
 

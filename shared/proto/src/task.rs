@@ -69,7 +69,7 @@ pub(crate) fn from_wire(task: v1::Task, derived: Option<JobId>) -> Result<Task<B
             .map(|t| time::duration_from_wire("attempt_timeout", t))
             .transpose()?,
         max_wait: task.max_wait.map(|wait| time::duration_from_wire("max_wait", wait)).transpose()?,
-        parent: task.parent.map(parent).transpose()?,
+        parent: task.parent.as_ref().map(parent).transpose()?,
         origin: match task.origin_id.as_str() {
             "" => None,
             id => Some(id.parse().map_err(|e| Error::new("origin_id", e))?),
@@ -77,7 +77,7 @@ pub(crate) fn from_wire(task: v1::Task, derived: Option<JobId>) -> Result<Task<B
     })
 }
 
-fn parent(parent: v1::Parent) -> Result<Parent, Error> {
+fn parent(parent: &v1::Parent) -> Result<Parent, Error> {
     Ok(Parent {
         queue: parent.queue.parse().map_err(|e| Error::new("parent.queue", e))?,
         job_id: parent.job_id.parse().map_err(|e| Error::new("parent.job_id", e))?,

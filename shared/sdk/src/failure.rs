@@ -18,7 +18,7 @@ use windlass_core::JobError;
 /// | [`Failure::cancel`] | ends as cancelled | no |
 ///
 /// It does not implement `Error` itself, so that the conversion can be general (as in `anyhow`).
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Failure {
     message: String,
     code: String,

@@ -57,6 +57,7 @@ pub type Returned = Result<Bytes, Failure>;
 #[diagnostic::on_unimplemented(
     message = "this is not a handler for a worker with state `{S}`",
     note = "a handler is `async fn(job, …) -> Result<impl Serialize, Failure>`: first a `Job`, then up to eight extractors",
+    note = "what can be extracted is listed in `windlass::handler::extract`; for `State<T>`, `T` is the worker's state or has `impl FromRef<{S}> for T`",
     note = "wrap a function that is not `async` in `windlass::blocking(…)`"
 )]
 pub trait Handler<S, M>: Clone + Send + Sync + 'static {

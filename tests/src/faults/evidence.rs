@@ -65,7 +65,7 @@ fn fault(injected: Injected, workers: &BTreeMap<u32, String>) -> Fault {
         },
     };
     let until = injected.until.unwrap_or_else(Timestamp::now);
-    Fault { what: injected.what, victim, at: injected.at, until, injected: true }
+    Fault { what: injected.what, victim, at: injected.at, until, injected: injected.by_us }
 }
 
 /// A failpoint that acted is a fault as any other.

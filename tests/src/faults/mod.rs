@@ -10,6 +10,7 @@
 //! do: each names its step.)
 
 mod args;
+mod elections;
 mod evidence;
 mod families;
 mod history;

@@ -20,7 +20,7 @@ pub(super) struct Left {
     /// Work that waits or runs: subjects of JOBS.
     pub(super) work: Vec<String>,
     /// Work of jobs that have ended.
-    pub(super) left_over: Vec<String>,
+    pub(super) under_ends: Vec<String>,
     /// Tasks that were acknowledged, and are still there.
     pub(super) zombies: u64,
     /// Jobs without an end in JOBS.
@@ -76,7 +76,7 @@ async fn look(client: &broker::Client, jobs: &[JobKey], events: &mut EventLog) -
             (false, _) => left.work.push(subject.text.clone()),
             // A claim that is left under an end is tidied in its time, and decides nothing.
             (true, "claim") => {}
-            (true, _) => left.left_over.push(subject.text.clone()),
+            (true, _) => left.under_ends.push(subject.text.clone()),
         }
     }
     if left.tasks > 0 {
@@ -144,7 +144,7 @@ impl Left {
     fn is_nothing(&self) -> bool {
         self.tasks + self.commands == 0
             && self.work.is_empty()
-            && self.left_over.is_empty()
+            && self.under_ends.is_empty()
             && self.unended + self.untold == 0
     }
 
@@ -152,7 +152,7 @@ impl Left {
     /// such a message is there, and no consumer will ever be given it. Work under an end is the reconciler's, which
     /// comes too seldom for a round; a task is of a job that was made.
     fn forgive_zombies(&mut self) {
-        self.left_over.clear();
+        self.under_ends.clear();
         self.tasks -= self.zombies.min(self.tasks);
     }
 }

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use jiff::Timestamp;
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 use windlass_broker::Options;
 use windlass_broker::provision::Layout;
 use windlass_testkit::{Cluster, Fleet, Servers, SmallDisk, TestBroker, broker};
 
-use super::history;
+use super::{elections, history};
 
 /// What the fleet runs on.
 pub(super) enum Ground {
@@ -39,6 +40,8 @@ pub(super) struct Injected {
     pub(super) whom: Whom,
     pub(super) at: Timestamp,
     pub(super) until: Option<Timestamp>,
+    /// False for what befell the fleet by itself.
+    pub(super) by_us: bool,
 }
 
 /// Whom it met.
@@ -66,6 +69,7 @@ pub(super) struct Stage {
     cast: BTreeMap<String, Vec<(String, OsString)>>,
     /// Unmounted when all that uses it has ended.
     pub(super) disk: Option<SmallDisk>,
+    _elections: Option<JoinSet<()>>,
 }
 
 pub(super) const QUEUES: [&str; 2] = ["default", "side"];
@@ -100,8 +104,14 @@ impl Faults {
     /// It began then.
     pub(super) fn begun(&self, what: &str, whom: Whom, at: Timestamp) -> usize {
         let mut all = self.lock();
-        all.push(Injected { what: what.to_owned(), whom, at, until: None });
+        all.push(Injected { what: what.to_owned(), whom, at, until: None, by_us: true });
         all.len() - 1
+    }
+
+    /// The broker, by itself.
+    pub(super) fn befell(&self, what: &str, at: Timestamp) {
+        let (what, whom, until) = (what.to_owned(), Whom::Broker, Some(at));
+        self.lock().push(Injected { what, whom, at, until, by_us: false });
     }
 
     pub(super) fn end(&self, index: usize) {
@@ -139,6 +149,11 @@ impl Stage {
             broker.provision(&layout).await?;
             Ground::One(Box::new(broker))
         };
+        let faults = Faults::default();
+        let elections = match &ground {
+            Ground::Three(cluster) => Some(elections::watch(cluster, &faults).await?),
+            Ground::One(_) => None,
+        };
         let admin = broker::Client::connect(ground.options("admin")).await?;
         let mut fleet = Fleet::on(ground, layout).await?;
         let folder = fleet.folder.path().to_owned();
@@ -150,11 +165,12 @@ impl Stage {
         let mut stage = Self {
             fleet,
             admin,
-            faults: Faults::default(),
+            faults,
             complaints: Vec::new(),
             old_programs,
             cast,
             disk,
+            _elections: elections,
         };
         for label in &needs.cast {
             stage.spawn(label, &[]).await?;

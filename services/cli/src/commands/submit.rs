@@ -34,6 +34,7 @@ Examples:
   windlass submit video.cut --payload-file big.bin --codec-keys /etc/windlass/keys
   windlass submit file.digest '{\"path\": \"/etc/hosts\"}' --wait
   windlass submit report.make @order.json --queue reports --priority high --delay 10m
+  windlass submit report.make @order.json --queue reports --max-wait 1h --timeout 10m
   echo '{\"argv\": [\"date\"]}' | windlass submit command.run - --wait=2m -o json
 
 The payload must be JSON, unless --content-type says otherwise. The bytes of a file are taken as they are; they must be
@@ -76,6 +77,9 @@ pub(crate) struct Args {
     /// Time allowed for one attempt, as 30s [default: the fleet's]
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     timeout: Option<String>,
+    /// Time allowed to wait for the first attempt, as 10m: past it the job ends as expired [default: for ever]
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
+    max_wait: Option<String>,
     /// Of the payload
     #[arg(long, value_name = "TYPE", allow_hyphen_values = true)]
     content_type: Option<String>,
@@ -96,6 +100,7 @@ struct Request {
     id: Option<JobId>,
     max_attempts: Option<u32>,
     timeout: Option<Duration>,
+    max_wait: Option<Duration>,
     wait: Option<Duration>,
 }
 
@@ -220,10 +225,11 @@ impl Request {
         let max_attempts =
             args.max_attempts.as_deref().map(|text| number("max_attempts", text, 1, 1000)).transpose()?;
         let timeout = args.timeout.as_deref().map(|text| duration("timeout", text)).transpose()?;
+        let max_wait = args.max_wait.as_deref().map(|text| duration("max_wait", text)).transpose()?;
         let wait = args.wait.as_deref().map(|text| duration("wait", text)).transpose()?;
         // Last, as it may read what is not there a second time.
         let payload = Payload::read(args.payload.as_deref(), args.payload_file.as_deref(), content_type)?;
-        Ok(Self { kind, payload, queue, priority, delay, at, id, max_attempts, timeout, wait })
+        Ok(Self { kind, payload, queue, priority, delay, at, id, max_attempts, timeout, max_wait, wait })
     }
 
     fn submission(self, client: &Client) -> Submission {
@@ -246,6 +252,9 @@ impl Request {
         }
         if let Some(timeout) = self.timeout {
             task = task.attempt_timeout(timeout);
+        }
+        if let Some(max_wait) = self.max_wait {
+            task = task.max_wait(max_wait);
         }
         task
     }
@@ -275,6 +284,9 @@ mod tests {
         assert_eq!((request.queue.as_str(), request.delay), ("mail", Some(Duration::from_mins(90))));
         assert_eq!(read(&["k", "--wait=2m"]).unwrap().wait, Some(Duration::from_mins(2)));
         assert_eq!(read(&["k", "1"]).unwrap().wait, None);
+        let request = read(&["k", "--max-wait", "10m", "--timeout", "30s"]).unwrap();
+        assert_eq!(request.max_wait, Some(Duration::from_mins(10)));
+        assert_eq!((request.timeout, request.wait), (Some(Duration::from_secs(30)), None));
     }
 
     #[test]
@@ -294,6 +306,8 @@ mod tests {
             (&["k", "--max-attempts", "0"], "max_attempts"),
             (&["k", "--max-attempts", "1001"], "max_attempts"),
             (&["k", "--timeout", "long"], "timeout"),
+            (&["k", "--max-wait", "soon"], "max_wait"),
+            (&["k", "--max-wait", "-1s"], "max_wait"),
             (&["k", "--content-type", "text\n"], "content_type"),
             (&["k", "--wait=soon"], "wait"),
         ] {

@@ -27,8 +27,8 @@ type Rank = (u8, u32, u8);
 fn rank(event: &Event) -> Rank {
     let (end, order) = match event.transition {
         Transition::Refused => (0, 0),
-        Transition::Redriven => (0, 7),
-        Transition::Discarded => (0, 8),
+        Transition::Redriven => (0, 8),
+        Transition::Discarded => (0, 9),
         Transition::Accepted => (0, 1),
         Transition::Started => (0, 2),
         Transition::HandedBack => (0, 3),

@@ -172,23 +172,17 @@ async fn settle<S, M, H: BatchHandler<S, M>>(handler: H, state: Arc<S>, waiting:
         Ok(Ok(outcomes)) if outcomes.len() == count => outcomes,
         Ok(Ok(outcomes)) => {
             let message = format!("the batch handler returned {} outcomes for {count} jobs", outcomes.len());
-            all(count, &message, "batch", true)
+            all(count, &Failure::new(message).code("batch").terminal())
         }
-        Ok(Err(failure)) => {
-            let terminal = failure.follows() == crate::failure::Follows::Death;
-            all(count, failure.message(), "batch", terminal)
-        }
-        Err(panic) => all(count, &crate::worker::panic_message(panic.as_ref()), "panic", false),
+        Ok(Err(failure)) => all(count, &failure),
+        Err(panic) => all(count, &Failure::new(crate::worker::panic_message(panic.as_ref())).code("panic")),
     };
     for ((outcome, _busy), returned) in told.into_iter().zip(outcomes) {
         let _ = outcome.send(returned);
     }
 }
 
-fn all(count: usize, message: &str, code: &str, terminal: bool) -> Vec<Returned> {
-    let failure = || {
-        let failure = Failure::new(message).code(code);
-        if terminal { failure.terminal() } else { failure }
-    };
-    (0..count).map(|_| Err::<Bytes, _>(failure())).collect()
+/// The same for all of them.
+fn all(count: usize, failure: &Failure) -> Vec<Returned> {
+    (0..count).map(|_| Err::<Bytes, _>(failure.clone())).collect()
 }

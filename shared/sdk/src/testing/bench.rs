@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use windlass_core::attempt::push_bounded;
 use windlass_core::expiry::is_expired;
 use windlass_core::settle::{AfterFailure, Failed, after_failure};
-use windlass_core::{Attempt, JobId, JobState, Kind, Outcome, QueueName, RetryPolicy, Task};
+use windlass_core::{Attempt, JobId, JobState, Kind, Outcome, QueueName, Task};
 
 use super::attempt::{Ran, TestAttempt};
 use crate::client::{Client, Ended};
@@ -138,7 +138,11 @@ impl Bench {
         self.recorder.state().submitted.clone()
     }
 
-    /// Panics unless a task of this kind was submitted for which this holds.
+    /// Whether a task of this kind was submitted for which this holds.
+    ///
+    /// # Panics
+    ///
+    /// If none was.
     #[track_caller]
     pub fn assert_submitted<J: Job>(&self, holds: impl Fn(&J) -> bool) {
         let of_kind = self.submitted::<J>();
@@ -151,7 +155,11 @@ impl Bench {
         );
     }
 
-    /// Panics if a task of this kind was submitted.
+    /// Whether no task of this kind was submitted.
+    ///
+    /// # Panics
+    ///
+    /// If one was.
     #[track_caller]
     pub fn assert_not_submitted<J: Job>(&self) {
         let count = self.submitted::<J>().len();
@@ -290,7 +298,7 @@ impl Recorder {
                     retry_after: if let Follows::RetryAfter(delay) = follows { Some(delay) } else { None },
                     elapsed: now.duration_since(waiting.accepted_at).unsigned_abs(),
                 };
-                match after_failure(&policy.unwrap_or_else(RetryPolicy::default), &failed) {
+                match after_failure(&policy.unwrap_or_default(), &failed) {
                     AfterFailure::Retry(delay) => {
                         self.wait(waiting, now, delay);
                         None

@@ -78,7 +78,8 @@ impl Worker {
     }
 
     /// Runs until told to stop, then drains: asks for no more, lets attempts finish within the grace, and hands the
-    /// rest back, which uses none of their attempts. `ready` is cancelled once every queue is being served.
+    /// rest back, which uses none of their attempts. `ready` is cancelled once every queue is being served, or was
+    /// found not to exist yet.
     pub async fn run(self, stop: CancellationToken, ready: CancellationToken) -> Result<(), Error> {
         let shared = self.shared;
         let attempts = TaskTracker::new();

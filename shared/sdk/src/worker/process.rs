@@ -116,6 +116,8 @@ async fn alone<'a>(shared: &'a Shared, held: &Held) -> Option<Place<'a>> {
 /// The job waited longer than it may.
 async fn expire(shared: &Shared, held: &mut Held) {
     let waited = held.job.task.max_wait.unwrap_or_default();
+    let queue = held.address.queue.to_string();
+    metrics::counter!("windlass_jobs_expired_total", "queue" => queue).increment(1);
     let message = format!("no attempt began within {} s", waited.as_secs_f64());
     let error = JobError { message, code: "expired".to_owned(), terminal: true };
     settle::end(shared, held, None, JobState::Expired, Bytes::new(), Some(error)).await;

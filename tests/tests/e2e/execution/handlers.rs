@@ -148,6 +148,9 @@ async fn a_batch_has_an_outcome_for_each_job() -> Result<()> {
         State(largest): State<Arc<AtomicUsize>>,
     ) -> Result<Vec<Result<usize, Failure>>, Failure> {
         largest.fetch_max(items.len(), Ordering::Relaxed);
+        if items.iter().any(|item| item.job.text == "all" && item.context.attempt() == 1) {
+            return Err(Failure::snooze(Duration::from_millis(10)));
+        }
         let outcome = |item: &BatchItem<Beta>| match item.job.text.as_str() {
             "bad" => Err(Failure::new("bad").terminal()),
             text => Ok(text.len()),
@@ -171,6 +174,10 @@ async fn a_batch_has_an_outcome_for_each_job() -> Result<()> {
             assert_eq!(fleet.result(id).await?, text.len());
         }
     }
+    // A failure of all keeps its meaning for each: a snooze uses no attempt.
+    let id = fleet.client.task(&Beta::new("all")).max_attempts(1).submit().await?.id;
+    assert_eq!(fleet.result(id).await?, 3);
+    assert_eq!(fleet.tap.heard(id, Transition::Snoozed).await?.attempt, 1);
     assert!((2..=4).contains(&largest.load(Ordering::Relaxed)), "{largest:?}");
     Ok(())
 }
@@ -178,6 +185,7 @@ async fn a_batch_has_an_outcome_for_each_job() -> Result<()> {
 /// A blocking handler that is cancelled stops when it asks; its panic is a failure.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_blocking_handler_is_cancelled_by_asking() -> Result<()> {
+    #[allow(clippy::needless_pass_by_value, reason = "as handlers are called")]
     fn handle(job: Alpha, cancellation: Cancellation) -> Result<(), Failure> {
         assert_ne!(job.text, "panic", "a bad day");
         loop {

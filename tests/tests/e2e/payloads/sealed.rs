@@ -178,3 +178,54 @@ async fn a_sealed_payload_is_redriven() -> Result<()> {
     // The letter's own went with it, the new one's stays for its letter.
     has(&fleet, 1).await
 }
+
+/// What a handler saves and tells is sealed as well, and the next attempt opens what the one before saved.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_handler_saves_and_tells_is_sealed() -> Result<()> {
+    async fn tell(
+        _: Make,
+        checkpoint: windlass::Checkpoint<String>,
+        logger: windlass::Logger,
+        progress: windlass::Progress,
+    ) -> Result<String, windlass::Failure> {
+        if let Some(saved) = checkpoint.saved() {
+            return Ok(saved.clone());
+        }
+        logger.info(format!("a line with {SECRET}"));
+        progress.set(0.5, format!("a note with {SECRET}"));
+        checkpoint.save(&SECRET.to_owned()).await?;
+        Err(windlass::Failure::new("again").retry_after(std::time::Duration::from_millis(500)))
+    }
+    let mut fleet = Fleet::start().await?;
+    fleet.service("dispatcher").await?;
+    let keys = key(&fleet, "known").await?;
+    let codec = Codec::default().with_keys(keys.parse::<Keyring>()?);
+    let options = windlass::worker::Options { codec: codec.clone(), ..windlass::worker::Options::default() };
+    let handlers = windlass::Handlers::new().register(tell)?;
+    let _worker = crate::execution::host_with(&fleet, handlers, options).await?;
+    let client = fleet.client.clone().with_codec(codec);
+    let id = client.task(&Make { bytes: 1, fail: String::new() }).submit().await?.id;
+    fleet.tap.heard(id, Transition::Retried).await?;
+    // The record of the job that waits has the checkpoint.
+    assert!(!stored_text(&fleet).await?.contains(SECRET), "it stands in a stream");
+    let ended = client.wait(&QueueName::default(), id, PATIENCE).await?;
+    assert_eq!(ended.result, format!("\"{SECRET}\"").as_bytes());
+    let admin = fleet.broker.client("admin").await?;
+    // What was told comes beside the events.
+    loop {
+        let stored = admin.messages("EVENTS").await?;
+        let told = stored.iter().filter_map(|(_, body)| {
+            <windlass_proto::v1::EventBatch as prost::Message>::decode(body.clone()).ok()
+        });
+        let (mut lines, mut notes) = (Vec::new(), Vec::new());
+        for batch in told {
+            lines.extend(batch.logs.into_iter().map(|line| line.message));
+            notes.extend(batch.progress.into_iter().map(|progress| progress.note));
+        }
+        if !lines.is_empty() && !notes.is_empty() {
+            assert!(lines.iter().chain(&notes).all(|text| text.starts_with("windlass-sealed:1:known:")));
+            return Ok(());
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}

@@ -1,0 +1,163 @@
+//! A task in the making.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use opentelemetry::trace::SpanKind;
+use windlass_broker::trace::{Hop, Relation, Subject};
+use windlass_broker::{tasks, trace};
+use windlass_core::{InvalidTask, JobId, PoolName, Priority, QueueName, RetryPolicy, Start, Task};
+
+use super::{Client, Error, Outlet, Submitted, payload};
+
+/// A task that is being put together; nothing is sent before [`Submission::submit`].
+#[derive(Debug, Clone)]
+#[must_use = "nothing is sent before `submit`"]
+pub struct Submission {
+    pub(super) client: Client,
+    pub(super) queue: Result<QueueName, InvalidTask>,
+    pub(super) pool: PoolName,
+    pub(super) task: Result<Task<Bytes>, InvalidTask>,
+}
+
+// === impl Submission ===
+
+impl Submission {
+    fn with(mut self, change: impl FnOnce(&mut Task<Bytes>) -> Result<(), InvalidTask>) -> Self {
+        if let Ok(task) = &mut self.task
+            && let Err(error) = change(task)
+        {
+            self.task = Err(error);
+        }
+        self
+    }
+
+    /// Another queue than `default`.
+    pub fn queue(mut self, queue: &str) -> Self {
+        self.queue = queue.parse().map_err(|e| InvalidTask::new("queue", e));
+        self
+    }
+
+    /// Another pool than `default` serves the queue: large payloads go where its workers read them.
+    pub fn pool(mut self, pool: PoolName) -> Self {
+        self.pool = pool;
+        self
+    }
+
+    /// Under an id of the caller's, so that submitting again makes no second job.
+    pub fn id(self, id: JobId) -> Self {
+        self.with(|task| {
+            task.id = id;
+            Ok(())
+        })
+    }
+
+    /// As urgent as this.
+    pub fn priority(self, priority: Priority) -> Self {
+        self.with(|task| {
+            task.priority = priority;
+            Ok(())
+        })
+    }
+
+    /// Not before this long after its acceptance.
+    pub fn delay(self, delay: Duration) -> Self {
+        self.with(|task| {
+            task.start = Start::After(delay);
+            Ok(())
+        })
+    }
+
+    /// Not before this instant.
+    pub fn run_at(self, at: Timestamp) -> Self {
+        self.with(|task| {
+            task.start = Start::At(at);
+            Ok(())
+        })
+    }
+
+    /// With a retry policy of its own.
+    pub fn retry(self, policy: RetryPolicy) -> Self {
+        self.with(|task| {
+            task.retry = Some(policy);
+            Ok(())
+        })
+    }
+
+    /// Failed attempts allowed, the first one included.
+    pub fn max_attempts(self, max_attempts: u32) -> Self {
+        self.with(|task| {
+            let policy = task.retry.take().unwrap_or_default().with_max_attempts(max_attempts);
+            task.retry = Some(policy.map_err(|e| InvalidTask::new("max_attempts", e))?);
+            Ok(())
+        })
+    }
+
+    /// Time allowed for one attempt.
+    pub fn attempt_timeout(self, timeout: Duration) -> Self {
+        self.with(|task| {
+            task.attempt_timeout = Some(timeout);
+            Ok(())
+        })
+    }
+
+    /// Time allowed to wait for the first attempt, from the instant at which the task may start: past it the job ends
+    /// as expired.
+    pub fn max_wait(self, max_wait: Duration) -> Self {
+        self.with(|task| {
+            task.max_wait = Some(max_wait);
+            Ok(())
+        })
+    }
+
+    /// A child of the job whose handler submits it, which goes on when that job is cancelled. Without a parent, nothing.
+    pub fn detached(self) -> Self {
+        self.with(|task| {
+            if let Some(parent) = &mut task.parent {
+                parent.detached = true;
+            }
+            Ok(())
+        })
+    }
+
+    /// Checks the task and publishes it; returns once it is stored, within a bound.
+    pub async fn submit(self) -> Result<Submitted, Error> {
+        let (queue, mut task, client) = (self.queue?, self.task?, self.client);
+        payload::check(&client, &task)?;
+        let large = payload::encode(&client, &mut task).await?;
+        client.limits.check(&task, Timestamp::now())?;
+        let hop = Hop::start(
+            "send",
+            SpanKind::Producer,
+            Subject { job_id: task.id, kind: Some(&task.kind), queue: &queue, attempt: 0 },
+            trace::current(),
+            Relation::Child,
+            None,
+        );
+        let trace = hop.traceparent();
+        let broker = match &client.outlet {
+            Outlet::Broker(broker) => broker,
+            Outlet::Recorder(recorder) => {
+                let (id, trace_id) = (task.id, trace.trace_id_hex());
+                if let Some(bytes) = large {
+                    task.payload = bytes;
+                }
+                let duplicate = !recorder.record(&client, &queue, task).await;
+                return Ok(Submitted { id, queue, duplicate, trace_id });
+            }
+        };
+        if let Some(bytes) = large {
+            payload::upload(&client, broker, &self.pool, &queue, &mut task, bytes)
+                .await
+                .inspect_err(|_| hop.fail("the payload was not stored"))?;
+        }
+        let published = tasks::publish(broker, &queue, &task, Some(trace), client.publish_timeout)
+            .await
+            .map_err(|source| {
+                hop.fail("the task was not accepted");
+                Error::NotAccepted { id: task.id, source }
+            })?;
+        Ok(Submitted { id: task.id, queue, duplicate: published.duplicate, trace_id: trace.trace_id_hex() })
+    }
+}
