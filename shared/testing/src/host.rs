@@ -192,8 +192,7 @@ async fn assemble<S: Send + Sync + 'static>(
     };
     let reader = EventReader::open(&broker).await?;
     host("reading events", until(&stop, ear.clone().read_events(reader)));
-    let reading = ear.clone().read_payloads(overheard, payloads);
-    host("hearing jobs", until(&stop, async { Ok::<(), String>(reading.await) }));
+    host("hearing jobs", until(&stop, ear.clone().read_payloads(overheard, payloads)));
 
     let context = context(connect("dispatcher").await?, layout, stop.clone());
     host("the dispatcher", plain(Dispatcher::run(windlass_dispatcher::Options::default(), context)));

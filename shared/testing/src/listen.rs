@@ -8,10 +8,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use windlass::Codec;
 use windlass::codec::Field;
-use windlass_broker::Broker;
 use windlass_broker::events::{self, EventReader};
 use windlass_broker::jobs::{Jobs, Overheard};
 use windlass_broker::objects::Objects;
+use windlass_broker::{Broker, connect};
 use windlass_core::Task;
 
 use crate::error::Error;
@@ -62,7 +62,11 @@ impl Ear {
     }
 
     /// Takes payloads in as their jobs are made. Later writes of a job have the same task, so the first decides.
-    pub(crate) async fn read_payloads(self, mut overheard: Overheard, payloads: Payloads) {
+    pub(crate) async fn read_payloads(
+        self,
+        mut overheard: Overheard,
+        payloads: Payloads,
+    ) -> Result<(), connect::Error> {
         while let Some((address, task)) = overheard.next().await {
             let key = (address.queue, address.job_id);
             if self.known.borrow().payloads.contains_key(&key) {
@@ -73,6 +77,7 @@ impl Ear {
                 known.payloads.insert(key, payload);
             });
         }
+        Err(connect::Error::Closed)
     }
 
     /// Says why the fleet runs no more; who waits learns of it.

@@ -31,6 +31,10 @@ impl Fleet {
     }
 
     /// Panics unless a task of this kind was accepted for which this holds. The message shows what was.
+    ///
+    /// # Panics
+    ///
+    /// If there is none, or if it cannot be found out.
     #[track_caller]
     pub fn assert_submitted<J: Job>(&self, holds: impl Fn(&J) -> bool) -> impl Future<Output = ()> {
         let caller = Location::caller();
