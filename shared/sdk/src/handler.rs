@@ -7,7 +7,7 @@
 //! | form | registered with | runs |
 //! |---|---|---|
 //! | `async fn(job, …) -> Result<R, Failure>` | [`Handlers::register`] | as a task |
-//! | `fn(job, …) -> Result<R, Failure>` | [`Handlers::register`] of [`blocking`] | on a thread of its own |
+//! | `fn(job, …) -> Result<R, Failure>` | [`Handlers::register`] of [`blocking()`] | on a thread of its own |
 //! | `async fn(Vec<BatchItem<job>>, …) -> Result<Vec<Result<R, Failure>>, Failure>` | [`Handlers::register_batch`] | for several jobs at once |
 
 pub mod batch;

@@ -40,10 +40,10 @@
 //! | to | see |
 //! |---|---|
 //! | publish, and wait for an end | [`Client`], [`Submission`] |
-//! | write handlers, blocking ones and ones for batches | [`handler`], [`blocking`], [`handler::batch`] |
+//! | write handlers, blocking ones and ones for batches | [`handler`], [`blocking()`], [`handler::batch`] |
 //! | know what a handler may ask for | [`handler::extract`] |
 //! | say what follows an attempt | [`Failure`] |
-//! | say when failures are tried again | [`Job::retry`], [`RetryPolicy`], [`core::retry`](crate::core::retry) |
+//! | say when failures are tried again | [`Job::retry`], [`RetryPolicy`], [`core::retry`] |
 //! | stop in time | [`Cancellation`], [`Deadline`], [`worker::context::Reason`] |
 //! | go on where the last attempt stopped | [`Checkpoint`] |
 //! | tell people how far it is | [`Progress`], [`Logger`] |

@@ -16,7 +16,7 @@ use windlass_core::{JobError, JobState, Outcome, Transition};
 use windlass_proto::{Job, v1};
 
 use super::claim::{open, renew};
-use super::context::{About, Context, NotSaved, Reason, Renewal};
+use super::context::{About, Context, Reason, Renewal};
 use super::execute::{self, Ended, execute};
 use super::held::Held;
 use super::isolation::Place;
@@ -136,9 +136,10 @@ async fn is_kept(doing: Doing, delivered: &Delivered, ack_wait: Duration) -> boo
                 }
                 true
             }
-            // Another claim may stand, or this one may come into force yet: nothing is known, nothing is done.
-            Err(NotSaved::Unknown) => true,
-            Err(_) => false,
+            // Another holds it: what is to become of this message is looked up.
+            Err(_) if context.reason() == Some(&Reason::LeaseLost) => false,
+            // The claim may come into force yet, or the attempt has just ended and is being settled.
+            Err(_) => true,
         },
     }
 }

@@ -31,6 +31,42 @@ async fn a_handler_that_blocks_its_thread_keeps_its_lease() -> Result<()> {
     Ok(())
 }
 
+/// A worker that slept past its lease is given its own job again: it goes on with the attempt that runs, under a claim of
+/// its own, and nobody is told of a crash.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_keeps_what_it_is_given_again() -> Result<()> {
+    let mut fleet = windlass_testkit::Fleet::running().await?;
+    let (gate, job) = crate::support::gated(&fleet, "gate")?;
+    let id = crate::support::submit(&fleet, job).await?;
+    fleet.tap.heard(id, Transition::Started).await?;
+    fleet.process("worker")?.signal("STOP").await?;
+    let client = fleet.broker.client("admin").await?;
+    let deadline = tokio::time::Instant::now() + windlass_testkit::PATIENCE;
+    // The broker gives it to the request that the worker left there.
+    while client.api("CONSUMER.INFO.JOBS.worker-default", &serde_json::json!({})).await?["num_redelivered"]
+        != 1
+    {
+        anyhow::ensure!(tokio::time::Instant::now() < deadline, "it is not delivered again");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    fleet.process("worker")?.signal("CONT").await?;
+    let jobs = windlass_broker::jobs::Jobs::new(&fleet.operator, windlass_core::PoolName::default());
+    loop {
+        let last = jobs.read(&windlass_core::QueueName::default(), id).await?.last;
+        if last.is_some_and(|last| matches!(last.record.kind, windlass_core::protocol::Kind::Claim { .. })) {
+            break;
+        }
+        anyhow::ensure!(tokio::time::Instant::now() < deadline, "it is not claimed");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    crate::support::open(&gate, "awake\n").await?;
+    assert_eq!(fleet.result(id).await?["stdout"], "awake\n");
+    assert_eq!(fleet.tap.heard(id, Transition::Succeeded).await?.attempt, 1);
+    let moves: Vec<_> = fleet.tap.of(id).into_iter().map(|(transition, _)| transition).collect();
+    assert_eq!(moves, [Transition::Accepted, Transition::Started, Transition::Succeeded]);
+    Ok(())
+}
+
 /// A handler that ignores its cancellation: its attempt is counted as timed out, and its slot is not used before it ends.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stuck_handler_keeps_its_slot() -> Result<()> {
