@@ -48,7 +48,7 @@ impl Isolation {
     /// Keeps others out from now on; none if somebody else does already.
     pub(super) fn begin(&self) -> Option<Alone<'_>> {
         let was = self.wanted.send_replace(true);
-        (!was).then_some(Alone { isolation: self })
+        (!was).then(|| Alone { isolation: self })
     }
 
     /// Whether this worker takes jobs now.
