@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use windlass::worker::Options;
 use windlass::{Client, Handlers};
 use windlass_broker::Broker;
 use windlass_broker::jobs::Jobs;
@@ -14,7 +15,6 @@ use crate::clock::Clock;
 use crate::error::Error;
 use crate::host::{Host, Inside};
 use crate::listen::Ear;
-use crate::options::Options;
 
 /// A fleet of one test: a nats-server, a dispatcher and a worker, on threads of their own.
 ///
@@ -30,13 +30,15 @@ pub struct Fleet {
     clock: Mutex<Clock>,
     /// How many ends have been returned.
     drained: AtomicUsize,
-    patience: Duration,
     url: String,
     folder: PathBuf,
     server_pid: Option<u32>,
     /// Last, so that it ends last.
     _host: Host,
 }
+
+/// For each wait.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 // === impl Fleet ===
 
@@ -47,14 +49,13 @@ impl Fleet {
         Self::start_with(handlers, Options::default()).await
     }
 
-    /// The same, with other queues, slots, retries or keys.
+    /// The same, with a worker of other options: queues, slots, retries, keys.
     pub async fn start_with<S: Send + Sync + 'static>(
         handlers: Handlers<S>,
         options: Options,
     ) -> Result<Self, Error> {
-        let ear = Ear::new(options.patience);
-        let (pool, codec, patience) =
-            (options.worker.pool.clone(), options.worker.codec.clone(), options.patience);
+        let ear = Ear::new(PATIENCE);
+        let (pool, codec) = (options.pool.clone(), options.codec.clone());
         let (host, inside) = Box::pin(Host::start(handlers, options, ear.clone())).await?;
         let Inside { broker, url, folder, server_pid } = inside;
         Ok(Self {
@@ -64,12 +65,18 @@ impl Fleet {
             ear,
             clock: Mutex::default(),
             drained: AtomicUsize::new(0),
-            patience,
             url,
             folder,
             server_pid,
             _host: host,
         })
+    }
+
+    /// With another bound on each wait than half a minute.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.ear = self.ear.with_patience(patience);
+        self
     }
 
     /// Submits to this fleet, with the keys of its worker.
@@ -130,6 +137,6 @@ impl Fleet {
     }
 
     pub(crate) fn patience(&self) -> Duration {
-        self.patience
+        self.ear.patience()
     }
 }

@@ -11,12 +11,14 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use windlass::worker::Options;
 use windlass::{Client, Handlers, Worker};
 use windlass_broker::Broker;
 use windlass_broker::events::EventReader;
 use windlass_broker::jobs::{Jobs, Overheard};
 use windlass_broker::local::{LocalServer, Search, ServerOptions, find};
 use windlass_broker::provision::{Layout, apply, desired};
+use windlass_core::PoolName;
 use windlass_dispatcher::Dispatcher;
 use windlass_service::health::Health;
 use windlass_service::http::Routes;
@@ -25,7 +27,6 @@ use windlass_service::{CodecSettings, Context, Service};
 use crate::error::Error;
 use crate::guard::Guard;
 use crate::listen::{Ear, Payloads};
-use crate::options::Options;
 
 /// A fleet that runs. Dropping it ends it, and waits until it is gone.
 pub(crate) struct Host {
@@ -163,7 +164,7 @@ async fn assemble<S: Send + Sync + 'static>(
         Broker::connect(windlass_broker::Options { client_name: name.to_owned(), ..options })
     };
     let broker = connect("testing").await?;
-    let layout = options.layout();
+    let layout = layout_of(&options);
     apply(&broker, &desired(broker.names(), &layout), false).await?;
 
     let (mut tasks, stop) = (JoinSet::new(), CancellationToken::new());
@@ -182,13 +183,13 @@ async fn assemble<S: Send + Sync + 'static>(
     };
 
     // Before anything is published, so that nothing is missed.
-    let jobs = Jobs::new(&broker, options.worker.pool.clone());
+    let jobs = Jobs::new(&broker, options.pool.clone());
     let overheard = Overheard::listen(&jobs).await?;
     let payloads = Payloads {
         jobs,
         broker: broker.clone(),
-        codec: options.worker.codec.clone(),
-        max_bytes: options.worker.max_payload_bytes,
+        codec: options.codec.clone(),
+        max_bytes: options.max_payload_bytes,
     };
     let reader = EventReader::open(&broker).await?;
     host("reading events", until(&stop, ear.clone().read_events(reader)));
@@ -197,13 +198,24 @@ async fn assemble<S: Send + Sync + 'static>(
     let context = context(connect("dispatcher").await?, layout, stop.clone());
     host("the dispatcher", plain(Dispatcher::run(windlass_dispatcher::Options::default(), context)));
     let client = Client::new(connect("worker").await?);
-    let worker = Worker::new(&client, handlers, options.worker)?;
+    let worker = Worker::new(&client, handlers, options)?;
     let ready = CancellationToken::new();
     host("the worker", plain(worker.run(stop.clone(), ready.clone())));
     ear.until("the worker serves its queues", |_| ready.is_cancelled().then_some(())).await?;
 
     let inside = Inside { broker, url, folder: folder.path().to_owned(), server_pid: server.pid() };
     Ok(Parts { inside, tasks, stop })
+}
+
+/// The streams that this worker and its dispatcher need.
+fn layout_of(worker: &Options) -> Layout {
+    let (pool, queues) = (worker.pool.clone(), worker.queues.clone());
+    let layout = Layout { horizon: worker.horizon, ..Layout::default() };
+    if pool == PoolName::default() {
+        Layout { queues, ..layout }
+    } else {
+        Layout { pools: [(pool, queues)].into(), ..layout }
+    }
 }
 
 /// What a service of the fleet is given: all but an HTTP endpoint, which a test has no use for.

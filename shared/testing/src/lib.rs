@@ -43,11 +43,9 @@ mod guard;
 mod host;
 mod known;
 mod listen;
-mod options;
 mod submitted;
 
 pub use self::error::Error;
 pub use self::fleet::Fleet;
-pub use self::options::Options;
 pub use windlass::testing::EndedJob;
 pub use windlass_core::{Event, Transition};

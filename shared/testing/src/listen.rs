@@ -48,6 +48,15 @@ impl Ear {
         Self { known: Arc::new(watch::Sender::new(Known::default())), patience }
     }
 
+    /// Hears the same, and waits so long.
+    pub(crate) fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
+    pub(crate) fn patience(&self) -> Duration {
+        self.patience
+    }
+
     /// Reads events as the fleet's monitor would, for as long as it is let.
     pub(crate) async fn read_events(self, mut reader: EventReader) -> Result<(), events::Error> {
         loop {

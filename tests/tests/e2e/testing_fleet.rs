@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 use windlass::{AttemptNumber, Client, Failure, Handlers, Job, JobState, QueueName};
 use windlass_core::Outcome;
-use windlass_testing::{Error, Fleet, Options, Transition};
+use windlass_testing::{Error, Fleet, Transition};
 use windlass_testkit::PATIENCE;
 
 #[derive(Debug, Serialize, Deserialize, PartialEq)]
@@ -106,8 +106,7 @@ async fn a_retry_waits_for_the_clock() -> Result<()> {
 /// What is past is still told; what never comes is an error that says what was heard instead.
 #[tokio::test]
 async fn spies_know_the_past() -> Result<()> {
-    let options = Options { patience: Duration::from_secs(3), ..Options::default() };
-    let fleet = Fleet::start_with(handlers()?, options).await?;
+    let fleet = Fleet::start(handlers()?).await?;
     let placed = fleet.client().submit(&order(7)).await?.id;
     assert_eq!(fleet.drain().await?.len(), 2);
     for transition in [Transition::Accepted, Transition::Started, Transition::Succeeded] {
@@ -115,10 +114,11 @@ async fn spies_know_the_past() -> Result<()> {
     }
     assert_eq!(fleet.ended(&QueueName::default(), placed).await?.state, JobState::Succeeded);
 
+    let fleet = fleet.with_patience(Duration::from_millis(300));
     let error = fleet.heard(placed, Transition::Cancelled).await.err().context("heard what was not said")?;
     let text = error.to_string();
     assert!(
-        text.starts_with(&format!("not within 3 s: cancelled of job {placed}; heard until then:")),
+        text.starts_with(&format!("not within 0.3 s: cancelled of job {placed}; heard until then:")),
         "{text}"
     );
     let line = format!("{placed} of default (order.place): accepted started #1 succeeded #1");
