@@ -274,12 +274,15 @@ fn another_end_than_the_handlers_is_wrong_unless_crashes_explain_it() {
     let mut evidence = well();
     evidence.submissions[0].expected = Some(JobState::Dead);
     check(&evidence, &[Defect::WrongEnd]);
-    let crashes = (1..=3).map(|number| attempt(number, "a", Outcome::Crashed)).collect();
-    let mut evidence = well();
-    evidence.executions = Some(Vec::new());
-    evidence.events = vec![event(Transition::Dead, 0, "", 9)];
-    evidence.records = Some(vec![record(JobState::Dead, crashes)]);
-    check(&evidence, &[]);
+    // Only crashes while it ran alone may end a job.
+    for (alone, defects) in [(true, &[][..]), (false, &[Defect::WrongEnd])] {
+        let crash = |number| Attempt { alone, ..attempt(number, "a", Outcome::Crashed) };
+        let mut evidence = well();
+        evidence.executions = Some(Vec::new());
+        evidence.events = vec![event(Transition::Dead, 0, "", 9)];
+        evidence.records = Some(vec![record(JobState::Dead, (1..=3).map(crash).collect())]);
+        check(&evidence, defects);
+    }
 }
 
 #[test]
