@@ -68,6 +68,8 @@ pub(crate) async fn lead<W: World>(
             change = changes.next(), if !stopping => match change {
                 Some(Ok(change)) => leading.apply(change),
                 Some(Err(error)) => return Ended::Unwatched(Some(error)),
+                // Both may come at once, and then it was stopped.
+                None if stop.is_cancelled() => {}
                 None => return Ended::Unwatched(None),
             },
             Some((work, result)) = fires.next() => {
