@@ -18,11 +18,11 @@ pub(super) async fn keep(held: &Held, jobs: &Jobs) {
         sleep(held.ack_wait / 3).await;
         in_doubt |= !held.is_leased();
         if in_doubt {
+            let token = held.token();
             match jobs.read(&held.address.queue, held.address.job_id).await {
-                Ok(seen) if !seen.view.done && seen.view.last.is_some_and(|l| l.sequence == held.token()) => {
-                }
-                // A claim of our own may be last before we know of it; its own outcome tells.
-                Ok(_) if held.claiming.load(Ordering::Acquire) => continue,
+                Ok(seen) if !seen.view.done && seen.view.last.is_some_and(|l| l.sequence == token) => {}
+                // A claim of our own came in between, or is on its way: its own outcome tells.
+                Ok(_) if held.claiming.load(Ordering::Acquire) || held.token() != token => continue,
                 Ok(_) => return,
                 Err(error) => {
                     tracing::warn!(%error, "a lease cannot be confirmed; saying nothing");
