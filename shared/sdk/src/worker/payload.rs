@@ -11,7 +11,7 @@ use super::held::Held;
 use super::shared::Shared;
 use crate::client::payload::decode_bytes;
 use crate::codec::{self, Codec, Field};
-use crate::failure::Failure;
+use crate::failure::{Failure, chain};
 
 /// For fetching one. An attempt that allows itself less time is stopped before.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(60);
@@ -94,16 +94,6 @@ fn not_opened(error: &codec::Error, limit: usize) -> Failure {
         }
         _ => Failure::new(format!("payload: {}", chain(error))).code("payload_refused").terminal().in_clear(),
     }
-}
-
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 /// Removes the object of a job that this worker has ended. What is missed the dispatchers collect; a dead job's is kept

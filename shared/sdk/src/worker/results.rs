@@ -9,12 +9,11 @@ use windlass_broker::objects::Objects;
 use windlass_core::{Form, JobError};
 
 use super::held::Held;
-use super::payload::chain;
 use super::shared::Shared;
 use super::{lease, settle};
 use crate::client::payload::encode_bytes;
 use crate::codec::Field;
-use crate::failure::Failure;
+use crate::failure::{Failure, chain};
 
 /// For storing one.
 const STORE_TIMEOUT: Duration = Duration::from_secs(60);

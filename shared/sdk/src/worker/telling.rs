@@ -12,12 +12,11 @@ use windlass_core::told::{self, LogLevel, LogLine};
 use windlass_core::{JobId, QueueName};
 
 use super::context::Context;
+use crate::failure::shorten;
 
 /// The most lines, and about the most bytes, that wait to be sent.
 const WAITING_LINES: usize = 500;
 const WAITING_BYTES: usize = 128 * 1024;
-/// Of one line, or of a note.
-const TEXT_LIMIT_BYTES: usize = 4 * 1024;
 
 /// What one attempt has told and the worker has not sent yet.
 #[derive(Debug)]
@@ -114,12 +113,12 @@ impl Progress {
 
     /// How far the attempt is, from 0 to 1, with words for people; may be called as often as one likes.
     pub fn set(&self, fraction: f64, note: impl Display) {
-        self.0.telling().progress(Some(fraction), bounded(note));
+        self.0.telling().progress(Some(fraction), shorten(note.to_string()));
     }
 
     /// What the attempt does, where nobody knows how far it is.
     pub fn note(&self, note: impl Display) {
-        self.0.telling().progress(None, bounded(note));
+        self.0.telling().progress(None, shorten(note.to_string()));
     }
 }
 
@@ -132,7 +131,7 @@ impl Logger {
 
     /// A line at this level.
     pub fn log(&self, level: LogLevel, message: impl Display) {
-        self.0.telling().line(level, bounded(message));
+        self.0.telling().line(level, shorten(message.to_string()));
     }
 
     /// For the author of the handler.
@@ -154,16 +153,6 @@ impl Logger {
     pub fn error(&self, message: impl Display) {
         self.log(LogLevel::Error, message);
     }
-}
-
-fn bounded(text: impl Display) -> String {
-    let mut text = text.to_string();
-    if text.len() > TEXT_LIMIT_BYTES {
-        let end = (0..=TEXT_LIMIT_BYTES).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
-        text.truncate(end);
-        text.push('…');
-    }
-    text
 }
 
 #[cfg(test)]
