@@ -180,10 +180,18 @@ async fn work(
         }
         Identity::Ours(_) => nats_url.clone(),
     };
-    let plan =
-        Plan { data, screen, nats_url: &nats_url, identity, http_port, programs: &programs, environment: &[] };
+    let plan = Plan {
+        data,
+        screen,
+        nats_url: &nats_url,
+        identity,
+        http_port,
+        programs: &programs,
+        environment: &[],
+    };
     // The monitor is the first.
-    let http_url = format!("http://{}", fleet.start_services(&plan).await?.first().map_or("", String::as_str));
+    let http_url =
+        format!("http://{}", fleet.start_services(&plan).await?.first().map_or("", String::as_str));
     data.announce(&Running {
         nats_url: nats_url.clone(),
         http_url: http_url.clone(),

@@ -109,6 +109,8 @@ pub enum Error {
     Closed,
 }
 
+/// How long an answer is waited for before it is listened for a refusal as well.
+const LISTEN_AFTER: Duration = Duration::from_millis(100);
 /// Between two tries to connect again.
 const LONGEST_RECONNECT_DELAY: Duration = Duration::from_millis(500);
 
@@ -241,7 +243,8 @@ impl Broker {
         payload: Bytes,
         timeout: Duration,
     ) -> Result<Message, Error> {
-        let mut request = Request::new().payload(payload).timeout(Some(timeout));
+        // The bound here is the only one: a timer of the library's own would be paid for by each request.
+        let mut request = Request::new().payload(payload).timeout(None);
         if let Some(headers) = headers {
             request = request.headers(headers);
         }
@@ -250,20 +253,24 @@ impl Broker {
         // What is asked for while disconnected would lie in the client's buffer and be sent when nobody wants it any
         // more; and the client counts its time only from when there is room in that buffer.
         self.connected(bound).await?;
-        let sending = timeout_at(bound, self.client.send_request(subject.clone(), request));
-        let answer = async {
-            match sending.await {
-                Ok(answer) => answer.map_err(|error| Self::request_error(subject.clone(), timeout, &error)),
-                Err(_) => Err(Error::TimedOut { subject: subject.clone(), timeout }),
+        let mut asking = std::pin::pin!(self.client.send_request(subject.clone(), request));
+        let answer = match timeout_at(bound.min(Instant::now() + LISTEN_AFTER), &mut asking).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                // A missing right is said beside the request, which is never answered: do not wait for that. To listen
+                // from the start would cost every request that is answered at once.
+                let mut denied = self.shared.denied.clone();
+                let denial = denied.wait_for(|d| d.count > seen && d.text.contains(&subject));
+                tokio::select! {
+                    answer = timeout_at(bound, asking) => match answer {
+                        Ok(answer) => answer,
+                        Err(_) => return Err(Error::TimedOut { subject, timeout }),
+                    },
+                    Ok(denied) = denial => return Err(Error::PermissionDenied(denied.text.clone())),
+                }
             }
         };
-        // A missing right is said beside the request, which is never answered: do not wait for that.
-        let mut denied = self.shared.denied.clone();
-        let denial = denied.wait_for(|d| d.count > seen && d.text.contains(&subject));
-        tokio::select! {
-            answer = answer => answer,
-            Ok(denied) = denial => Err(Error::PermissionDenied(denied.text.clone())),
-        }
+        answer.map_err(|error| Self::request_error(subject, timeout, &error))
     }
 
     fn request_error(subject: String, timeout: Duration, error: &async_nats::RequestError) -> Error {
@@ -324,18 +331,20 @@ pub(crate) enum Answer {
     Malformed(serde_json::Error),
 }
 
+/// The `error` of an answer.
+#[derive(serde::Deserialize)]
+pub(crate) struct ErrorBody {
+    #[serde(default)]
+    pub(crate) err_code: u64,
+    #[serde(default)]
+    pub(crate) description: String,
+}
+
 /// Reads a JetStream answer: an `error` member, or the value itself.
 pub(crate) fn read_answer<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Answer> {
     #[derive(serde::Deserialize)]
     struct ErrorMember {
         error: ErrorBody,
-    }
-    #[derive(serde::Deserialize)]
-    struct ErrorBody {
-        #[serde(default)]
-        err_code: u64,
-        #[serde(default)]
-        description: String,
     }
     // First: a refused publish also has the members of a stored one, with sequence 0.
     match serde_json::from_slice::<ErrorMember>(payload) {
@@ -385,15 +394,17 @@ fn on_event(event: &Event, status: &watch::Sender<Status>, denied: &watch::Sende
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::publish::Stored;
 
-    /// As a server answers a refused condition: with the members of a stored message beside the error.
+    #[derive(Debug, serde::Deserialize)]
+    struct Counted {
+        total: u64,
+    }
+
     #[test]
     fn a_refusal_is_no_success() {
-        let refused = br#"{"error":{"code":400,"err_code":10071,"description":"wrong last sequence: 3"},"stream":"X","seq":0}"#;
-        assert!(matches!(read_answer::<Stored>(refused), Err(Answer::Refused { code: 10071, .. })));
-        let stored = br#"{"stream":"X","seq":7}"#;
-        assert!(matches!(read_answer::<Stored>(stored), Ok(Stored { sequence: 7, duplicate: false, .. })));
-        assert!(matches!(read_answer::<Stored>(b"{}"), Err(Answer::Malformed(_))));
+        let refused = br#"{"error":{"code":400,"err_code":10071,"description":"wrong"},"total":0}"#;
+        assert!(matches!(read_answer::<Counted>(refused), Err(Answer::Refused { code: 10071, .. })));
+        assert_eq!(read_answer::<Counted>(br#"{"total":7}"#).map(|counted| counted.total).ok(), Some(7));
+        assert!(matches!(read_answer::<Counted>(b"{}"), Err(Answer::Malformed(_))));
     }
 }

@@ -90,12 +90,8 @@ pub async fn protocol(options: &Options, work: &Work) -> Result<Took, Error> {
 pub async fn three_publishes(options: &Options, work: &Work) -> Result<Took, Error> {
     let names = options.names.clone();
     let pool = PoolName::default();
-    let to = |record| Then::Plain {
-        record,
-        pool: pool.clone(),
-        names: names.clone(),
-        body: work.task.clone(),
-    };
+    let to =
+        |record| Then::Plain { record, pool: pool.clone(), names: names.clone(), body: work.task.clone() };
     let dispatcher = Relay {
         streams: vec![(names.tasks_stream(), names.dispatcher_consumer().to_owned())],
         jobs: work.jobs,

@@ -33,16 +33,22 @@ pub(crate) mod header {
 }
 
 /// What a stream says of a stored message.
-#[derive(Debug, Clone, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stored {
-    /// Which stream.
-    pub stream: String,
     /// Under which sequence.
-    #[serde(rename = "seq")]
     pub sequence: u64,
     /// A message of the same id stands already.
-    #[serde(default)]
     pub duplicate: bool,
+}
+
+/// A stream's answer: a refusal has the members of a stored message too, with sequence 0. Read at once, because every
+/// write has one.
+#[derive(serde::Deserialize)]
+struct Answered {
+    seq: Option<u64>,
+    #[serde(default)]
+    duplicate: bool,
+    error: Option<connect::ErrorBody>,
 }
 
 /// Publishes once and waits for the stream's word.
@@ -54,10 +60,21 @@ pub(crate) async fn publish(
     timeout: Duration,
 ) -> Result<Stored, Error> {
     let answer = broker.request(subject.clone(), Some(headers), body, timeout).await?;
-    connect::read_answer(&answer.payload).map_err(|e| match e {
-        connect::Answer::Refused { code, description } => Error::Refused { code, description },
-        connect::Answer::Malformed(e) => Error::Malformed { subject, reason: e.to_string() },
-    })
+    read(&answer.payload, || subject)
+}
+
+/// Reads a stream's answer to a publish on this subject.
+pub(crate) fn read(answer: &[u8], subject: impl FnOnce() -> String) -> Result<Stored, Error> {
+    match serde_json::from_slice(answer) {
+        Ok(Answered { error: Some(error), .. }) => {
+            Err(Error::Refused { code: error.err_code, description: error.description })
+        }
+        Ok(Answered { seq: Some(sequence), duplicate, error: None }) => Ok(Stored { sequence, duplicate }),
+        Ok(Answered { seq: None, .. }) => {
+            Err(Error::Malformed { subject: subject(), reason: "has no sequence".to_owned() })
+        }
+        Err(error) => Err(Error::Malformed { subject: subject(), reason: error.to_string() }),
+    }
 }
 
 /// Publishes, trying again for as long as that can help and the time lasts. A message that may not be stored twice
@@ -109,5 +126,26 @@ pub(crate) fn is_transient(error: &Error) -> bool {
         // 10002 the account's resources are used up: each may pass.
         Error::Refused { code, .. } => matches!(code, 10008 | 10023 | 10039 | 10077 | 10002 | 10164),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As a server answers a refused condition: with the members of a stored message beside the error.
+    #[test]
+    fn a_refusal_is_no_success() {
+        let read = |answer: &str| read(answer.as_bytes(), || "a.b".to_owned());
+        let refused = r#"{"error":{"code":400,"err_code":10071,"description":"wrong last sequence: 3"},"stream":"X","seq":0}"#;
+        assert!(matches!(read(refused), Err(Error::Refused { code: 10071, .. })));
+        assert!(matches!(read(r#"{"stream":"X","seq":7}"#), Ok(Stored { sequence: 7, duplicate: false })));
+        assert!(matches!(
+            read(r#"{"stream":"X","seq":7,"duplicate":true}"#),
+            Ok(Stored { duplicate: true, .. })
+        ));
+        for malformed in ["{}", "", "[]"] {
+            assert!(matches!(read(malformed), Err(Error::Malformed { .. })), "{malformed}");
+        }
     }
 }

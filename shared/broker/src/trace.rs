@@ -7,8 +7,8 @@ use std::time::SystemTime;
 
 use async_nats::HeaderMap;
 use opentelemetry::trace::{
-    Link, SpanBuilder, SpanContext, SpanId, SpanKind, Status, TraceContextExt as _, TraceFlags, TraceId,
-    TraceState, Tracer as _,
+    Link, Span as _, SpanBuilder, SpanContext, SpanId, SpanKind, Status, TraceContextExt as _, TraceFlags,
+    TraceId, TraceState, Tracer as _,
 };
 use opentelemetry::{Context, KeyValue, global};
 use windlass_core::trace::TraceParent;
@@ -48,6 +48,24 @@ pub enum Relation {
     Link,
 }
 
+// === impl Subject ===
+
+impl Subject<'_> {
+    fn attributes(&self, operation: &'static str) -> [KeyValue; 8] {
+        let (queue, job_id) = (self.queue.to_string(), self.job_id.to_string());
+        [
+            KeyValue::new("messaging.system", "nats"),
+            KeyValue::new("messaging.operation.name", operation),
+            KeyValue::new("messaging.destination.name", queue.clone()),
+            KeyValue::new("messaging.message.id", job_id.clone()),
+            KeyValue::new("windlass.job.id", job_id),
+            KeyValue::new("windlass.job.kind", self.kind.map(ToString::to_string).unwrap_or_default()),
+            KeyValue::new("windlass.job.queue", queue),
+            KeyValue::new("windlass.job.attempt", i64::from(self.attempt)),
+        ]
+    }
+}
+
 // === impl Hop ===
 
 impl Hop {
@@ -60,24 +78,11 @@ impl Hop {
         relation: Relation,
         started_at: Option<SystemTime>,
     ) -> Self {
-        let tracer = global::tracer(SCOPE);
-        let mut builder = SpanBuilder::from_name(format!("{operation} {}", subject.queue))
-            .with_kind(kind)
-            .with_attributes([
-                KeyValue::new("messaging.system", "nats"),
-                KeyValue::new("messaging.operation.name", operation),
-                KeyValue::new("messaging.destination.name", subject.queue.to_string()),
-                KeyValue::new("messaging.message.id", subject.job_id.to_string()),
-                KeyValue::new("windlass.job.id", subject.job_id.to_string()),
-                KeyValue::new("windlass.job.kind", subject.kind.map(ToString::to_string).unwrap_or_default()),
-                KeyValue::new("windlass.job.queue", subject.queue.to_string()),
-                KeyValue::new("windlass.job.attempt", i64::from(subject.attempt)),
-            ]);
+        let mut builder = SpanBuilder::from_name(operation).with_kind(kind);
         if let Some(at) = started_at {
             builder = builder.with_start_time(at);
         }
-        let remote = parent.map(span_context);
-        let parent_context = match (remote.clone(), relation) {
+        let parent_context = match (parent.map(span_context), relation) {
             (Some(remote), Relation::Child) => Context::new().with_remote_span_context(remote),
             (Some(remote), Relation::Link) => {
                 builder = builder.with_links(vec![Link::with_context(remote)]);
@@ -85,7 +90,12 @@ impl Hop {
             }
             (None, _) => Context::new(),
         };
-        let span = tracer.build_with_context(builder, &parent_context);
+        let mut span = global::tracer(SCOPE).build_with_context(builder, &parent_context);
+        // What nobody records is not written out either: that costs more than the span.
+        if span.is_recording() {
+            span.update_name(format!("{operation} {}", subject.queue));
+            span.set_attributes(subject.attributes(operation));
+        }
         let context = Context::new().with_span(span);
         if let Some(traceparent) = from_span_context(context.span().span_context()) {
             return Self { context, traceparent };

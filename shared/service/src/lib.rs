@@ -7,6 +7,7 @@
 //! `drain.timeout`; the same signal again stops it at once. Exit codes: 0 stopped as asked, 1 failed while running,
 //! 2 wrong usage or configuration, 3 the drain did not end in time.
 
+mod allocator;
 mod args;
 mod codec;
 mod endpoint;

@@ -71,7 +71,10 @@ pub(super) async fn run(args: Args, global: &Global, screen: &Screen) -> Result<
     let shown = if global.output == Format::Json {
         output::json(&report)
     } else {
-        output::text(&format!("{jobs} jobs due at one instant\nlate    {}\nrun     {}\n", report.late, report.run))
+        output::text(&format!(
+            "{jobs} jobs due at one instant\nlate    {}\nrun     {}\n",
+            report.late, report.run
+        ))
     };
     shown.map_err(Error::Print)
 }

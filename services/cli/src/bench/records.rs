@@ -63,10 +63,15 @@ impl Records {
 
     /// From the instant that is known of a job, or its acceptance, to the start of its last attempt.
     pub(super) fn waits(&self, since: &HashMap<JobId, Timestamp>) -> Percentiles {
-        Percentiles::of(self.0.iter().filter_map(|end| {
-            let from = since.get(&end.job_id).copied().unwrap_or(end.done.accepted_at);
-            Some(between(from, started_at(end)?))
-        }).collect())
+        Percentiles::of(
+            self.0
+                .iter()
+                .filter_map(|end| {
+                    let from = since.get(&end.job_id).copied().unwrap_or(end.done.accepted_at);
+                    Some(between(from, started_at(end)?))
+                })
+                .collect(),
+        )
     }
 
     /// From this instant to the start of each.
@@ -76,10 +81,15 @@ impl Records {
 
     /// How long the last attempts took.
     pub(super) fn runs(&self) -> Percentiles {
-        Percentiles::of(self.0.iter().filter_map(|end| {
-            let attempt = end.done.attempts.last()?;
-            Some(between(attempt.started_at?, attempt.ended_at))
-        }).collect())
+        Percentiles::of(
+            self.0
+                .iter()
+                .filter_map(|end| {
+                    let attempt = end.done.attempts.last()?;
+                    Some(between(attempt.started_at?, attempt.ended_at))
+                })
+                .collect(),
+        )
     }
 }
 

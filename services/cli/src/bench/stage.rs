@@ -31,6 +31,7 @@ pub(super) struct Stage {
     options: Options,
     layout: Layout,
     before: Vec<(String, u32, Usage)>,
+    broker_pid: Option<u32>,
     _folder: TempDir,
 }
 
@@ -63,6 +64,8 @@ impl Stage {
         let (search, progress) = (Search::from_env(), |what: &str| screen.busy(what));
         let program = local::find(&search, &progress).await.map_err(|error| Error::Fleet(error.into()))?;
         let url = fleet.start_broker(&data, screen, program, 0, Some(config)).await?;
+        let pid = std::fs::read_to_string(data.broker().join("nats-server.pid"));
+        let broker_pid = pid.ok().and_then(|text| text.trim().parse().ok());
         let layout = layout(settings);
         let options = Options { client_name: "windlass-bench".to_owned(), ..Options::new(&url) };
         let broker = Broker::connect(options.clone()).await.map_err(|e| Error::Broker("reached", e))?;
@@ -93,7 +96,16 @@ impl Stage {
         fleet.start_services(&plan).await?;
         screen.idle();
         let jobs = Jobs::new(&broker, PoolName::default());
-        Ok(Self { fleet, client: Client::new(broker), jobs, options, layout, before: Vec::new(), _folder: folder })
+        Ok(Self {
+            fleet,
+            client: Client::new(broker),
+            jobs,
+            options,
+            layout,
+            before: Vec::new(),
+            broker_pid,
+            _folder: folder,
+        })
     }
 
     /// From here on it is counted what processes use.
@@ -107,22 +119,20 @@ impl Stage {
 
     /// What each has used since.
     pub(super) fn used(&self) -> Result<Vec<Share>, Error> {
-        self.before
-            .iter()
-            .map(|(name, pid, before)| Ok(Usage::of(*pid)?.since(*before, name)))
-            .collect()
+        self.before.iter().map(|(name, pid, before)| Ok(Usage::of(*pid)?.since(*before, name))).collect()
     }
 
     fn processes(&self) -> Vec<(String, u32)> {
         let mut processes = self.fleet.processes();
+        processes.extend(self.broker_pid.map(|pid| ("broker".to_owned(), pid)));
         processes.push(("client".to_owned(), std::process::id()));
         processes
     }
 
     /// Streams of their own for a floor, on the same broker, as ours are.
     pub(super) async fn floor(&self, number: usize) -> Result<Options, Error> {
-        let names = Names::new(&format!("{FLOOR_NAMESPACE}-{number}"))
-            .map_err(|error| fleet_error(error.into()))?;
+        let names =
+            Names::new(&format!("{FLOOR_NAMESPACE}-{number}")).map_err(|error| fleet_error(error.into()))?;
         let options = Options { names, ..self.options.clone() };
         let broker = Broker::connect(options.clone()).await.map_err(|e| Error::Broker("reached", e))?;
         provision(&broker, &self.layout).await?;

@@ -140,7 +140,12 @@ async fn floors(
     Ok((jobs as f64 / took.as_secs_f64(), cpu * 1000.0 / jobs as f64))
 }
 
-async fn measure(settings: &Settings, jobs: u64, global: &Global, screen: &Screen) -> Result<Measured, Error> {
+async fn measure(
+    settings: &Settings,
+    jobs: u64,
+    global: &Global,
+    screen: &Screen,
+) -> Result<Measured, Error> {
     let mut stage = Stage::start(settings, global, screen).await?;
     let load = Load {
         jobs,

@@ -45,9 +45,10 @@ pub(super) fn handlers() -> Result<Handlers, windlass::handler::Error> {
     Handlers::new().register(nothing)
 }
 
-/// The queues of a measurement.
+/// The queues of a measurement: the default one, which every fleet has, and more.
 pub(super) fn queues(count: usize) -> Vec<QueueName> {
-    (0..count).filter_map(|number| format!("bench-{number}").parse().ok()).collect()
+    let more = (1..count).filter_map(|number| format!("bench-{number}").parse().ok());
+    std::iter::once(QueueName::default()).chain(more).collect()
 }
 
 /// The writes of such a job, for a floor.
@@ -90,9 +91,8 @@ pub(super) fn floor(settings: &Settings, jobs: u64) -> floor::Work {
         trace: None,
     };
     let started = teller.event(Transition::Started, 1, now);
-    let events = (0..EVENTS_IN_BATCH).map(|number| {
-        v1::Event::from(if number % 2 == 0 { started.clone() } else { teller.ended(&done) })
-    });
+    let events = (0..EVENTS_IN_BATCH)
+        .map(|number| v1::Event::from(if number % 2 == 0 { started.clone() } else { teller.ended(&done) }));
     let events = v1::EventBatch { events: events.collect(), ..v1::EventBatch::default() };
     floor::Work {
         jobs,

@@ -4,8 +4,8 @@ use async_nats::{HeaderMap, Subscriber};
 use bytes::Bytes;
 use futures::StreamExt as _;
 
-use crate::connect::{self, Broker, Error};
-use crate::publish::Stored;
+use crate::connect::{Broker, Error};
+use crate::publish;
 
 /// One connection's publishes.
 pub(super) struct Link {
@@ -47,13 +47,7 @@ impl Link {
         let answer = self.answers.next().await.ok_or(Error::Closed)?;
         self.on_their_way -= 1;
         let subject = answer.subject.to_string();
-        let stored: Stored = connect::read_answer(&answer.payload).map_err(|error| match error {
-            connect::Answer::Refused { code, description } => Error::Refused { code, description },
-            connect::Answer::Malformed(error) => {
-                Error::Malformed { subject: subject.clone(), reason: error.to_string() }
-            }
-        })?;
-        let _ = stored.sequence;
+        publish::read(&answer.payload, || subject.clone())?;
         subject
             .rsplit('.')
             .next()

@@ -79,7 +79,8 @@ impl Jobs {
             if number == asked {
                 let batch = PORTION.min(count - asked);
                 let request = serde_json::json!({ "batch": batch, "expires": 30_000_000_000_u64 });
-                let asking = client.publish_with_reply(subject.clone(), inbox.clone(), request.to_string().into());
+                let asking =
+                    client.publish_with_reply(subject.clone(), inbox.clone(), request.to_string().into());
                 asking.await.map_err(|_| closed(()))?;
                 asked += batch;
             }

@@ -59,7 +59,11 @@ mod tests {
         let after = |seconds| arrived + Duration::from_secs(seconds);
         // Whenever it is begun: it may be overdue then.
         assert_eq!(due_at(arrived, None, ack_wait), after(1));
-        assert_eq!(due_at(arrived, Some(after(5)), ack_wait), after(6), "one that failed is not repeated at once");
+        assert_eq!(
+            due_at(arrived, Some(after(5)), ack_wait),
+            after(6),
+            "one that failed is not repeated at once"
+        );
         assert_eq!(due_at(after(7), Some(after(5)), ack_wait), after(8), "a claim confirms as well");
     }
 }
