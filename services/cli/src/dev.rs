@@ -174,7 +174,16 @@ async fn work(
         }
         Identity::Ours(_) => nats_url.clone(),
     };
-    let plan = Plan { data, screen, nats_url: &nats_url, identity, http_port, counts };
+    let token_file = data.operator_token()?;
+    let plan = Plan {
+        data,
+        screen,
+        nats_url: &nats_url,
+        identity,
+        operator_token_file: &token_file,
+        http_port,
+        counts,
+    };
     let http_url = fleet.start_services(&plan).await?;
     data.announce(&Running {
         nats_url: nats_url.clone(),
@@ -187,9 +196,16 @@ async fn work(
     screen.idle();
     let folder = data.path().display();
     screen.show(&format!(
-        "dashboard  {http_url}\nbroker     {shown_url}\ndata       {folder}\nlogs       {folder}/logs"
+        "dashboard  {http_url}\nbroker     {shown_url}\ndata       {folder}\nlogs       {folder}/logs\n\
+         api token  {}",
+        token_file.display()
     ));
-    screen.answer(&json!({ "nats_url": shown_url, "http_url": http_url, "data_dir": data.path() }));
+    screen.answer(&json!({
+        "nats_url": shown_url,
+        "http_url": http_url,
+        "data_dir": data.path(),
+        "operator_token_file": token_file,
+    }));
     if let Some(root) = root {
         let demo = demo::Demo { options: reached.operator, http_url, root, timeout: args.timeout };
         match demo.run(screen).await {

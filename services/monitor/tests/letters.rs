@@ -36,7 +36,14 @@ impl Server {
         let letters = Some(Letters::new(&server.connect("monitor").await.unwrap()));
         let database = Database::new().await;
         let (_, progress) = watch::channel(Progress::default());
-        let routes = router(Api { store: database.store.clone(), progress, trace_url: None, letters });
+        let routes = router(Api {
+            store: database.store.clone(),
+            progress,
+            trace_url: None,
+            letters,
+            operations: None,
+            operator_token: None,
+        });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let serving = tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });

@@ -1,7 +1,7 @@
 //! The processes of `windlass dev`: which there are, in which order they start and stop.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ValueEnum as _;
@@ -45,6 +45,7 @@ pub(super) struct Plan<'a> {
     pub(super) screen: &'a Screen,
     pub(super) nats_url: &'a str,
     pub(super) identity: &'a Identity,
+    pub(super) operator_token_file: &'a Path,
     pub(super) http_port: u16,
     pub(super) counts: Counts,
 }
@@ -167,6 +168,8 @@ impl Plan<'_> {
         if is_monitor {
             environment
                 .push(("WINDLASS__MONITOR__DATABASE".into(), self.data.path().join("monitor.db").into()));
+            let token_file = self.operator_token_file.into();
+            environment.push(("WINDLASS__MONITOR__OPERATOR_TOKEN_FILE".into(), token_file));
             environment.extend(trace_url());
         }
         let given = std::env::vars_os().map(|(name, _)| name);
