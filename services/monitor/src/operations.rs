@@ -135,6 +135,11 @@ impl Operations {
         commands::publish(&self.0.broker, member.command(verb, reason, WHO)).await.map(|_| ())
     }
 
+    /// Whether nothing is begun any more.
+    pub fn is_stopping(&self) -> bool {
+        self.0.stop.is_cancelled()
+    }
+
     /// The right to run one more; none while as many run as may.
     pub fn slot(&self) -> Option<Slot> {
         Arc::clone(&self.0.slots).try_acquire_owned().ok().map(|permit| Slot { _permit: permit })

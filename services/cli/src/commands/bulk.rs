@@ -223,7 +223,8 @@ mod tests {
 
     #[test]
     fn a_preview_tells_the_set_and_the_time() {
-        let mut set = Set { unfit: 3, ..Set::default() };
+        let mut set = Set::default();
+        set.unfit = 3;
         for n in 0..120 {
             let job_id = format!("01890a5d-ac96-774b-bcce-{n:012x}").parse().unwrap();
             let member = Member { queue: "mail".parse().unwrap(), job_id, dead_at: None };

@@ -4,7 +4,7 @@
 //! its user unasked.
 
 use std::fmt;
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -53,11 +53,12 @@ impl OperatorToken {
     /// Reads it from a file.
     pub fn read(path: &Path) -> Result<Self, TokenError> {
         let unread = |source| TokenError::File { path: path.to_owned(), source };
-        let length = std::fs::metadata(path).map_err(unread)?.len();
-        if length > MOST_BYTES {
+        let mut bytes = Vec::new();
+        let file = std::fs::File::open(path).map_err(unread)?;
+        file.take(MOST_BYTES + 1).read_to_end(&mut bytes).map_err(unread)?;
+        if bytes.len() as u64 > MOST_BYTES {
             return Err(TokenError::Form(path.to_owned()));
         }
-        let bytes = std::fs::read(path).map_err(unread)?;
         let token = bytes.trim_ascii();
         let visible = token.iter().all(u8::is_ascii_graphic);
         match str::from_utf8(token) {

@@ -134,9 +134,11 @@ pub(super) fn needs_reason(verb: Verb, reason: &str) -> Result<(), Problem> {
 }
 
 pub(super) fn operations(api: &Api) -> Result<&Operations, Problem> {
-    api.operations
-        .as_ref()
-        .ok_or_else(|| Problem::unavailable("the broker is not reached just now: try again"))
+    match &api.operations {
+        Some(operations) if !operations.is_stopping() => Ok(operations),
+        Some(_) => Err(Problem::unavailable("the monitor is stopping: try again when it runs")),
+        None => Err(Problem::unavailable("the broker is not reached just now: try again")),
+    }
 }
 
 fn queue(text: &str) -> Result<QueueName, Problem> {
@@ -150,11 +152,11 @@ async fn command(
     reason: &str,
     redriven_id: Option<JobId>,
 ) -> Result<(StatusCode, Json<Commanded>), Problem> {
-    let stored = operations(api)?.command(verb, member, reason).await;
+    let operations = operations(api)?;
     let Member { queue, job_id, .. } = member;
-    tracing::info!(who = WHO, action = %verb, %queue, %job_id, reason, count = 1, stored = stored.is_ok(),
-        "an operator's action");
-    stored.map_err(not_stored)?;
+    // Before: whoever asks may be gone when it is stored, and this with them.
+    tracing::info!(who = WHO, action = %verb, %queue, %job_id, reason, count = 1, "an operator's action");
+    operations.command(verb, member, reason).await.map_err(not_stored)?;
     Ok((StatusCode::ACCEPTED, Json(Commanded { id: *job_id, queue: queue.to_string(), redriven_id })))
 }
 
