@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand, ValueEnum as _};
 
 use crate::commands::{dead, job, keys, queue, schedule, submit};
 use crate::global::Global;
-use crate::{dev, provision, run};
+use crate::{bench, dev, provision, run};
 
 /// Runs background work for other services, on NATS JetStream
 #[derive(Debug, Parser)]
@@ -25,6 +25,8 @@ pub(crate) enum Command {
     Dev(dev::Args),
     /// Runs one service in this process
     Run(run::Args),
+    /// Measures a fleet on this machine
+    Bench(bench::Args),
     /// Makes or checks streams, consumers and buckets
     Provision(provision::Args),
     /// Publishes a task

@@ -5,9 +5,9 @@ pub(crate) mod data;
 
 mod demo;
 mod error;
-mod fleet;
+pub(crate) mod fleet;
 mod process;
-mod screen;
+pub(crate) mod screen;
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
@@ -25,8 +25,9 @@ use windlass_service::Service as _;
 
 use crate::global::Global;
 use crate::provision::Configuration;
+use crate::run::Program;
 use data::{DataDir, Operator, Running};
-use fleet::{Counts, Fleet, Identity, Plan};
+use fleet::{Fleet, Identity, Plan};
 use screen::Screen;
 
 pub(crate) use error::Error;
@@ -165,7 +166,12 @@ async fn work(
     make_streams(&broker, &configuration, global.nats_url.is_none(), screen).await?;
     broker.drain().await;
     let nats_url = reached.operator.url.clone();
-    let counts = Counts { schedulers: args.schedulers, dispatchers: args.dispatchers, workers: args.workers };
+    let programs = [
+        (Program::Monitor, 1),
+        (Program::Scheduler, args.schedulers),
+        (Program::Dispatcher, args.dispatchers),
+        (Program::Worker, args.workers),
+    ];
     let identity = &reached.identity;
     // What a person gives to any NATS client: on this machine only, and only shown to who started it.
     let shown_url = match identity {
@@ -175,16 +181,19 @@ async fn work(
         Identity::Ours(_) => nats_url.clone(),
     };
     let token_file = data.operator_token()?;
+    let token = ("WINDLASS__MONITOR__OPERATOR_TOKEN_FILE".into(), token_file.clone().into());
     let plan = Plan {
         data,
         screen,
         nats_url: &nats_url,
         identity,
-        operator_token_file: &token_file,
         http_port,
-        counts,
+        programs: &programs,
+        environment: &[token],
     };
-    let http_url = fleet.start_services(&plan).await?;
+    // The monitor is the first.
+    let http_url =
+        format!("http://{}", fleet.start_services(&plan).await?.first().map_or("", String::as_str));
     data.announce(&Running {
         nats_url: nats_url.clone(),
         http_url: http_url.clone(),
@@ -258,7 +267,7 @@ async fn own_broker(
     let progress = |what: &str| screen.busy(what);
     let program = local::find(&Search::from_env(), &progress).await?;
     let credentials = Credentials::load_or_create(&data.passwords())?;
-    let url = fleet.start_broker(data, screen, program, port).await?;
+    let url = fleet.start_broker(data, screen, program, port, None).await?;
     let options = |user: &str| credentials.options(&url, user).ok_or_else(|| no_user(user));
     let (provision, operator) = (options("provision")?, options("operator")?);
     // The command `windlass provision` finds its user there.

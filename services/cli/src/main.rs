@@ -1,6 +1,7 @@
 //! The program `windlass`.
 
 mod args;
+mod bench;
 mod commands;
 mod connect;
 mod dev;
@@ -40,6 +41,10 @@ async fn execute(Cli { global, command }: Cli) -> ExitCode {
         Command::Run(args) => return run::run(args, &global).await,
         Command::Dev(args) => {
             return dev::run(args, &global).await.unwrap_or_else(|error| fail(error.exit_code(), error));
+        }
+        Command::Bench(args) => {
+            let measured = Box::pin(bench::run(args, &global)).await;
+            return measured.unwrap_or_else(|error| fail(error.exit_code(), error));
         }
         Command::Provision(args) => {
             return provision::run(args, &global)

@@ -36,6 +36,9 @@ pub(crate) enum Program {
     /// A nats-server that ends with whoever started it; a part of `windlass dev`.
     #[value(hide = true)]
     Broker,
+    /// The worker of a measurement; a part of `windlass bench`.
+    #[value(hide = true)]
+    BenchWorker,
 }
 
 const AFTER_HELP: &str = "\
@@ -61,6 +64,9 @@ pub(crate) async fn run(args: Args, global: &Global) -> ExitCode {
         Program::Worker => Box::pin(run_with_args::<windlass_worker::Worker>(arguments)).await.into(),
         Program::Monitor => Box::pin(run_with_args::<windlass_monitor::Monitor>(arguments)).await.into(),
         Program::Broker => broker::run(arguments).await,
+        Program::BenchWorker => {
+            Box::pin(run_with_args::<crate::bench::worker::BenchWorker>(arguments)).await.into()
+        }
     }
 }
 

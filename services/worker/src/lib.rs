@@ -10,4 +10,4 @@ mod codec;
 mod service;
 
 pub use options::Options;
-pub use service::Worker;
+pub use service::{Worker, serve};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
-use windlass::QueueName;
+use windlass::{Handlers, QueueName};
 use windlass_service::{Context, Service};
 use windlass_service::{Layout, Part};
 
@@ -55,40 +55,50 @@ impl Service for Worker {
         commands.kill_grace = commands.kill_grace.min(drain.cancel_grace / 2);
         let handlers = kinds::handlers(Commands::new(commands), Requester::new(options.http.clone()))
             .context("the shipped kinds")?;
-        let worker_options = windlass::worker::Options {
-            id: context.instance.clone(),
-            pool: options.pool.clone(),
-            queues: options.queues.clone(),
-            slots: options.slots,
-            retry: options.retry_policy().context("the options of the worker")?,
-            attempt_timeout: options.attempt_timeout,
-            cancel_grace: drain.cancel_grace,
-            drain_timeout: drain.finish,
-            horizon: context.layout.horizon,
-            unknown_kind_patience: options.unknown_kind_patience,
-            handler_threads: options.handler_threads,
-            isolation_wait: options.isolation_wait,
-            codec: codec::of(&context.codec)?,
-            max_payload_bytes: options.max_payload_bytes,
-            max_result_bytes: options.max_result_bytes,
-        };
-        let worker =
-            windlass::Worker::new(&windlass::Client::new(context.broker.clone()), handlers, worker_options)
-                .context("the options of the worker")?;
-        let queues = names(&options.queues);
-        tracing::info!(queues, pool = %options.pool, slots = options.slots, "serving queues");
-        context.health.not_ready(CONDITION, format!("not all of these are served yet: {queues}"));
-        context.ready();
-        let served = CancellationToken::new();
-        let announce = async {
-            served.cancelled().await;
-            context.health.ready(CONDITION);
-            std::future::pending().await
-        };
-        tokio::select! {
-            ended = Box::pin(worker.run(context.stop.clone(), served.clone())) => ended.context("the worker failed"),
-            ended = announce => ended,
-        }
+        serve(options, context, handlers).await
+    }
+}
+
+/// Runs the jobs of its queues by these handlers, until it is told to stop.
+pub async fn serve<S: Send + Sync + 'static>(
+    options: Options,
+    context: Context,
+    handlers: Handlers<S>,
+) -> anyhow::Result<()> {
+    let drain = Drain::within(context.drain_timeout, options.cancel_grace);
+    let worker_options = windlass::worker::Options {
+        id: context.instance.clone(),
+        pool: options.pool.clone(),
+        queues: options.queues.clone(),
+        slots: options.slots,
+        retry: options.retry_policy().context("the options of the worker")?,
+        attempt_timeout: options.attempt_timeout,
+        cancel_grace: drain.cancel_grace,
+        drain_timeout: drain.finish,
+        horizon: context.layout.horizon,
+        unknown_kind_patience: options.unknown_kind_patience,
+        handler_threads: options.handler_threads,
+        isolation_wait: options.isolation_wait,
+        codec: codec::of(&context.codec)?,
+        max_payload_bytes: options.max_payload_bytes,
+        max_result_bytes: options.max_result_bytes,
+    };
+    let worker =
+        windlass::Worker::new(&windlass::Client::new(context.broker.clone()), handlers, worker_options)
+            .context("the options of the worker")?;
+    let queues = names(&options.queues);
+    tracing::info!(queues, pool = %options.pool, slots = options.slots, "serving queues");
+    context.health.not_ready(CONDITION, format!("not all of these are served yet: {queues}"));
+    context.ready();
+    let served = CancellationToken::new();
+    let announce = async {
+        served.cancelled().await;
+        context.health.ready(CONDITION);
+        std::future::pending().await
+    };
+    tokio::select! {
+        ended = Box::pin(worker.run(context.stop.clone(), served.clone())) => ended.context("the worker failed"),
+        ended = announce => ended,
     }
 }
 

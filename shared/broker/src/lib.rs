@@ -13,6 +13,7 @@ pub mod dead;
 pub mod delivery;
 pub mod events;
 pub mod failpoint;
+pub mod floor;
 pub mod jobs;
 pub mod kv;
 pub mod leader;

@@ -28,6 +28,9 @@ struct Args {
     /// Its folder
     #[arg(long)]
     data_dir: PathBuf,
+    /// A configuration of its own, in place of the one with a user for each service
+    #[arg(long)]
+    config: Option<PathBuf>,
     /// The file of its users' passwords
     #[arg(long)]
     passwords: PathBuf,
@@ -131,12 +134,18 @@ fn pid_file(args: &Args) -> PathBuf {
 
 fn options(args: &Args) -> Result<ServerOptions, Error> {
     std::fs::create_dir_all(&args.data_dir).map_err(file_error("create", &args.data_dir))?;
-    let config = args.data_dir.join("windlass.conf");
-    std::fs::write(&config, CONFIG_FILE).map_err(file_error("write", &config))?;
+    let (config, env) = match &args.config {
+        Some(config) => (config.clone(), Vec::new()),
+        None => {
+            let config = args.data_dir.join("windlass.conf");
+            std::fs::write(&config, CONFIG_FILE).map_err(file_error("write", &config))?;
+            (config, Credentials::load_or_create(&args.passwords)?.env())
+        }
+    };
     Ok(ServerOptions {
         port: (args.port != 0).then_some(args.port),
         config: Some(config),
-        env: Credentials::load_or_create(&args.passwords)?.env(),
+        env,
         args: vec!["--pid".to_owned(), pid_file(args).to_string_lossy().into_owned()],
         ..ServerOptions::new(&args.program, &args.data_dir)
     })

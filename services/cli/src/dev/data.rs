@@ -11,7 +11,7 @@ use super::Error;
 
 /// The folder of one fleet, locked for as long as this lives.
 #[derive(Debug)]
-pub(super) struct DataDir {
+pub(crate) struct DataDir {
     path: PathBuf,
     /// Dropping it unlocks; so does the end of the process, however it ends.
     _lock: File,
@@ -61,7 +61,7 @@ pub(crate) fn default_dir() -> Option<PathBuf> {
 
 impl DataDir {
     /// Makes the folder if need be, and locks it.
-    pub(super) fn open(path: &Path) -> Result<Self, Error> {
+    pub(crate) fn open(path: &Path) -> Result<Self, Error> {
         create_private(path)?;
         let path = path.canonicalize().map_err(file_error("find", path))?;
         let lock_path = path.join(LOCK);
@@ -100,7 +100,7 @@ impl DataDir {
     }
 
     /// The broker's folder.
-    pub(super) fn broker(&self) -> PathBuf {
+    pub(crate) fn broker(&self) -> PathBuf {
         self.path.join("broker")
     }
 

@@ -1,7 +1,7 @@
 //! The processes of `windlass dev`: which there are, in which order they start and stop.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueEnum as _;
@@ -16,22 +16,14 @@ use crate::run::Program;
 
 /// All that runs. Dropping it closes their standard inputs, which ends them.
 #[derive(Debug, Default)]
-pub(super) struct Fleet {
+pub(crate) struct Fleet {
     broker: Option<Process>,
     services: Vec<Process>,
 }
 
-/// How many of each service.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Counts {
-    pub(super) schedulers: u8,
-    pub(super) dispatchers: u8,
-    pub(super) workers: u8,
-}
-
 /// Who the services are to the broker.
 #[derive(Debug, Clone)]
-pub(super) enum Identity {
+pub(crate) enum Identity {
     /// Each is its own user of our own broker.
     Each(Credentials),
     /// All are who we are: they get our own settings.
@@ -40,14 +32,17 @@ pub(super) enum Identity {
 
 /// What all services get.
 #[derive(Debug)]
-pub(super) struct Plan<'a> {
-    pub(super) data: &'a DataDir,
-    pub(super) screen: &'a Screen,
-    pub(super) nats_url: &'a str,
-    pub(super) identity: &'a Identity,
-    pub(super) operator_token_file: &'a Path,
-    pub(super) http_port: u16,
-    pub(super) counts: Counts,
+pub(crate) struct Plan<'a> {
+    pub(crate) data: &'a DataDir,
+    pub(crate) screen: &'a Screen,
+    pub(crate) nats_url: &'a str,
+    pub(crate) identity: &'a Identity,
+    /// Of the monitor.
+    pub(crate) http_port: u16,
+    /// Which services, and how many of each.
+    pub(crate) programs: &'a [(Program, u8)],
+    /// Beside what each inherits.
+    pub(crate) environment: &'a [(OsString, OsString)],
 }
 
 /// Of a service of ours; a job that runs longer is handed back.
@@ -64,13 +59,14 @@ const JAEGER_TRACE_URL: &str = "http://localhost:16686/trace/{trace_id}";
 // === impl Fleet ===
 
 impl Fleet {
-    /// Starts the broker; returns its address.
-    pub(super) async fn start_broker(
+    /// Starts the broker, with a user for each service unless a configuration is given; returns its address.
+    pub(crate) async fn start_broker(
         &mut self,
         data: &DataDir,
         screen: &Screen,
         program: PathBuf,
         port: u16,
+        config: Option<PathBuf>,
     ) -> Result<String, Error> {
         let address_file = data.new_address_file("broker")?;
         let arguments: [(&str, OsString); 4] = [
@@ -79,7 +75,8 @@ impl Fleet {
             ("--passwords", data.passwords().into()),
             ("--address-file", address_file.clone().into()),
         ];
-        let arguments = arguments.into_iter().flat_map(|(flag, value)| [flag.into(), value]);
+        let config = config.map(|config| ("--config", config.into()));
+        let arguments = arguments.into_iter().chain(config).flat_map(|(flag, value)| [flag.into(), value]);
         let unit = Unit {
             name: "broker".to_owned(),
             arguments: ["run".into(), "broker".into()].into_iter().chain(arguments).collect(),
@@ -98,19 +95,22 @@ impl Fleet {
         self.broker.insert(Process::start(unit, screen)?).ready().await
     }
 
-    /// Starts all services at once and waits until all are ready; returns the monitor's address.
-    pub(super) async fn start_services(&mut self, plan: &Plan<'_>) -> Result<String, Error> {
+    /// Starts all services at once and waits until all are ready; returns their addresses.
+    pub(crate) async fn start_services(&mut self, plan: &Plan<'_>) -> Result<Vec<String>, Error> {
         plan.screen.busy("starting the services");
         for unit in plan.units()? {
             self.services.push(Process::start(unit, plan.screen)?);
         }
-        let addresses = try_join_all(self.services.iter_mut().map(Process::ready)).await?;
-        // The monitor is the first unit.
-        Ok(format!("http://{}", addresses.first().map_or("", String::as_str)))
+        try_join_all(self.services.iter_mut().map(Process::ready)).await
+    }
+
+    /// The services' names and processes.
+    pub(crate) fn processes(&self) -> Vec<(String, u32)> {
+        self.services.iter().filter_map(|service| Some((service.name().to_owned(), service.pid()?))).collect()
     }
 
     /// Drains the services, then stops the broker. Returns whether all ended in time and by themselves.
-    pub(super) async fn stop(&mut self) -> bool {
+    pub(crate) async fn stop(&mut self) -> bool {
         for service in &self.services {
             service.ask_to_stop();
         }
@@ -125,7 +125,7 @@ impl Fleet {
     }
 
     /// What kills the services when told; [`Fleet::stop`] then returns soon.
-    pub(super) fn killer(&self) -> impl Fn() + use<> {
+    pub(crate) fn killer(&self) -> impl Fn() + use<> {
         let kills: Vec<_> = self.services.iter().map(Process::killer).collect();
         move || kills.iter().for_each(|kill| kill())
     }
@@ -135,14 +135,8 @@ impl Fleet {
 
 impl Plan<'_> {
     fn units(&self) -> Result<Vec<Unit>, Error> {
-        let Counts { schedulers, dispatchers, workers } = self.counts;
         let mut units = Vec::new();
-        for (program, count) in [
-            (Program::Monitor, 1),
-            (Program::Scheduler, schedulers),
-            (Program::Dispatcher, dispatchers),
-            (Program::Worker, workers),
-        ] {
+        for &(program, count) in self.programs {
             for number in 1..=count {
                 units.push(self.unit(program, if count == 1 { None } else { Some(number) })?);
             }
@@ -165,11 +159,10 @@ impl Plan<'_> {
             ("WINDLASS__DRAIN__TIMEOUT".into(), format!("{drain_seconds}s").into()),
         ];
         environment.extend(self.credentials(&service)?);
+        environment.extend(self.environment.iter().cloned());
         if is_monitor {
             environment
                 .push(("WINDLASS__MONITOR__DATABASE".into(), self.data.path().join("monitor.db").into()));
-            let token_file = self.operator_token_file.into();
-            environment.push(("WINDLASS__MONITOR__OPERATOR_TOKEN_FILE".into(), token_file));
             environment.extend(trace_url());
         }
         let given = std::env::vars_os().map(|(name, _)| name);

@@ -7,6 +7,8 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -54,6 +56,9 @@ pub(super) struct Process {
     stop: CancellationToken,
     kill: CancellationToken,
     ready: oneshot::Receiver<Result<String, Error>>,
+    name: String,
+    /// Of the process that was started last; 0 before the first.
+    pid: Arc<AtomicU32>,
     /// Whether it stopped in time and by itself.
     task: AbortOnDropHandle<bool>,
 }
@@ -88,15 +93,33 @@ impl Process {
         let http = client().map_err(|error| Error::Start(error.into()))?;
         let (stop, kill) = (CancellationToken::new(), CancellationToken::new());
         let (sender, ready) = oneshot::channel();
-        let keeper = Keeper { unit, screen: screen.clone(), http, stop: stop.clone(), kill: kill.clone() };
+        let (name, pid) = (unit.name.clone(), Arc::new(AtomicU32::new(0)));
+        let keeper = Keeper {
+            unit,
+            screen: screen.clone(),
+            http,
+            pid: Arc::clone(&pid),
+            stop: stop.clone(),
+            kill: kill.clone(),
+        };
         let task = AbortOnDropHandle::new(tokio::spawn(keeper.run(sender)));
-        Ok(Self { stop, kill, ready, task })
+        Ok(Self { stop, kill, ready, name, pid, task })
     }
 
     /// Waits once until it is ready; returns its address.
     pub(super) async fn ready(&mut self) -> Result<String, Error> {
         let gone = || Error::Start("its supervisor ended".into());
         (&mut self.ready).await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// As `worker-2`.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Of the process that was started last.
+    pub(super) fn pid(&self) -> Option<u32> {
+        Some(self.pid.load(Ordering::Relaxed)).filter(|pid| *pid != 0)
     }
 
     /// Asks it to drain.
@@ -121,6 +144,7 @@ struct Keeper {
     unit: Unit,
     screen: Screen,
     http: reqwest::Client,
+    pid: Arc<AtomicU32>,
     stop: CancellationToken,
     kill: CancellationToken,
 }
@@ -195,6 +219,7 @@ impl Keeper {
             .kill_on_drop(unit.may_be_killed)
             .spawn()
             .map_err(spawn_error)?;
+        self.pid.store(child.id().unwrap_or_default(), Ordering::Relaxed);
         Ok(Started { stdin: child.stdin.take(), child })
     }
 

@@ -10,7 +10,7 @@ use crate::output::Format;
 
 /// Standard error, and standard output where that is for people too. Clones share it.
 #[derive(Debug, Clone)]
-pub(super) struct Screen {
+pub(crate) struct Screen {
     /// While something takes a while.
     bar: Arc<Mutex<Option<ProgressBar>>>,
     terminal: bool,
@@ -24,19 +24,19 @@ const TEMPLATE: &str = "{spinner} {msg} [{bar:30}] {pos}/{len} {eta}";
 
 impl Screen {
     /// Shows progress only if people see it.
-    pub(super) fn new(format: Format) -> Self {
+    pub(crate) fn new(format: Format) -> Self {
         Self { bar: Arc::default(), terminal: std::io::stderr().is_terminal(), format }
     }
 
     /// Something takes a while.
-    pub(super) fn busy(&self, what: &str) {
+    pub(crate) fn busy(&self, what: &str) {
         if let Some(bar) = &*self.bar(true) {
             bar.set_message(what.to_owned());
         }
     }
 
     /// So much of it is done.
-    pub(super) fn progress(&self, done: u64, all: u64) {
+    pub(crate) fn progress(&self, done: u64, all: u64) {
         if let Some(bar) = &*self.bar(true) {
             if bar.length() != Some(all)
                 && let Ok(style) = ProgressStyle::with_template(TEMPLATE)
@@ -49,27 +49,27 @@ impl Screen {
     }
 
     /// Nothing takes a while any more.
-    pub(super) fn idle(&self) {
+    pub(crate) fn idle(&self) {
         if let Some(bar) = self.bar(false).take() {
             bar.finish_and_clear();
         }
     }
 
     /// Something happened that people should know.
-    pub(super) fn notice(&self, text: &str) {
+    pub(crate) fn notice(&self, text: &str) {
         // If nobody reads it, there is nobody to tell.
         self.beside_bar(|| drop(writeln!(std::io::stderr(), "windlass: {text}")));
     }
 
     /// A result for people; programs get theirs by [`Screen::answer`].
-    pub(super) fn show(&self, text: &str) {
+    pub(crate) fn show(&self, text: &str) {
         if self.format == Format::Table {
             self.beside_bar(|| drop(writeln!(std::io::stdout(), "{text}")));
         }
     }
 
     /// A result for programs: one line.
-    pub(super) fn answer(&self, value: &serde_json::Value) {
+    pub(crate) fn answer(&self, value: &serde_json::Value) {
         if self.format == Format::Json {
             let mut stdout = std::io::stdout().lock();
             let _ = writeln!(stdout, "{value}").and_then(|()| stdout.flush());

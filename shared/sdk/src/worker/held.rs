@@ -72,10 +72,14 @@ impl Held {
         *self.confirmed_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
+    /// When the broker last confirmed the lease.
+    pub(super) fn confirmed_at(&self) -> Instant {
+        *self.confirmed_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether the broker has confirmed the lease within its time. If not, another may have been given the message.
     pub(super) fn is_leased(&self) -> bool {
-        let confirmed_at = *self.confirmed_at.lock().unwrap_or_else(PoisonError::into_inner);
-        confirmed_at.elapsed() < self.ack_wait
+        self.confirmed_at().elapsed() < self.ack_wait
     }
 
     /// Who tells events of this job.

@@ -1,0 +1,80 @@
+//! `windlass bench delayed`: how late jobs start that are due at one instant.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::Error;
+use super::load::{Load, Pace};
+use super::records::Records;
+use super::report::Percentiles;
+use super::settings::{Settings, duration};
+use super::stage::Stage;
+use super::work;
+use crate::dev::screen::Screen;
+use crate::global::Global;
+use crate::output::{self, Format};
+
+/// How late jobs start that are due at one instant
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct Args {
+    /// How many jobs
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    jobs: u64,
+    /// From the first submission to the instant at which all are due
+    #[arg(long = "in", value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    delay: Duration,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  windlass bench delayed
+  windlass bench delayed --jobs 100000 --in 30s -o json";
+
+/// For all jobs to end, beyond the instant.
+const LIMIT: Duration = Duration::from_mins(5);
+
+#[derive(Debug, Serialize)]
+struct Report {
+    late: Percentiles,
+    run: Percentiles,
+    jobs: u64,
+    settings: Settings,
+}
+
+pub(super) async fn run(args: Args, global: &Global, screen: &Screen) -> Result<(), Error> {
+    let Args { jobs, delay, settings } = args;
+    let stage = Stage::start(&settings, global, screen).await?;
+    let due_at = Timestamp::now() + delay;
+    let load = Load {
+        jobs,
+        payload: settings.payload,
+        queues: work::queues(settings.queues),
+        pace: Pace::AsAccepted,
+        due_at: Some(due_at),
+    };
+    screen.busy("submitting");
+    load.submit(&stage.client, screen).await?;
+    if Timestamp::now() >= due_at {
+        let reason = format!("is {delay:?}, which had passed before all {jobs} jobs were submitted");
+        return Err(Error::Usage { option: "in", reason });
+    }
+    // Nothing is asked of the broker before the instant, nor while they start.
+    tokio::time::sleep(delay + Duration::from_secs(1)).await;
+    let records = Records::wait(&stage.jobs, jobs, LIMIT, screen).await?;
+    stage.stop().await;
+    let report = Report { late: records.lateness(due_at), run: records.runs(), jobs, settings };
+    let shown = if global.output == Format::Json {
+        output::json(&report)
+    } else {
+        output::text(&format!(
+            "{jobs} jobs due at one instant\nlate    {}\nrun     {}\n",
+            report.late, report.run
+        ))
+    };
+    shown.map_err(Error::Print)
+}

@@ -1,0 +1,70 @@
+//! `windlass bench idle`: what the services need while nothing happens.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::Error;
+use super::settings::{Settings, duration};
+use super::stage::Stage;
+use super::usage::Share;
+use crate::dev::screen::Screen;
+use crate::global::Global;
+use crate::output::{self, Format};
+
+/// What the services need while nothing happens
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct Args {
+    /// For how long it is looked
+    #[arg(long = "for", value_name = "DURATION", default_value = "20s", value_parser = duration)]
+    time: Duration,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  windlass bench idle
+  windlass bench idle --queues 1000 --for 1m -o json";
+
+#[derive(Debug, Serialize)]
+struct Report {
+    seconds: f64,
+    processes: Vec<Idle>,
+    settings: Settings,
+}
+
+#[derive(Debug, Serialize)]
+struct Idle {
+    process: String,
+    cpu_percent: f64,
+    resident_memory_mb: f64,
+}
+
+pub(super) async fn run(args: Args, global: &Global, screen: &Screen) -> Result<(), Error> {
+    let mut stage = Stage::start(&args.settings, global, screen).await?;
+    screen.busy("looking");
+    let seconds = args.time.as_secs_f64();
+    stage.begin()?;
+    tokio::time::sleep(args.time).await;
+    let used = stage.used()?;
+    stage.stop().await;
+    let idle = |share: Share| Idle {
+        process: share.process,
+        cpu_percent: share.cpu_seconds * 100.0 / seconds,
+        resident_memory_mb: share.resident_memory_mb,
+    };
+    let processes = used.into_iter().map(idle).collect();
+    let report = Report { seconds, processes, settings: args.settings };
+    let shown = if global.output == Format::Json {
+        output::json(&report)
+    } else {
+        let mut text = "process       % of a core  resident MB\n".to_owned();
+        for Idle { process, cpu_percent, resident_memory_mb } in &report.processes {
+            text = format!("{text}{process:<14}{cpu_percent:>11.2}{resident_memory_mb:>13.1}\n");
+        }
+        output::text(&text)
+    };
+    shown.map_err(Error::Print)
+}

@@ -1,0 +1,91 @@
+//! `windlass bench latency`: from the instant at which a job should be submitted to its start.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::Error;
+use super::load::{Load, Pace};
+use super::records::Records;
+use super::report::Percentiles;
+use super::settings::Settings;
+use super::stage::Stage;
+use super::usage::Share;
+use super::work;
+use crate::dev::screen::Screen;
+use crate::global::Global;
+use crate::output::{self, Format};
+
+/// From the instant at which a job should be submitted to its start, at a steady rate
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct Args {
+    /// Jobs a second
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    rate: u32,
+    /// How many jobs
+    #[arg(long, value_name = "N", default_value_t = 3000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    jobs: u64,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+const AFTER_HELP: &str = "\
+The pace does not wait for the fleet: a job that is submitted late has waited since its instant.
+
+Examples:
+  windlass bench latency --rate 100 --jobs 3000
+  windlass bench latency --rate 15000 --jobs 300000 -o json";
+
+/// For all jobs to end, beyond the time that their pace takes.
+const LIMIT: Duration = Duration::from_mins(5);
+
+#[derive(Debug, Serialize)]
+struct Report {
+    wait: Percentiles,
+    run: Percentiles,
+    submit: Percentiles,
+    cpu_seconds_per_1000_jobs: f64,
+    rate: u32,
+    jobs: u64,
+    processes: Vec<Share>,
+    settings: Settings,
+}
+
+pub(super) async fn run(args: Args, global: &Global, screen: &Screen) -> Result<(), Error> {
+    let Args { rate, jobs, settings } = args;
+    let mut stage = Stage::start(&settings, global, screen).await?;
+    let load = Load {
+        jobs,
+        payload: settings.payload,
+        queues: work::queues(settings.queues),
+        pace: Pace::Rate(f64::from(rate)),
+        due_at: None,
+    };
+    screen.busy("submitting at a steady rate");
+    stage.begin()?;
+    let submitted = load.submit(&stage.client, screen).await?;
+    let records = Records::wait(&stage.jobs, jobs, LIMIT, screen).await?;
+    let processes = stage.used()?;
+    stage.stop().await;
+    let cpu: f64 = processes.iter().map(|share| share.cpu_seconds).sum();
+    let report = Report {
+        wait: records.waits(&submitted.intended),
+        run: records.runs(),
+        submit: Percentiles::of(submitted.took),
+        cpu_seconds_per_1000_jobs: cpu * 1000.0 / jobs as f64,
+        rate,
+        jobs,
+        processes,
+        settings,
+    };
+    let shown = if global.output == Format::Json {
+        output::json(&report)
+    } else {
+        output::text(&format!(
+            "at {rate} jobs/s, {jobs} jobs\nwait    {}\nrun     {}\nsubmit  {}\n{:.3} CPU s for 1000 jobs\n",
+            report.wait, report.run, report.submit, report.cpu_seconds_per_1000_jobs,
+        ))
+    };
+    shown.map_err(Error::Print)
+}

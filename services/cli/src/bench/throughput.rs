@@ -1,0 +1,201 @@
+//! `windlass bench throughput`: jobs a second, submitted and run at once.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use windlass_broker::floor;
+
+use super::Error;
+use super::load::{Load, Pace};
+use super::records::Records;
+use super::report::{Percentiles, median};
+use super::settings::Settings;
+use super::stage::Stage;
+use super::usage::Share;
+use super::work;
+use crate::dev::screen::Screen;
+use crate::global::Global;
+use crate::output::{self, Format};
+
+/// Jobs a second, submitted and run at once, beside two floors
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct Args {
+    /// How many jobs
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    jobs: u64,
+    /// How often each is measured, in turn; the medians are told
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=20))]
+    runs: u8,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+const AFTER_HELP: &str = "\
+The protocol floor is a bare client that makes the same writes for each job and nothing else; the other publishes three
+plain messages. Both run on the same broker, before the fleet does, in the same run.
+
+Examples:
+  windlass bench throughput --jobs 200000 --runs 3
+  windlass bench throughput --monitor on --durability always -o json";
+
+/// For all jobs to end.
+const LIMIT: Duration = Duration::from_mins(10);
+
+/// What is told.
+#[derive(Debug, Serialize)]
+struct Report {
+    jobs_per_second: f64,
+    protocol_floor_per_second: f64,
+    ratio_to_protocol_floor: f64,
+    three_publish_floor_per_second: f64,
+    ratio_to_three_publish_floor: f64,
+    cpu_seconds_per_1000_jobs: f64,
+    protocol_floor_cpu_seconds_per_1000_jobs: f64,
+    bytes_written_per_job: f64,
+    wait: Percentiles,
+    run: Percentiles,
+    submit: Percentiles,
+    jobs: u64,
+    runs: u8,
+    processes: Vec<Share>,
+    settings: Settings,
+}
+
+/// One run of the fleet.
+struct Measured {
+    per_second: f64,
+    wait: Percentiles,
+    run: Percentiles,
+    submit: Percentiles,
+    used: Vec<Share>,
+}
+
+pub(super) async fn run(args: Args, global: &Global, screen: &Screen) -> Result<(), Error> {
+    let Args { jobs, runs, settings } = args;
+    let (mut fleet, mut protocol, mut three) = (Vec::new(), Vec::new(), Vec::new());
+    let mut floor_cpu = Vec::new();
+    for _ in 0..runs {
+        let (three_rate, _) = floors(&settings, jobs, global, screen, Floor::ThreePublishes).await?;
+        let (protocol_rate, cpu) = floors(&settings, jobs, global, screen, Floor::Protocol).await?;
+        three.push(three_rate);
+        protocol.push(protocol_rate);
+        floor_cpu.push(cpu);
+        fleet.push(measure(&settings, jobs, global, screen).await?);
+    }
+    // The run in the middle, whole: figures of different runs do not belong together.
+    fleet.sort_by(|a, b| a.per_second.total_cmp(&b.per_second));
+    let Measured { per_second, wait, run, submit, used } = fleet.swap_remove(fleet.len() / 2);
+    let (protocol, three) = (median(protocol), median(three));
+    let cpu: f64 = used.iter().map(|share| share.cpu_seconds).sum();
+    let written: u64 = used.iter().map(|share| share.written_bytes).sum();
+    let report = Report {
+        jobs_per_second: per_second,
+        protocol_floor_per_second: protocol,
+        ratio_to_protocol_floor: per_second / protocol,
+        three_publish_floor_per_second: three,
+        ratio_to_three_publish_floor: per_second / three,
+        cpu_seconds_per_1000_jobs: cpu * 1000.0 / jobs as f64,
+        protocol_floor_cpu_seconds_per_1000_jobs: median(floor_cpu),
+        bytes_written_per_job: written as f64 / jobs as f64,
+        wait,
+        run,
+        submit,
+        jobs,
+        runs,
+        processes: used,
+        settings,
+    };
+    show(&report, global.output).map_err(Error::Print)
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Floor {
+    Protocol,
+    ThreePublishes,
+}
+
+/// Jobs a second of a floor, and its CPU seconds for 1000 of them.
+async fn floors(
+    settings: &Settings,
+    jobs: u64,
+    global: &Global,
+    screen: &Screen,
+    which: Floor,
+) -> Result<(f64, f64), Error> {
+    // A fleet that has nothing to do stands beside it, as beside the jobs.
+    let mut stage = Stage::start(settings, global, screen).await?;
+    let work = work::floor(settings, jobs);
+    let options = stage.floor(0).await?;
+    screen.busy("measuring a floor");
+    stage.begin()?;
+    let took = match which {
+        Floor::Protocol => floor::protocol(&options, &work).await,
+        Floor::ThreePublishes => floor::three_publishes(&options, &work).await,
+    };
+    let took = took.map_err(|error| Error::Broker("measured by a bare client", error))?;
+    let cpu: f64 = stage.used()?.iter().map(|share| share.cpu_seconds).sum();
+    stage.stop().await;
+    Ok((jobs as f64 / took.as_secs_f64(), cpu * 1000.0 / jobs as f64))
+}
+
+async fn measure(
+    settings: &Settings,
+    jobs: u64,
+    global: &Global,
+    screen: &Screen,
+) -> Result<Measured, Error> {
+    let mut stage = Stage::start(settings, global, screen).await?;
+    let load = Load {
+        jobs,
+        payload: settings.payload,
+        queues: work::queues(settings.queues),
+        pace: Pace::AsAccepted,
+        due_at: None,
+    };
+    screen.busy("measuring the fleet");
+    stage.begin()?;
+    let submitted = load.submit(&stage.client, screen).await?;
+    let accepted_at = Timestamp::now();
+    let records = Records::wait(&stage.jobs, jobs, LIMIT, screen).await?;
+    let used = stage.used()?;
+    stage.stop().await;
+    let took = records.last_at().max(accepted_at).duration_since(submitted.begun_at).as_secs_f64();
+    Ok(Measured {
+        per_second: jobs as f64 / took,
+        wait: records.waits(&submitted.intended),
+        run: records.runs(),
+        submit: Percentiles::of(submitted.took),
+        used,
+    })
+}
+
+fn show(report: &Report, format: Format) -> std::io::Result<()> {
+    if format == Format::Json {
+        return output::json(report);
+    }
+    let mut text = format!(
+        "{:.0} jobs/s, submitted and run at once\n\
+         {:.2} of the protocol floor ({:.0} jobs/s), {:.2} of three plain publishes ({:.0} jobs/s)\n\
+         {:.3} CPU s for 1000 jobs (the protocol floor: {:.3}), {:.0} bytes written for each\n\
+         wait    {}\nrun     {}\nsubmit  {}\n\n\
+         process       CPU s  us/job  peak MB\n",
+        report.jobs_per_second,
+        report.ratio_to_protocol_floor,
+        report.protocol_floor_per_second,
+        report.ratio_to_three_publish_floor,
+        report.three_publish_floor_per_second,
+        report.cpu_seconds_per_1000_jobs,
+        report.protocol_floor_cpu_seconds_per_1000_jobs,
+        report.bytes_written_per_job,
+        report.wait,
+        report.run,
+        report.submit,
+    );
+    for Share { process, cpu_seconds, peak_memory_mb, .. } in &report.processes {
+        let each = cpu_seconds * 1e6 / report.jobs as f64;
+        text = format!("{text}{process:<12}{cpu_seconds:>7.2}{each:>8.1}{peak_memory_mb:>9.1}\n");
+    }
+    output::text(&text)
+}

@@ -1,0 +1,107 @@
+//! What the jobs of a measurement are: a payload of so many bytes, and a handler that does nothing with it.
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use windlass::{Failure, Handlers, Job};
+use windlass_broker::floor;
+use windlass_core::{Attempt, JobId, JobState, Kind, Outcome, Priority, QueueName, Task, Transition};
+use windlass_proto::{Done, Teller, v1};
+
+use super::settings::Settings;
+
+/// A job that does nothing.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Nothing {
+    filling: String,
+}
+
+impl Job for Nothing {
+    const KIND: &'static str = "bench.nothing";
+}
+
+/// Of the JSON around the filling.
+const AROUND_BYTES: usize = r#"{"filling":""}"#.len();
+/// Events in one message, as services write them.
+const EVENTS_IN_BATCH: u64 = 50;
+/// Publishes on their way, of each side of a floor.
+const WINDOW: usize = 1000;
+
+// === impl Nothing ===
+
+impl Nothing {
+    /// With a payload of so many bytes, or of the least that it can have.
+    pub(super) fn of(bytes: usize) -> Self {
+        Self { filling: "x".repeat(bytes.saturating_sub(AROUND_BYTES)) }
+    }
+}
+
+async fn nothing(_: Nothing) -> Result<(), Failure> {
+    Ok(())
+}
+
+/// The handlers of the worker.
+pub(super) fn handlers() -> Result<Handlers, windlass::handler::Error> {
+    Handlers::new().register(nothing)
+}
+
+/// The queues of a measurement.
+pub(super) fn queues(count: usize) -> Vec<QueueName> {
+    (0..count).filter_map(|number| format!("bench-{number}").parse().ok()).collect()
+}
+
+/// The writes of such a job, for a floor.
+pub(super) fn floor(settings: &Settings, jobs: u64) -> floor::Work {
+    let payload: Bytes = serde_json::to_vec(&Nothing::of(settings.payload)).unwrap_or_default().into();
+    let now = Timestamp::now();
+    let id = JobId::from_parts(now, rand::random());
+    let queues = queues(settings.queues);
+    let queue = queues.first().cloned().unwrap_or_default();
+    let kind = Kind::try_from(Nothing::KIND.to_owned()).unwrap_or_else(|error| unreachable!("{error}"));
+    let task = Task { content_type: "application/json".to_owned(), ..Task::new(id, kind.clone(), payload) };
+    let nonce = windlass_broker::jobs::nonce();
+    let attempt = Attempt {
+        number: 1,
+        worker: "worker-host-12345-0123abcd".to_owned(),
+        started_at: Some(now),
+        ended_at: now,
+        outcome: Outcome::Succeeded,
+        error: None,
+        alone: false,
+    };
+    let done = Done {
+        kind: kind.clone(),
+        state: JobState::Succeeded,
+        attempts: vec![attempt],
+        result: Bytes::from_static(b"null"),
+        result_form: windlass_core::payload::Form::default(),
+        result_content_type: String::new(),
+        error: None,
+        accepted_at: now,
+        ended_at: now,
+        nonce: nonce.clone(),
+    };
+    let teller = Teller {
+        queue: &queue,
+        job_id: id,
+        priority: Priority::default(),
+        kind: &kind,
+        accepted_at: now,
+        trace: None,
+    };
+    let started = teller.event(Transition::Started, 1, now);
+    let events = (0..EVENTS_IN_BATCH)
+        .map(|number| v1::Event::from(if number % 2 == 0 { started.clone() } else { teller.ended(&done) }));
+    let events = v1::EventBatch { events: events.collect(), ..v1::EventBatch::default() };
+    floor::Work {
+        jobs,
+        task: prost::Message::encode_to_vec(&v1::Task::from(&task)).into(),
+        ready: windlass_proto::Job::new(task, now, now, nonce).encode(),
+        done: done.encode(),
+        events: prost::Message::encode_to_vec(&events).into(),
+        events_in_batch: EVENTS_IN_BATCH,
+        horizon: settings.outcome_ttl,
+        window: WINDOW,
+        queues,
+    }
+}
