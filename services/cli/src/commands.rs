@@ -20,5 +20,6 @@ mod ending;
 mod lookup;
 mod record;
 mod requester;
+mod target;
 
 pub(crate) use error::Error;

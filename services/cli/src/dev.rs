@@ -180,6 +180,8 @@ async fn work(
         }
         Identity::Ours(_) => nats_url.clone(),
     };
+    let token_file = data.operator_token()?;
+    let token = ("WINDLASS__MONITOR__OPERATOR_TOKEN_FILE".into(), token_file.clone().into());
     let plan = Plan {
         data,
         screen,
@@ -187,7 +189,7 @@ async fn work(
         identity,
         http_port,
         programs: &programs,
-        environment: &[],
+        environment: &[token],
     };
     // The monitor is the first.
     let http_url =
@@ -203,9 +205,16 @@ async fn work(
     screen.idle();
     let folder = data.path().display();
     screen.show(&format!(
-        "dashboard  {http_url}\nbroker     {shown_url}\ndata       {folder}\nlogs       {folder}/logs"
+        "dashboard  {http_url}\nbroker     {shown_url}\ndata       {folder}\nlogs       {folder}/logs\n\
+         api token  {}",
+        token_file.display()
     ));
-    screen.answer(&json!({ "nats_url": shown_url, "http_url": http_url, "data_dir": data.path() }));
+    screen.answer(&json!({
+        "nats_url": shown_url,
+        "http_url": http_url,
+        "data_dir": data.path(),
+        "operator_token_file": token_file,
+    }));
     if let Some(root) = root {
         let demo = demo::Demo { options: reached.operator, http_url, root, timeout: args.timeout };
         match demo.run(screen).await {

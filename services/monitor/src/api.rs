@@ -1,11 +1,16 @@
 //! The HTTP API and the pages.
 //!
-//! All of it only reads. What jobs bring (payloads, results, errors, kinds) is data from strangers: JSON is sent as
+//! What acts needs the operator's token; the rest only reads. What jobs bring (payloads, results, errors, kinds) is data from strangers: JSON is sent as
 //! JSON, HTML is escaped by the templates, and no page may run a script.
 
+pub mod access;
+mod actions;
+mod body;
 mod document;
 mod letter_query;
 mod letters;
+mod many;
+mod operations;
 mod page;
 mod problem;
 mod query;
@@ -13,16 +18,18 @@ mod routes;
 pub mod schema;
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{HeaderValue, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
-use axum::routing::get;
+use axum::routing::{get, post};
 use tokio::sync::watch;
 use windlass_broker::dead::Letters;
 
+pub use access::OperatorToken;
 pub use problem::Problem;
 
+use crate::operations::Operations;
 use crate::progress::Progress;
 use crate::store::Store;
 use crate::trace_url::TraceUrl;
@@ -38,6 +45,10 @@ pub struct Api {
     pub trace_url: Option<TraceUrl>,
     /// The dead letters; none where the broker is not reached.
     pub letters: Option<Letters>,
+    /// What acts; none where the broker is not reached.
+    pub operations: Option<Operations>,
+    /// What who acts must show; none: nobody may.
+    pub operator_token: Option<OperatorToken>,
 }
 
 /// The most jobs of one list.
@@ -53,10 +64,18 @@ pub fn router(api: Api) -> Router {
     Router::new()
         .route("/api/v1/jobs", get(routes::list_jobs))
         .route("/api/v1/jobs/{id}", get(routes::get_job))
+        .route("/api/v1/jobs/cancel", post(many::cancel))
+        .route("/api/v1/jobs/{id}/cancel", post(actions::cancel))
         .route("/api/v1/queues", get(routes::list_queues))
         .route("/api/v1/dead", get(letters::list))
         .route("/api/v1/dead/groups", get(letters::groups))
+        .route("/api/v1/dead/redrive", post(many::redrive))
+        .route("/api/v1/dead/discard", post(many::discard))
         .route("/api/v1/dead/{id}", get(letters::letter))
+        .route("/api/v1/dead/{id}/redrive", post(actions::redrive))
+        .route("/api/v1/dead/{id}/discard", post(actions::discard))
+        .route("/api/v1/operations", get(operations::list))
+        .route("/api/v1/operations/{id}", get(operations::get).delete(operations::abort))
         .route("/api/v1/status", get(routes::get_status))
         .route("/api/v1/openapi.json", get(document::get))
         .route("/", get(page::list))
@@ -64,6 +83,7 @@ pub fn router(api: Api) -> Router {
         .route("/style.css", get(page::style))
         .fallback(routes::not_found)
         .method_not_allowed_fallback(routes::method_not_allowed)
+        .layer(DefaultBodyLimit::max(body::MOST_BYTES))
         .layer(from_fn(protect))
         .with_state(api)
 }

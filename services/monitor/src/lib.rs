@@ -1,9 +1,11 @@
 //! The monitor: projects EVENTS into a database, and shows from there what became of the jobs.
 //!
 //! EVENTS is history, never the truth of a live job; so is all that is shown here. Nothing here writes to the broker but
-//! the monitor's own address.
+//! the monitor's own address, and the commands of an operator who acts by the API.
 
 pub mod api;
+pub mod job_set;
+pub mod operations;
 pub mod options;
 pub mod progress;
 pub mod ranges;

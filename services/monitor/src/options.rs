@@ -1,8 +1,11 @@
 //! The section `monitor` of the configuration.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 use windlass_service::{Problems, Validate};
 
+use crate::api::OperatorToken;
 use crate::store;
 use crate::trace_url::TraceUrl;
 
@@ -16,6 +19,9 @@ pub struct Options {
     pub trace_url: Option<TraceUrl>,
     /// How many messages of EVENTS (of up to 50 events) are stored in one transaction.
     pub batch_size: usize,
+    /// A file that holds one line, the token that who acts by the HTTP API must show: at least 32 visible ASCII
+    /// characters. Without it nobody may.
+    pub operator_token_file: Option<PathBuf>,
     /// Where others reach the HTTP endpoint, if not at the address that it listens on.
     pub public_url: Option<String>,
 }
@@ -30,6 +36,7 @@ impl Default for Options {
             database: "windlass-monitor.db".to_owned(),
             trace_url: None,
             batch_size: 200,
+            operator_token_file: None,
             public_url: None,
         }
     }
@@ -42,6 +49,9 @@ impl Validate for Options {
         }
         if !(1..=MOST_BATCH_SIZE).contains(&self.batch_size) {
             problems.add("batch_size", format!("found {}, expected 1 to {MOST_BATCH_SIZE}", self.batch_size));
+        }
+        if let Some(Err(error)) = self.operator_token_file.as_deref().map(OperatorToken::read) {
+            problems.add("operator_token_file", format!("{:#}", anyhow::Error::new(error)));
         }
         if let Some(url) = &self.public_url {
             let web = url.starts_with("http://") || url.starts_with("https://");
@@ -70,6 +80,15 @@ mod tests {
             &Options { batch_size: 0, public_url: Some("file:///x".to_owned()), ..Options::default() },
             &["batch_size", "public_url"],
         );
+    }
+
+    #[test]
+    fn a_file_without_a_token_is_named() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let options = Options { operator_token_file: Some(file.path().to_owned()), ..Options::default() };
+        check(&options, &["operator_token_file"]);
+        std::fs::write(file.path(), "x".repeat(32)).unwrap();
+        check(&options, &[]);
     }
 
     #[test]

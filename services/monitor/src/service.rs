@@ -7,8 +7,9 @@ use windlass_broker::provision::{Layout, Part};
 use windlass_service::http::Routes;
 use windlass_service::{Context, Service};
 
-use crate::api::{self, Api};
+use crate::api::{self, Api, OperatorToken};
 use crate::endpoint;
+use crate::operations::Operations;
 use crate::options::Options;
 use crate::progress::Progress;
 use crate::projection::{self, Projection};
@@ -35,19 +36,29 @@ impl Service for Monitor {
     async fn serve_offline(options: &Options, routes: &Routes) -> anyhow::Result<()> {
         let store = open(options).await?;
         let (_, progress) = watch::channel(Progress::default());
-        let trace_url = options.trace_url.clone();
-        routes.serve(api::router(Api { store, progress, trace_url, letters: None }));
+        let (trace_url, operator_token) = (options.trace_url.clone(), operator_token(options)?);
+        if let Some(path) =
+            options.operator_token_file.as_deref().filter(|path| OperatorToken::is_exposed(path))
+        {
+            let file = path.display().to_string();
+            tracing::warn!(file, "others than its owner may read monitor.operator_token_file");
+        }
+        let (letters, operations) = (None, None);
+        routes.serve(api::router(Api { store, progress, trace_url, letters, operations, operator_token }));
         Ok(())
     }
 
     async fn run(options: Options, context: Context) -> anyhow::Result<()> {
         let store = open(&options).await?;
         let (progress, progress_seen) = watch::channel(Progress::default());
+        let operations = Operations::new(context.broker.clone(), context.stop.clone());
         let routes = Api {
             store: store.clone(),
             progress: progress_seen,
             trace_url: options.trace_url.clone(),
             letters: Some(Letters::new(&context.broker)),
+            operations: Some(operations.clone()),
+            operator_token: operator_token(&options)?,
         };
         context.routes.serve(api::router(routes));
         let projection = Projection {
@@ -64,11 +75,21 @@ impl Service for Monitor {
         context.ready();
         tokio::join!(
             projection.run(&context.stop),
-            endpoint::announce(&context.broker, http_url, &context.stop)
+            endpoint::announce(&context.broker, http_url, &context.stop),
+            operations.stopped(),
         );
         store.close().await;
         Ok(())
     }
+}
+
+fn operator_token(options: &Options) -> anyhow::Result<Option<OperatorToken>> {
+    options
+        .operator_token_file
+        .as_deref()
+        .map(OperatorToken::read)
+        .transpose()
+        .context("monitor.operator_token_file")
 }
 
 async fn open(options: &Options) -> anyhow::Result<Store> {

@@ -28,7 +28,14 @@ impl Server {
         let database = Database::new().await;
         let (progress, seen) = watch::channel(Progress::default());
         let trace_url = trace_url.map(|url| url.parse().unwrap());
-        let routes = router(Api { store: database.store.clone(), progress: seen, trace_url, letters: None });
+        let routes = router(Api {
+            store: database.store.clone(),
+            progress: seen,
+            trace_url,
+            letters: None,
+            operations: None,
+            operator_token: None,
+        });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let serving = tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
@@ -260,6 +267,14 @@ async fn the_document_describes_what_is_sent() {
         "/api/v1/dead",
         "/api/v1/dead/groups",
         "/api/v1/dead/{id}",
+        "/api/v1/dead/redrive",
+        "/api/v1/dead/discard",
+        "/api/v1/dead/{id}/redrive",
+        "/api/v1/dead/{id}/discard",
+        "/api/v1/jobs/cancel",
+        "/api/v1/jobs/{id}/cancel",
+        "/api/v1/operations",
+        "/api/v1/operations/{id}",
         "/api/v1/queues",
         "/api/v1/status",
         "/api/v1/openapi.json",

@@ -6,91 +6,10 @@
 mod fixture;
 
 use fixture::conform::conform;
-use fixture::{Database, job_id, second};
-use prost::Message as _;
+use fixture::served::Served;
+use fixture::{job_id, second};
 use serde_json::{Value, json};
-use tokio::sync::watch;
-use windlass_broker::Broker;
-use windlass_broker::dead::{self, Letters};
-use windlass_broker::provision::Layout;
 use windlass_core::fingerprint::fingerprint;
-use windlass_monitor::api::{Api, router};
-use windlass_monitor::progress::Progress;
-use windlass_proto::v1;
-use windlass_testkit::TestBroker;
-
-struct Server {
-    broker: Broker,
-    url: String,
-    serving: tokio::task::JoinHandle<()>,
-    _database: Database,
-    _nats: TestBroker,
-}
-
-impl Server {
-    async fn start() -> Self {
-        let server = TestBroker::with_credentials().await.unwrap();
-        server.provision(&Layout::default()).await.unwrap();
-        // With the rights of a monitor it reads; those of a dispatcher store.
-        let broker = server.connect("dispatcher").await.unwrap();
-        let letters = Some(Letters::new(&server.connect("monitor").await.unwrap()));
-        let database = Database::new().await;
-        let (_, progress) = watch::channel(Progress::default());
-        let routes = router(Api { store: database.store.clone(), progress, trace_url: None, letters });
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let serving = tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
-        Self { broker, url, serving, _database: database, _nats: server }
-    }
-
-    async fn get(&self, path: &str) -> (u16, Value) {
-        let response = reqwest::get(format!("{}{path}", self.url)).await.unwrap();
-        (response.status().as_u16(), response.json().await.unwrap())
-    }
-
-    async fn json(&self, path: &str) -> Value {
-        let (status, value) = self.get(path).await;
-        assert_eq!(status, 200, "{path}: {value}");
-        value
-    }
-
-    /// Stores the letter of a job that died.
-    async fn dead(&self, queue: &str, job: u64, kind: &str, reason: &str, at: i64) {
-        let task = v1::Task {
-            id: job_id(job).to_string(),
-            kind: kind.to_owned(),
-            payload: br#"{"n": 7}"#.to_vec().into(),
-            content_type: "application/json".to_owned(),
-            ..v1::Task::default()
-        };
-        let error = v1::JobError { message: reason.to_owned(), code: "handler".to_owned(), terminal: false };
-        let attempt = v1::Attempt {
-            number: 1,
-            worker: "w".to_owned(),
-            ended_at: Some(windlass_proto::instant(second(at))),
-            outcome: v1::Outcome::Failed.into(),
-            error: Some(error),
-            ..v1::Attempt::default()
-        };
-        let queue = queue.parse().unwrap();
-        let letter = v1::DeadLetter {
-            reason: reason.to_owned(),
-            code: "handler".to_owned(),
-            original_subject: self.broker.names().task_subject(&queue),
-            original_body: task.encode_to_vec().into(),
-            attempts: vec![attempt],
-            dead_at: Some(windlass_proto::instant(second(at))),
-            ..v1::DeadLetter::default()
-        };
-        dead::publish(&self.broker, &queue, job_id(job), letter).await.unwrap();
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.serving.abort();
-    }
-}
 
 fn ids(list: &Value) -> Vec<String> {
     list["letters"].as_array().unwrap().iter().map(|l| l["id"].as_str().unwrap().to_owned()).collect()
@@ -98,7 +17,7 @@ fn ids(list: &Value) -> Vec<String> {
 
 #[tokio::test]
 async fn letters_are_filtered_paged_and_grouped() {
-    let server = Server::start().await;
+    let server = Served::start().await;
     // More than one batch of reads.
     for job in 0..300 {
         let (queue, kind) = if job % 3 == 0 { ("mail", "mail.send") } else { ("web", "page.get") };
@@ -146,7 +65,7 @@ async fn letters_are_filtered_paged_and_grouped() {
 
 #[tokio::test]
 async fn one_letter_has_all_that_is_known_as_the_document_says() {
-    let server = Server::start().await;
+    let server = Served::start().await;
     server.dead("mail", 1, "mail.send", "no user 7", 5).await;
     server.dead("mail", 2, "mail.send", "no user 8", 6).await;
     server.dead("web", 2, "page.get", "no page", 7).await;

@@ -1,5 +1,8 @@
 //! What operators ask for: durable commands, on `windlass.command.<queue>.<verb>`.
 
+pub mod paced;
+pub mod set;
+
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -14,6 +17,8 @@ use windlass_proto::v1;
 use crate::connect::{Broker, Error};
 use crate::publish::{self, header};
 
+/// Of a reason: it travels with the job's record and its events.
+pub const MOST_REASON_BYTES: usize = 500;
 /// How long a command is tried, a leader's loss included.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -44,7 +49,7 @@ pub struct Command<'a> {
     pub verb: Verb,
     /// Which.
     pub job_id: JobId,
-    /// For people.
+    /// For people, at most [`MOST_REASON_BYTES`].
     pub reason: &'a str,
     /// For people.
     pub requested_by: &'a str,

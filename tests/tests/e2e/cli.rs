@@ -84,9 +84,14 @@ async fn the_demo_digests_every_file_and_leaves_nothing_behind() -> Result<()> {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
     let first: Value = serde_json::from_str(text.lines().next().context("nothing was printed")?)?;
-    for key in ["nats_url", "http_url", "data_dir"] {
+    for key in ["nats_url", "http_url", "data_dir", "operator_token_file"] {
         assert!(first[key].is_string(), "{first}");
     }
+    let token = std::fs::read_to_string(first["operator_token_file"].as_str().context("no file")?)?;
+    assert!(
+        token.trim().len() >= 32 && !text.contains(token.trim()),
+        "it is where it is said to be, and not shown"
+    );
     // What was started is gone: nobody answers any more.
     let http_url = first["http_url"].as_str().context("no address")?;
     assert!(reqwest::get(format!("{http_url}/livez")).await.is_err());

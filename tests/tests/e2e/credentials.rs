@@ -288,6 +288,22 @@ async fn each_user_can_do_its_work() -> Result<()> {
     Ok(())
 }
 
+/// The monitor's API cancels, redrives and discards; it does nothing else that moves a job.
+#[tokio::test]
+async fn the_monitor_commands_what_its_api_offers() -> Result<()> {
+    let broker = TestBroker::with_credentials().await?;
+    broker.provision(&layout()).await?;
+    let mut monitor = broker.client("monitor").await?;
+    for verb in ["cancel", "redrive", "discard"] {
+        stored(&monitor, &format!("windlass.command.mail.{verb}"), &[], "").await?;
+    }
+    for subject in ["windlass.command.mail.release", "windlass.task.mail", WORK] {
+        monitor.publish(subject, None, &[], "").await?;
+        monitor.permission_error(subject).await?;
+    }
+    Ok(())
+}
+
 /// One message of a durable: its subject and where its acknowledgement goes.
 async fn pull(client: &Client, stream: &str, consumer: &str) -> Result<(String, String)> {
     let inbox = client.nats().new_inbox();

@@ -3,28 +3,20 @@
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
-use tokio::time::{MissedTickBehavior, interval};
+use windlass_broker::Broker;
+use windlass_broker::commands::paced::{self, End, MOST_A_SECOND, Progress};
+use windlass_broker::commands::set::{MOST, Member, Set};
+use windlass_broker::commands::{self, Verb};
 
 use super::Error;
 use super::arguments::number;
+use super::requester::who;
 use crate::global::Global;
 use crate::output::table::{printable, seconds};
 use crate::output::{self, Format};
-
-/// The most members of a set: they are held in memory.
-pub(super) const MOST: usize = 100_000;
-/// Members that are shown before.
-pub(super) const SAMPLE: usize = 5;
-/// The most a second.
-const MOST_A_SECOND: u32 = 1000;
-/// After so many failures one after the other, the next would fail as well.
-const ENOUGH_FAILURES: usize = 3;
-/// Failures that are told.
-const TOLD_FAILURES: usize = 5;
 
 /// How to go about it.
 #[derive(Debug, clap::Args)]
@@ -51,19 +43,13 @@ pub(super) struct Manner {
 
 /// What is to be done to which set.
 #[derive(Debug)]
-pub(super) struct Plan<T> {
-    /// As `redrive`.
-    pub(super) verb: &'static str,
+pub(super) struct Plan {
+    pub(super) verb: Verb,
     /// As `dead letters`.
     pub(super) things: &'static str,
-    /// The set.
-    pub(super) members: Vec<T>,
-    /// How many match and are left out, and why.
-    pub(super) unfit: Option<(usize, &'static str)>,
-    /// Whether more match than one set may have.
-    pub(super) more: bool,
-    /// Some of them for people, at most [`SAMPLE`].
-    pub(super) sample: Vec<String>,
+    /// Why some that match are left out.
+    pub(super) unfit_as: &'static str,
+    pub(super) set: Set,
 }
 
 /// What became of it, as it is shown.
@@ -75,13 +61,6 @@ struct Report {
     dry_run: bool,
     estimated_seconds: f64,
     sample: Vec<String>,
-    #[serde(flatten)]
-    done: Done,
-}
-
-/// How far it has come.
-#[derive(Debug, Default, PartialEq, Eq, Serialize)]
-struct Done {
     commanded: usize,
     failed: usize,
     aborted: bool,
@@ -105,92 +84,102 @@ impl Options {
 
 // === impl Plan ===
 
-impl<T> Plan<T> {
-    fn estimate(&self, manner: Manner) -> Duration {
-        let members = u32::try_from(self.members.len()).unwrap_or(u32::MAX);
-        Duration::from_secs(1) * members / manner.per_second
-    }
-
+impl Plan {
     /// What is about to happen, for people.
     fn preview(&self, manner: Manner) -> String {
-        let (verb, things, count) = (self.verb, self.things, self.members.len());
+        let (verb, things, count) = (self.verb, self.things, self.set.members.len());
         let mut text = format!("{count} {things} match");
-        if let Some((unfit, why)) = self.unfit.filter(|(unfit, _)| *unfit > 0) {
-            text = format!("{text}; {unfit} more match and are left out: {why}");
+        if self.set.unfit > 0 {
+            text = format!("{text}; {} more match and are left out: {}", self.set.unfit, self.unfit_as);
         }
-        if self.more {
+        if self.set.more {
             text = format!("{text}; there are more than {MOST}, which are not in this set: do it again then");
         }
-        for line in &self.sample {
+        for line in &self.set.sample {
             text = format!("{text}\n  {}", printable(line));
         }
-        if count > self.sample.len() {
-            text = format!("{text}\n  and {} more", count - self.sample.len());
+        if count > self.set.sample.len() {
+            text = format!("{text}\n  and {} more", count - self.set.sample.len());
         }
-        let took = seconds(self.estimate(manner).as_secs_f64());
+        let took = seconds(self.set.estimate(manner.per_second).as_secs_f64());
         format!("{text}\nto {verb} them at {}/s takes about {took}\n", manner.per_second)
     }
 
-    /// Shows the plan, asks, and does it. Exit code 1 says that not all of it was done.
+    /// Shows the plan, asks, and commands one after the other. Exit code 1 says that not all of it was done.
     pub(super) async fn carry_out(
         self,
         manner: Manner,
+        reason: &str,
+        broker: &Broker,
         global: &Global,
-        send: impl AsyncFn(&T) -> Result<(), Error>,
     ) -> Result<ExitCode, Error> {
-        let count = self.members.len();
+        let Self { verb, things, .. } = self;
+        let count = self.set.members.len();
         if global.output == Format::Table || !manner.yes {
             // Nobody may be there to read it.
             let _ = write!(std::io::stderr().lock(), "{}", self.preview(manner));
         }
-        if count > 0 && !manner.dry_run && !manner.yes && !asked(self.verb, self.things, count)? {
+        if count > 0 && !manner.dry_run && !manner.yes && !asked(verb, things, count)? {
             return Err(Error::Declined);
         }
-        let done = if manner.dry_run {
-            Done::default()
+        let estimated_seconds = self.set.estimate(manner.per_second).as_secs_f64();
+        let Set { members, unfit, more, sample, .. } = self.set;
+        let (Progress { commanded, failed, errors }, end) = if manner.dry_run {
+            (Progress::default(), End::All)
         } else {
-            let progress = progress(count);
-            let done = all(&self.members, manner.per_second, interrupted(), &progress, send).await;
-            progress.finish_and_clear();
-            done
+            let (bar, by) = (progress_bar(count), who());
+            let by = by.as_str();
+            let send = |member: Member| async move {
+                let sent = commands::publish(broker, member.command(verb, reason, by)).await;
+                sent.map(|_| ()).map_err(|error| output::chain(&Error::Command(error)))
+            };
+            let ended = paced::all(members, manner.per_second, interrupted(), |_| bar.inc(1), send).await;
+            bar.finish_and_clear();
+            ended
         };
-        let undone = !manner.dry_run && done.commanded < count;
-        self.report(manner, done, global.output)?;
+        let undone = !manner.dry_run && commanded < count;
+        let report = Report {
+            matched: count,
+            unfit,
+            more,
+            dry_run: manner.dry_run,
+            estimated_seconds,
+            sample,
+            commanded,
+            failed,
+            aborted: end != End::All,
+            errors,
+        };
+        report.show(verb, things, global.output)?;
         Ok(if undone { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
+}
 
-    fn report(self, manner: Manner, done: Done, format: Format) -> Result<(), Error> {
-        let report = Report {
-            matched: self.members.len(),
-            unfit: self.unfit.map_or(0, |(unfit, _)| unfit),
-            more: self.more,
-            dry_run: manner.dry_run,
-            estimated_seconds: self.estimate(manner).as_secs_f64(),
-            sample: self.sample,
-            done,
-        };
+// === impl Report ===
+
+impl Report {
+    fn show(self, verb: Verb, things: &str, format: Format) -> Result<(), Error> {
         if format == Format::Json {
-            return Ok(output::json(&report)?);
+            return Ok(output::json(&self)?);
         }
-        let Report { matched, done: Done { commanded, failed, aborted, errors }, .. } = report;
+        let Self { matched, commanded, failed, aborted, errors, .. } = self;
         let mut text = String::new();
         for error in errors {
             text = format!("{text}failed: {}\n", printable(&error));
         }
-        let verb = self.verb;
-        text = if manner.dry_run {
-            format!("{text}nothing was done: would {verb} {matched} {}\n", self.things)
+        text = if self.dry_run {
+            format!("{text}nothing was done: would {verb} {matched} {things}\n")
         } else {
             let end = if aborted { ": stopped before the others" } else { "" };
             let failed = if failed > 0 { format!(", {failed} failed") } else { String::new() };
-            format!("{text}commanded to {verb} {commanded} of {matched} {}{failed}{end}\n", self.things)
+            format!("{text}commanded to {verb} {commanded} of {matched} {things}{failed}{end}\n")
         };
         Ok(output::text(&text)?)
     }
 }
 
 /// Asks on the terminal. Without one, nobody can have said yes.
-fn asked(verb: &str, things: &str, count: usize) -> Result<bool, Error> {
+fn asked(verb: Verb, things: &str, count: usize) -> Result<bool, Error> {
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
         let reason = "there is no terminal to ask on: give it to do this unasked, or --dry-run to look";
         return Err(Error::input("yes", reason));
@@ -201,51 +190,6 @@ fn asked(verb: &str, things: &str, count: usize) -> Result<bool, Error> {
     Ok(matches!(line.trim().to_lowercase().as_str(), "y" | "yes"))
 }
 
-/// One after the other, at the pace. It is left between two of them, never within one.
-async fn all<T>(
-    members: &[T],
-    per_second: u32,
-    enough: impl Future<Output = ()>,
-    progress: &ProgressBar,
-    send: impl AsyncFn(&T) -> Result<(), Error>,
-) -> Done {
-    let mut done = Done::default();
-    let mut in_a_row = 0;
-    let mut pace = interval(Duration::from_secs(1) / per_second);
-    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    tokio::pin!(enough);
-    for member in members {
-        let stop = tokio::select! {
-            biased;
-            () = &mut enough => true,
-            _ = pace.tick() => false,
-        };
-        if stop {
-            done.aborted = true;
-            break;
-        }
-        match send(member).await {
-            Ok(()) => {
-                done.commanded += 1;
-                in_a_row = 0;
-            }
-            Err(error) => {
-                done.failed += 1;
-                in_a_row += 1;
-                if done.errors.len() < TOLD_FAILURES {
-                    done.errors.push(output::chain(&error));
-                }
-            }
-        }
-        progress.inc(1);
-        if in_a_row == ENOUGH_FAILURES {
-            done.aborted = true;
-            break;
-        }
-    }
-    done
-}
-
 /// Ctrl-C. Where it cannot be heard, nothing is interrupted.
 async fn interrupted() {
     if tokio::signal::ctrl_c().await.is_err() {
@@ -253,7 +197,7 @@ async fn interrupted() {
     }
 }
 
-fn progress(count: usize) -> ProgressBar {
+fn progress_bar(count: usize) -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed}, {eta} left");
     ProgressBar::new(u64::try_from(count).unwrap_or(u64::MAX))
         .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
@@ -261,22 +205,10 @@ fn progress(count: usize) -> ProgressBar {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use tokio::time::Instant;
-
     use super::*;
 
     fn options(rate: &str) -> Options {
         Options { yes: false, dry_run: false, rate: rate.to_owned() }
-    }
-
-    async fn send_all(
-        members: &[u32],
-        enough: impl Future<Output = ()>,
-        send: impl AsyncFn(&u32) -> Result<(), Error>,
-    ) -> Done {
-        all(members, 1000, enough, &ProgressBar::hidden(), send).await
     }
 
     #[test]
@@ -291,56 +223,19 @@ mod tests {
 
     #[test]
     fn a_preview_tells_the_set_and_the_time() {
-        let plan = Plan {
-            verb: "redrive",
-            things: "dead letters",
-            members: (0..120).collect(),
-            unfit: Some((3, "they hold no task")),
-            more: false,
-            sample: vec!["a\u{1b}[31m".to_owned(), "b".to_owned()],
-        };
+        let mut set = Set::default();
+        set.unfit = 3;
+        for n in 0..120 {
+            let job_id = format!("01890a5d-ac96-774b-bcce-{n:012x}").parse().unwrap();
+            let member = Member { queue: "mail".parse().unwrap(), job_id, dead_at: None };
+            set.add(member, || format!("{n}\u{1b}[31m"));
+        }
+        let plan = Plan { verb: Verb::Redrive, things: "dead letters", unfit_as: "they hold no task", set };
         let text = plan.preview(options("10/s").check().unwrap());
         assert_eq!(
             text,
-            "120 dead letters match; 3 more match and are left out: they hold no task\n  a [31m\n  b\n  and 118 \
-             more\nto redrive them at 10/s takes about 12s\n"
+            "120 dead letters match; 3 more match and are left out: they hold no task\n  0 [31m\n  1 [31m\n  2 [31m\n  \
+             3 [31m\n  4 [31m\n  and 115 more\nto redrive them at 10/s takes about 12s\n"
         );
-    }
-
-    #[tokio::test]
-    async fn the_pace_is_kept() {
-        let begun = Instant::now();
-        let hidden = ProgressBar::hidden();
-        let done = all(&[1; 11], 100, std::future::pending(), &hidden, async |_: &i32| Ok(())).await;
-        assert_eq!(done, Done { commanded: 11, ..Done::default() });
-        assert!(begun.elapsed() >= Duration::from_millis(100), "{:?}", begun.elapsed());
-    }
-
-    /// What is under way when somebody has had enough is ended, and nothing after it is begun.
-    #[tokio::test]
-    async fn an_abort_comes_between_two() {
-        let (said, heard) = tokio::sync::oneshot::channel();
-        let said = std::sync::Mutex::new(Some(said));
-        let ended = AtomicUsize::new(0);
-        let enough = async { heard.await.unwrap_or(()) };
-        let done = send_all(&[1, 2, 3, 4], enough, async |member| {
-            if *member == 2 {
-                said.lock().unwrap().take().unwrap().send(()).unwrap();
-                tokio::task::yield_now().await;
-            }
-            ended.fetch_add(1, Ordering::Relaxed);
-            Ok(())
-        })
-        .await;
-        assert_eq!((done.commanded, done.aborted, ended.into_inner()), (2, true, 2));
-    }
-
-    #[tokio::test]
-    async fn failures_are_counted_and_a_row_of_them_is_enough() {
-        let fails = async |member: &u32| if *member == 0 { Err(Error::NoMonitor) } else { Ok(()) };
-        let done = send_all(&[1, 0, 0, 1, 0, 1], std::future::pending(), fails).await;
-        assert_eq!((done.commanded, done.failed, done.aborted), (3, 3, false));
-        let done = send_all(&[1, 0, 0, 0, 1], std::future::pending(), fails).await;
-        assert_eq!((done.commanded, done.failed, done.aborted, done.errors.len()), (1, 3, true, 3));
     }
 }

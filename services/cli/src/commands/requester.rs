@@ -1,9 +1,8 @@
 //! Who asks for something, and why: for the history.
 
-use super::Error;
+use windlass_broker::commands::MOST_REASON_BYTES;
 
-/// Of a reason: it travels with the job's record and its events.
-const REASON_BYTES: usize = 500;
+use super::Error;
 
 /// Who asks.
 pub(super) fn who() -> String {
@@ -13,8 +12,8 @@ pub(super) fn who() -> String {
 
 /// Checks a reason.
 pub(super) fn check_reason(reason: &str) -> Result<(), Error> {
-    if reason.len() > REASON_BYTES {
-        let reason = format!("has {} bytes: expected at most {REASON_BYTES}", reason.len());
+    if reason.len() > MOST_REASON_BYTES {
+        let reason = format!("has {} bytes: expected at most {MOST_REASON_BYTES}", reason.len());
         return Err(Error::input("reason", reason));
     }
     Ok(())

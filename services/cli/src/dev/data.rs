@@ -134,6 +134,15 @@ impl DataDir {
         Ok(path)
     }
 
+    /// The file of the token that who acts by the HTTP API must show. It is made once, and kept.
+    pub(super) fn operator_token(&self) -> Result<PathBuf, Error> {
+        let path = self.path.join("credentials").join("http-token");
+        if !path.exists() {
+            write_private(&path, &format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>()))?;
+        }
+        Ok(path)
+    }
+
     /// Tells the other commands of us.
     pub(super) fn announce(&self, running: &Running) -> Result<(), Error> {
         let path = self.path.join(RUNNING);
@@ -270,9 +279,16 @@ mod tests {
         data.announce(&running(data.path())).unwrap();
         let password = data.write_password("operator", "hunter2").unwrap();
         assert_eq!(std::fs::read_to_string(&password).unwrap(), "hunter2\n");
-        for (path, mode) in
-            [(password, 0o600), (data.path().join(RUNNING), 0o600), (data.path().to_owned(), 0o700)]
-        {
+        let token = data.operator_token().unwrap();
+        let first = std::fs::read_to_string(&token).unwrap();
+        assert_eq!((first.trim().len(), data.operator_token().unwrap()), (64, token.clone()));
+        assert_eq!(std::fs::read_to_string(&token).unwrap(), first, "it is kept");
+        for (path, mode) in [
+            (password, 0o600),
+            (token, 0o600),
+            (data.path().join(RUNNING), 0o600),
+            (data.path().to_owned(), 0o700),
+        ] {
             assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, mode, "{path:?}");
         }
     }

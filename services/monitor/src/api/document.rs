@@ -1,25 +1,45 @@
 //! The OpenAPI document.
 
 use axum::Json;
-use utoipa::OpenApi;
-use utoipa::openapi;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{self, ComponentsBuilder};
+use utoipa::{Modify, OpenApi};
 
-use super::{Problem, letters, query, routes};
+use super::{Problem, actions, letters, many, operations, query, routes};
 
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "Windlass monitor",
-        description = "What became of the jobs. All of it only reads. Instants are RFC 3339 in UTC.",
+        description = "What became of the jobs, and what an operator does about them. What acts stores durable commands, \
+            which dispatchers carry out, and needs the operator's token. Instants are RFC 3339 in UTC.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     paths(
         routes::list_jobs, routes::get_job, routes::list_queues, routes::get_status, get,
         letters::list, letters::groups, letters::letter,
+        actions::redrive, actions::discard, actions::cancel,
+        many::redrive, many::discard, many::cancel,
+        operations::list, operations::get, operations::abort,
     ),
-    tags((name = "jobs"), (name = "queues"), (name = "dead letters"), (name = "status")),
+    tags((name = "jobs"), (name = "queues"), (name = "dead letters"), (name = "operations"), (name = "status")),
+    modifiers(&Token),
 )]
 struct Document;
+
+/// What actions need.
+struct Token;
+
+impl Modify for Token {
+    fn modify(&self, document: &mut openapi::OpenApi) {
+        let token = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("The line in the file of `monitor.operator_token_file`."))
+            .build();
+        let components = document.components.get_or_insert_with(|| ComponentsBuilder::new().build());
+        components.add_security_scheme("operator", SecurityScheme::Http(token));
+    }
+}
 
 /// This document.
 #[utoipa::path(

@@ -1,14 +1,15 @@
-//! Dead letters, as the stream has them. What is done about them goes by commands, and not through here.
+//! Dead letters, as the stream has them.
 
 use axum::Json;
+use axum::body::Bytes;
 use axum::extract::State;
 use windlass_broker::connect;
 use windlass_broker::dead::Letters;
-use windlass_core::letter::{Groups, LetterRow, LetterView};
+use windlass_core::letter::{Groups, Letter, LetterRow, LetterView};
 
 use super::letter_query::LetterQuery;
 use super::query::{self, RawPath, RawQuery};
-use super::schema::{LetterGroups, LetterList, LetterViewSchema};
+use super::schema::{LetterFilter, LetterGroups, LetterList, LetterViewSchema};
 use super::{Api, Problem};
 
 /// Letters that are looked at for one part of a list.
@@ -27,14 +28,7 @@ const MOST_QUEUES: usize = 16;
 #[utoipa::path(
     get, path = "/api/v1/dead", tag = "dead letters", operation_id = "listDeadLetters",
     params(
-        ("queue" = Option<String>, Query, description = "Only letters of this queue"),
-        ("kind" = Option<String>, Query, description = "Only letters of this kind"),
-        ("code" = Option<String>, Query, description = "Only letters with this code"),
-        ("fingerprint" = Option<String>, Query, description = "Only letters with this fingerprint"),
-        ("contains" = Option<String>, Query,
-            description = "Only letters with this text in their reason or in the error of an attempt"),
-        ("since" = Option<String>, Query, description = "Only of jobs that died at this instant, or later"),
-        ("until" = Option<String>, Query, description = "Only of jobs that died before this instant"),
+        LetterFilter,
         ("limit" = Option<u32>, Query, description = "How many at most, 50 unless told", minimum = 1, maximum = 500),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the part before"),
     ),
@@ -59,14 +53,7 @@ pub(super) async fn list(State(api): State<Api>, raw: RawQuery) -> Result<Json<L
 #[utoipa::path(
     get, path = "/api/v1/dead/groups", tag = "dead letters", operation_id = "groupDeadLetters",
     params(
-        ("queue" = Option<String>, Query, description = "Only letters of this queue"),
-        ("kind" = Option<String>, Query, description = "Only letters of this kind"),
-        ("code" = Option<String>, Query, description = "Only letters with this code"),
-        ("fingerprint" = Option<String>, Query, description = "Only letters with this fingerprint"),
-        ("contains" = Option<String>, Query,
-            description = "Only letters with this text in their reason or in the error of an attempt"),
-        ("since" = Option<String>, Query, description = "Only of jobs that died at this instant, or later"),
-        ("until" = Option<String>, Query, description = "Only of jobs that died before this instant"),
+        LetterFilter,
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the part before"),
     ),
     responses(
@@ -114,14 +101,19 @@ pub(super) async fn letter(
     path: RawPath,
     raw: RawQuery,
 ) -> Result<Json<LetterView>, Problem> {
+    Ok(Json(LetterView::of(&find(&api, path, raw).await?)))
+}
+
+/// The letter that a request names.
+pub(super) async fn find(api: &Api, path: RawPath, raw: RawQuery) -> Result<Letter<Bytes>, Problem> {
     let (id, queue) = query::job(path, raw)?;
-    let letters = letters(&api)?;
+    let letters = letters(api)?;
     let mut found = match &queue {
         Some(queue) => letters.find(queue, id).await.map_err(unread)?.into_iter().collect(),
         None => letters.find_all(id, MOST_QUEUES).await.map_err(unread)?,
     };
     match (found.pop(), found.is_empty()) {
-        (Some(letter), true) => Ok(Json(LetterView::of(&letter))),
+        (Some(letter), true) => Ok(letter),
         (None, _) => Err(Problem::not_found(format!("there is no dead letter of the job {id}"))),
         (Some(last), false) => {
             found.push(last);
@@ -130,11 +122,11 @@ pub(super) async fn letter(
     }
 }
 
-fn letters(api: &Api) -> Result<&Letters, Problem> {
+pub(super) fn letters(api: &Api) -> Result<&Letters, Problem> {
     api.letters.as_ref().ok_or_else(Problem::broker_away)
 }
 
-fn unread(error: connect::Error) -> Problem {
+pub(super) fn unread(error: connect::Error) -> Problem {
     tracing::error!(error = %anyhow::Error::new(error), "the dead letters could not be read");
     Problem::broker_away()
 }

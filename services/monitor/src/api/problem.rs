@@ -64,12 +64,54 @@ impl Problem {
 
     /// What is asked for stands on the broker, which cannot be read.
     pub(super) fn broker_away() -> Self {
-        metrics::counter!("windlass_monitor_request_errors_total").increment(1);
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "the broker cannot be read just now: try again")
+        Self::unavailable("the broker cannot be read just now: try again")
     }
 
     pub(super) fn method_not_allowed() -> Self {
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "this only reads: expected GET or HEAD")
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not take this method: `Allow` says which")
+    }
+
+    /// Nobody may act here, whoever it is.
+    pub(super) fn actions_are_off() -> Self {
+        let detail = "actions are off: set monitor.operator_token_file to a file with a token, restart the monitor, and \
+             send the token as `Authorization: Bearer TOKEN`";
+        Self::new(StatusCode::FORBIDDEN, detail)
+    }
+
+    /// Whoever asks has not shown that they may act.
+    pub(super) fn unauthorized() -> Self {
+        let detail =
+            "actions need the token of monitor.operator_token_file: expected `Authorization: Bearer TOKEN`";
+        Self::new(StatusCode::UNAUTHORIZED, detail)
+    }
+
+    pub(super) fn unsupported_media_type() -> Self {
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "expected a body with `Content-Type: application/json`")
+    }
+
+    pub(super) fn too_large(most_bytes: usize) -> Self {
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("the body is too large: expected at most {most_bytes} bytes"),
+        )
+    }
+
+    /// It can be asked for again later.
+    pub(super) fn too_many(most: usize) -> Self {
+        let detail =
+            format!("{most} operations or previews are under way, as many as may be: wait, or abort one");
+        Self::new(StatusCode::TOO_MANY_REQUESTS, detail)
+    }
+
+    /// It cannot be done to what is there.
+    pub(super) fn conflict(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, detail)
+    }
+
+    /// It could not be done now.
+    pub(super) fn unavailable(detail: impl Into<String>) -> Self {
+        metrics::counter!("windlass_monitor_request_errors_total").increment(1);
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
     }
 
     pub(super) fn ambiguous(queues: Vec<String>) -> Self {
@@ -109,6 +151,9 @@ impl IntoResponse for Problem {
         let mut response = (self.status_code(), Json(&self)).into_response();
         let problem = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(header::CONTENT_TYPE, problem);
+        if response.status() == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         response
     }
 }

@@ -1,10 +1,12 @@
-//! Parameters of a request, checked.
+//! Parameters of a request, checked: of its query, or of its body, which is a JSON object of them.
 
 use std::fmt::Display;
 use std::str::FromStr;
 
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query};
+use serde_json::{Map, Value};
+use windlass_broker::commands::MOST_REASON_BYTES;
 use windlass_core::{JobId, JobState, QueueName};
 
 use super::{DEFAULT_LIMIT, MAX_LIMIT, Problem};
@@ -79,22 +81,35 @@ pub(super) fn none(raw: RawQuery) -> Result<(), Problem> {
     Parameters::new(raw)?.end("none")
 }
 
-fn bad(field: &str, error: &impl Display, expected: &str) -> Problem {
+pub(super) fn bad(field: &str, error: &impl Display, expected: &str) -> Problem {
     Problem::bad(field, format!("{field}: {error}"), expected)
 }
 
 /// Parameters as they came; each is taken once.
-pub(super) struct Parameters(Vec<(String, String)>);
+pub(super) struct Parameters(Vec<(String, Value)>);
 
 // === impl Parameters ===
 
 impl Parameters {
     pub(super) fn new(raw: RawQuery) -> Result<Self, Problem> {
-        let Query(mut parameters) =
+        let Query(parameters) =
             raw.map_err(|error| bad("query", &error.body_text(), "name=value pairs with `&` between them"))?;
         // A form sends its empty fields too.
-        parameters.retain(|(_, value)| !value.is_empty());
-        Ok(Self(parameters))
+        let given = parameters.into_iter().filter(|(_, value)| !value.is_empty());
+        Ok(Self(given.map(|(name, value)| (name, Value::String(value))).collect()))
+    }
+
+    /// Those of a body. What is empty or null there is none left out: a script that lacks a value would mean more than
+    /// it says.
+    pub(super) fn of_body(body: &[u8]) -> Result<Self, Problem> {
+        let object: Map<String, Value> =
+            serde_json::from_slice(body).map_err(|error| bad("body", &error, "a JSON object"))?;
+        Ok(Self(object.into_iter().collect()))
+    }
+
+    fn remove(&mut self, name: &str) -> Option<Value> {
+        let place = self.0.iter().position(|(key, _)| key == name)?;
+        Some(self.0.remove(place).1)
     }
 
     pub(super) fn take<T: FromStr<Err: Display>>(
@@ -102,9 +117,45 @@ impl Parameters {
         name: &str,
         expected: &str,
     ) -> Result<Option<T>, Problem> {
-        let Some(place) = self.0.iter().position(|(key, _)| key == name) else { return Ok(None) };
-        let (_, text) = self.0.remove(place);
-        text.parse().map(Some).map_err(|error| bad(name, &error, expected))
+        match self.remove(name) {
+            None => Ok(None),
+            Some(Value::String(text)) if !text.is_empty() => {
+                text.parse().map(Some).map_err(|error| bad(name, &error, expected))
+            }
+            Some(other) => Err(unfit(name, &other, expected)),
+        }
+    }
+
+    /// A number of a body.
+    pub(super) fn number(&mut self, name: &str, least: u32, most: u32) -> Result<Option<u32>, Problem> {
+        let Some(value) = self.remove(name) else { return Ok(None) };
+        let number = value.as_u64().and_then(|number| u32::try_from(number).ok());
+        match number.filter(|number| (least..=most).contains(number)) {
+            Some(number) => Ok(Some(number)),
+            None => Err(unfit(name, &value, &format!("a whole number from {least} to {most}"))),
+        }
+    }
+
+    /// Yes or no in a body; no, if it is not there.
+    pub(super) fn flag(&mut self, name: &str) -> Result<bool, Problem> {
+        match self.remove(name) {
+            None => Ok(false),
+            Some(Value::Bool(value)) => Ok(value),
+            Some(other) => Err(unfit(name, &other, "true or false")),
+        }
+    }
+
+    /// Why something is to be done, for people; empty, if it is not there.
+    pub(super) fn reason(&mut self) -> Result<String, Problem> {
+        let expected = format!("text of at most {MOST_REASON_BYTES} bytes");
+        match self.remove("reason") {
+            None => Ok(String::new()),
+            Some(Value::String(text)) if text.len() <= MOST_REASON_BYTES => Ok(text),
+            Some(Value::String(text)) => {
+                Err(bad("reason", &format_args!("has {} bytes", text.len()), &expected))
+            }
+            Some(other) => Err(unfit("reason", &other, &expected)),
+        }
     }
 
     /// How many a list may have.
@@ -129,6 +180,11 @@ impl Parameters {
             }
         }
     }
+}
+
+fn unfit(name: &str, value: &Value, expected: &str) -> Problem {
+    let shown: String = value.to_string().chars().take(64).collect();
+    bad(name, &format_args!("`{shown}` does not fit"), expected)
 }
 
 #[cfg(test)]
@@ -163,6 +219,45 @@ mod tests {
             let problem = read(query).unwrap_err();
             assert_eq!((problem.status, problem.field.as_deref()), (400, Some(field)), "{query}");
             assert!(problem.expected.is_some_and(|expected| !expected.is_empty()), "{query}");
+        }
+    }
+
+    #[test]
+    fn a_body_says_what_it_means() {
+        let read = |body: &str| -> Result<(Option<QueueName>, Option<u32>, bool, String), Problem> {
+            let mut body = Parameters::of_body(body.as_bytes())?;
+            let read = (
+                body.take("queue", QUEUE_FORM)?,
+                body.number("rate", 1, 9)?,
+                body.flag("all")?,
+                body.reason()?,
+            );
+            body.end("queue, rate, all, reason")?;
+            Ok(read)
+        };
+        let (queue, rate, all, reason) =
+            read(r#"{"queue": "mail", "rate": 9, "all": true, "reason": "x"}"#).unwrap();
+        assert_eq!((queue, rate, all, reason.as_str()), ("mail".parse().ok(), Some(9), true, "x"));
+        assert_eq!(read(r#"{"reason": ""}"#).unwrap(), (None, None, false, String::new()));
+        let long = format!(r#"{{"reason": "{}"}}"#, "x".repeat(MOST_REASON_BYTES + 1));
+        for (body, field) in [
+            ("", "body"),
+            ("[]", "body"),
+            (r#"{"queue": "mail"} x"#, "body"),
+            (r#"{"queue": ""}"#, "queue"),
+            (r#"{"queue": null}"#, "queue"),
+            (r#"{"queue": 7}"#, "queue"),
+            (r#"{"rate": 0}"#, "rate"),
+            (r#"{"rate": "5"}"#, "rate"),
+            (r#"{"rate": 1.5}"#, "rate"),
+            (r#"{"all": "true"}"#, "all"),
+            (r#"{"reason": 7}"#, "reason"),
+            (&long, "reason"),
+            (r#"{"colour": "red"}"#, "colour"),
+        ] {
+            let problem = read(body).unwrap_err();
+            assert_eq!((problem.status, problem.field.as_deref()), (400, Some(field)), "{body}");
+            assert!(problem.expected.is_some_and(|expected| !expected.is_empty()), "{body}");
         }
     }
 }

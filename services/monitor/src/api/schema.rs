@@ -3,13 +3,15 @@
 //! `windlass-core` knows nothing of HTTP, so its types that are sent as they are get described here once more, for the
 //! OpenAPI document alone; a test holds that real answers have the keys that are described.
 
+mod action;
 mod letter;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-pub use letter::{GroupSchema, LetterGroups, LetterList, LetterRowSchema, LetterViewSchema};
+pub use action::{ActionProblems, Commanded, Manner, ManyJobs, ManyLetters, OperationList, Preview, Why};
+pub use letter::{GroupSchema, LetterFilter, LetterGroups, LetterList, LetterRowSchema, LetterViewSchema};
 
 use crate::progress::Progress;
 use crate::store::{Gap, JobRow, Page, QueueCounts};

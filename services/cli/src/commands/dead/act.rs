@@ -6,27 +6,23 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
-use windlass_broker::commands::{self, Command, Verb};
+use windlass_broker::Broker;
+use windlass_broker::commands::set::{Member, Set};
+use windlass_broker::commands::{self, Verb};
 use windlass_broker::dead::Letters;
 use windlass_core::letter::Filter;
-use windlass_core::{JobId, QueueName};
 
 use super::select::{self, Dead, Selection};
 use crate::commands::Error;
-use crate::commands::arguments::{duration, optional, parse};
-use crate::commands::bulk::{self, MOST, Plan, SAMPLE};
-use crate::commands::requester::{check_reason, who};
+use crate::commands::bulk::Plan;
+use crate::commands::requester::who;
+use crate::commands::target::{self, Filters, Target};
 use crate::connect::Fleet;
 use crate::global::Global;
-use crate::output::table::cut;
 use crate::output::{self, Format};
 
 /// How often the letter is looked for while the command is on its way.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-/// Letters that are held at a time while a set is made.
-const PORTION: usize = 500;
-/// Of a reason in a sample.
-const REASON_CHARACTERS: usize = 80;
 
 pub(super) const REDRIVE_AFTER_HELP: &str = "\
 Examples:
@@ -62,36 +58,10 @@ pub(super) enum Action {
 /// Which letters, and why.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The id of one job; without it, all letters that match
-    #[arg(value_name = "ID")]
-    id: Option<String>,
+    #[command(flatten)]
+    target: target::Arguments,
     #[command(flatten)]
     selection: Selection,
-    /// All letters of the fleet, where nothing else says which
-    #[arg(long)]
-    all: bool,
-    /// Why, for people
-    #[arg(
-        long,
-        value_name = "TEXT",
-        default_value = "",
-        allow_hyphen_values = true,
-        hide_default_value = true
-    )]
-    reason: String,
-    /// With an ID: how long to wait for the effect
-    #[arg(long, value_name = "DURATION", default_value = "30s", allow_hyphen_values = true)]
-    timeout: String,
-    #[command(flatten)]
-    many: bulk::Options,
-}
-
-/// A letter of a set: as much of it as a command names.
-#[derive(Debug)]
-struct Member {
-    queue: QueueName,
-    job_id: JobId,
-    dead_at: Timestamp,
 }
 
 // === impl Action ===
@@ -103,117 +73,52 @@ impl Action {
             Self::Discard => Verb::Discard,
         }
     }
-
-    fn fits(self, letter: &Dead) -> bool {
-        self == Self::Discard || letter.task.is_ok()
-    }
 }
 
 pub(super) async fn run(action: Action, args: Args, global: &Global) -> Result<ExitCode, Error> {
-    check_reason(&args.reason)?;
-    if action == Action::Discard && args.reason.is_empty() {
-        return Err(Error::input("reason", "is missing: the job's history says why its letter is gone"));
-    }
     let filter = args.selection.read(Timestamp::now())?;
-    if let Some(id) = &args.id {
-        let queue = optional("queue", args.selection.queue.as_deref())?;
-        if (Filter { queue: None, ..filter }) != Filter::default() || args.all || args.many.are_given() {
-            return Err(Error::input(
-                "id",
-                "stands beside options that choose many: expected one or the other",
-            ));
-        }
-        return one(action, parse("id", id)?, queue, &args, global).await;
-    }
-    let manner = args.many.check()?;
-    if filter.is_empty() && !args.all {
-        return Err(Error::input("id", "is missing: name a letter, or say which by filters, or --all"));
+    let filters = match &filter {
+        none if none.is_empty() => Filters::None,
+        queue if (Filter { queue: None, ..queue.clone() }).is_empty() => Filters::Queue,
+        _ => Filters::Many,
+    };
+    let target = args.target.read(filters)?;
+    let reason = args.target.reason;
+    if action == Action::Discard && reason.is_empty() {
+        return Err(Error::input("reason", "is missing: the job's history says why its letter is gone"));
     }
     let fleet = Fleet::find(global)?;
     let broker = fleet.broker().await?;
-    let plan = plan(action, &Letters::new(broker), &filter).await?;
-    let by = who();
-    plan.carry_out(manner, global, async |member: &Member| {
-        let command = Command {
-            queue: &member.queue,
-            verb: action.verb(),
-            job_id: member.job_id,
-            reason: &args.reason,
-            requested_by: &by,
-            dead_at: Some(member.dead_at),
-        };
-        commands::publish(broker, command).await.map(|_| ()).map_err(Error::Command)
-    })
-    .await
-}
-
-/// The letters that match now. What dies later is not among them.
-async fn plan(action: Action, letters: &Letters, filter: &Filter) -> Result<Plan<Member>, Error> {
-    let mut plan = Plan {
-        verb: action.verb().as_str(),
-        things: "dead letters",
-        members: Vec::new(),
-        unfit: None,
-        more: false,
-        sample: Vec::new(),
-    };
-    let (mut unfit, mut next) = (0, None);
-    loop {
-        let page = letters.page(filter, next, PORTION, usize::MAX).await.map_err(Error::Letters)?;
-        for letter in &page.letters {
-            if !action.fits(letter) {
-                unfit += 1;
-            } else if plan.members.len() < MOST {
-                if plan.sample.len() < SAMPLE {
-                    plan.sample.push(line(letter));
-                }
-                plan.members.push(Member {
-                    queue: letter.queue.clone(),
-                    job_id: letter.job_id,
-                    dead_at: letter.dead_at,
-                });
-            } else {
-                plan.more = true;
-            }
+    let letters = Letters::new(broker);
+    match target {
+        Target::One(id, timeout) => {
+            let letter = select::find(&letters, id, filter.queue.as_ref()).await?;
+            one(action, &letter, &reason, timeout, broker, global.output).await
         }
-        next = page.next;
-        if next.is_none() || plan.more {
-            plan.unfit = Some((unfit, "they hold no valid task"));
-            return Ok(plan);
+        Target::Many(manner) => {
+            let verb = action.verb();
+            let set = Set::of_letters(&letters, verb, &filter).await.map_err(Error::Letters)?;
+            let plan = Plan { verb, things: "dead letters", unfit_as: "they hold no valid task", set };
+            plan.carry_out(manner, &reason, broker, global).await
         }
     }
-}
-
-fn line(letter: &Dead) -> String {
-    let kind = letter.kind.as_ref().map(ToString::to_string).unwrap_or_default();
-    let reason = cut(&letter.message(), REASON_CHARACTERS);
-    format!("{} {} {kind} {}: {reason}", letter.job_id, letter.queue, letter.code)
 }
 
 async fn one(
     action: Action,
-    id: JobId,
-    queue: Option<QueueName>,
-    args: &Args,
-    global: &Global,
+    letter: &Dead,
+    reason: &str,
+    timeout: Duration,
+    broker: &Broker,
+    format: Format,
 ) -> Result<ExitCode, Error> {
-    let timeout = duration("timeout", &args.timeout)?;
-    let fleet = Fleet::find(global)?;
-    let broker = fleet.broker().await?;
-    let letters = Letters::new(broker);
-    let letter = select::find(&letters, id, queue.as_ref()).await?;
+    let id = letter.job_id;
     if let (Action::Redrive, Err(reason)) = (action, &letter.task) {
         return Err(Error::NotRedrivable { id, reason: reason.clone() });
     }
-    let command = Command {
-        queue: &letter.queue,
-        verb: action.verb(),
-        job_id: id,
-        reason: &args.reason,
-        requested_by: &who(),
-        dead_at: Some(letter.dead_at),
-    };
-    commands::publish(broker, command).await.map_err(Error::Command)?;
+    let (member, by) = (Member::from(letter), who());
+    commands::publish(broker, member.command(action.verb(), reason, &by)).await.map_err(Error::Command)?;
+    let letters = Letters::new(broker);
     // The letter goes last, so that all else is done once it is gone.
     let deadline = Instant::now() + timeout;
     while let Some(left) = letters.find(&letter.queue, id).await.map_err(Error::Letters)?
@@ -225,7 +130,7 @@ async fn one(
         sleep(LOOK_AGAIN).await;
     }
     let redriven = (action == Action::Redrive).then(|| letter.redriven_id());
-    match (global.output, redriven) {
+    match (format, redriven) {
         (Format::Json, Some(new)) => {
             output::json(&json!({ "id": id, "queue": letter.queue.as_str(), "redriven_id": new }))?;
         }

@@ -4,14 +4,16 @@ use std::process::ExitCode;
 
 use serde_json::json;
 use tokio::time::Instant;
-use windlass_broker::commands::{self, Command, Verb};
+use windlass_broker::commands::set::Member;
+use windlass_broker::commands::{self, Verb};
+use windlass_core::JobState;
 use windlass_core::history::JobView;
-use windlass_core::{JobId, JobState, QueueName};
 
 use super::cancel_many::{self, Selection};
-use crate::commands::arguments::{duration, optional, parse};
-use crate::commands::requester::{check_reason, who};
-use crate::commands::{Error, bulk, ending, lookup};
+use crate::commands::arguments::parse;
+use crate::commands::requester::who;
+use crate::commands::target::{self, Target};
+use crate::commands::{Error, ending, lookup};
 use crate::connect::Fleet;
 use crate::global::Global;
 use crate::output::table::printable;
@@ -34,55 +36,28 @@ all are commanded; 2 an argument is wrong; 4 no such job; 5 several queues have 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct Args {
-    /// The id of one job; without it, all jobs that match
-    #[arg(value_name = "ID")]
-    id: Option<String>,
+    #[command(flatten)]
+    target: target::Arguments,
     #[command(flatten)]
     selection: Selection,
-    /// Why, for people
-    #[arg(
-        long,
-        value_name = "TEXT",
-        default_value = "",
-        allow_hyphen_values = true,
-        hide_default_value = true
-    )]
-    reason: String,
-    /// With an ID: how long to wait for the effect
-    #[arg(long, value_name = "DURATION", default_value = "30s", allow_hyphen_values = true)]
-    timeout: String,
-    #[command(flatten)]
-    many: bulk::Options,
 }
 
 pub(super) async fn run(args: Args, global: &Global) -> Result<ExitCode, Error> {
-    let timeout = duration("timeout", &args.timeout)?;
-    check_reason(&args.reason)?;
-    let Some(id) = &args.id else {
-        return cancel_many::run(&args.selection, &args.reason, args.many.check()?, global).await;
+    let wanted = args.selection.read()?;
+    let reason = &args.target.reason;
+    let (id, timeout) = match args.target.read(wanted.filters())? {
+        Target::Many(manner) => return cancel_many::run(&wanted, reason, manner, global).await,
+        Target::One(id, timeout) => (id, timeout),
     };
-    if args.selection.chooses_many() || args.many.are_given() {
-        return Err(Error::input("id", "stands beside options that choose many: expected one or the other"));
-    }
-    let (id, queue): (JobId, Option<QueueName>) =
-        (parse("id", id)?, optional("queue", args.selection.queue.as_deref())?);
     let fleet = Fleet::find(global)?;
-    let before = lookup::find(&fleet, id, queue.as_ref()).await?;
+    let before = lookup::find(&fleet, id, wanted.queue.as_ref()).await?;
     if before.state.is_terminal() {
         return conclude(&before, true, global.output);
     }
-    let queue: QueueName = parse("queue", &before.queue)?;
+    let member = Member { queue: parse("queue", &before.queue)?, job_id: id, dead_at: None };
     let broker = fleet.broker().await?;
-    let command = Command {
-        queue: &queue,
-        verb: Verb::Cancel,
-        job_id: id,
-        reason: &args.reason,
-        requested_by: &who(),
-        dead_at: None,
-    };
-    commands::publish(broker, command).await.map_err(Error::Command)?;
-    match ending::wait(&fleet, id, &queue, Instant::now() + timeout).await? {
+    commands::publish(broker, member.command(Verb::Cancel, reason, &who())).await.map_err(Error::Command)?;
+    match ending::wait(&fleet, id, &member.queue, Instant::now() + timeout).await? {
         Some(view) => conclude(&view, false, global.output),
         None => Err(Error::NotEnded { id, waited: timeout, state: Some(before.state) }),
     }

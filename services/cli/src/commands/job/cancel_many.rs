@@ -1,18 +1,16 @@
 //! `windlass job cancel` without an id: all jobs that match.
 
-use std::collections::HashSet;
 use std::process::ExitCode;
 
-use windlass_broker::commands::{self, Command, Verb};
-use windlass_core::{JobId, JobState, Kind, QueueName};
+use windlass_broker::commands::Verb;
+use windlass_core::{JobState, Kind, QueueName};
 use windlass_monitor::api::MAX_LIMIT;
-use windlass_monitor::store::JobRow;
+use windlass_monitor::job_set;
 
 use crate::commands::Error;
-use crate::commands::api::Monitor;
-use crate::commands::arguments::{optional, parse};
-use crate::commands::bulk::{MOST, Manner, Plan, SAMPLE};
-use crate::commands::requester::who;
+use crate::commands::arguments::optional;
+use crate::commands::bulk::{Manner, Plan};
+use crate::commands::target::Filters;
 use crate::connect::Fleet;
 use crate::global::Global;
 
@@ -28,134 +26,72 @@ pub(super) struct Selection {
     kind: Option<String>,
     /// Only those of this queue; with an ID, its queue, where several have the id
     #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
-    pub(super) queue: Option<String>,
+    queue: Option<String>,
 }
 
 /// [`Selection`], checked.
 #[derive(Debug, PartialEq, Eq)]
-struct Wanted {
-    states: Vec<JobState>,
+pub(super) struct Wanted {
+    state: Option<JobState>,
     kind: Option<Kind>,
-    queue: Option<QueueName>,
-}
-
-/// A job of the set.
-#[derive(Debug)]
-struct Member {
-    queue: QueueName,
-    id: JobId,
+    pub(super) queue: Option<QueueName>,
 }
 
 // === impl Selection ===
 
 impl Selection {
-    /// Whether it chooses by more than the queue.
-    pub(super) fn chooses_many(&self) -> bool {
-        self.state.is_some() || self.kind.is_some()
-    }
-
-    fn read(&self) -> Result<Wanted, Error> {
-        if !self.chooses_many() && self.queue.is_none() {
+    pub(super) fn read(&self) -> Result<Wanted, Error> {
+        let state = optional::<JobState>("state", self.state.as_deref())?;
+        if let Some(state) = state.filter(|state| state.is_terminal()) {
             return Err(Error::input(
-                "id",
-                "is missing: name a job, or say which by --queue, --kind or --state",
+                "state",
+                format!("`{state}` jobs have ended: nothing is left to cancel"),
             ));
         }
-        let states = match optional::<JobState>("state", self.state.as_deref())? {
-            Some(state) if state.is_terminal() => {
-                return Err(Error::input(
-                    "state",
-                    format!("`{state}` jobs have ended: nothing is left to cancel"),
-                ));
-            }
-            Some(state) => vec![state],
-            // One of them after the other, in the direction in which jobs move, so that few are missed or met twice.
-            None => JobState::ALL.iter().copied().filter(|state| !state.is_terminal()).collect(),
-        };
-        Ok(Wanted {
-            states,
-            kind: optional("kind", self.kind.as_deref())?,
-            queue: optional("queue", self.queue.as_deref())?,
-        })
+        let (kind, queue) =
+            (optional("kind", self.kind.as_deref())?, optional("queue", self.queue.as_deref())?);
+        Ok(Wanted { state, kind, queue })
+    }
+}
+
+// === impl Wanted ===
+
+impl Wanted {
+    pub(super) fn filters(&self) -> Filters {
+        match (self.state.is_some() || self.kind.is_some(), &self.queue) {
+            (true, _) => Filters::Many,
+            (false, Some(_)) => Filters::Queue,
+            (false, None) => Filters::None,
+        }
+    }
+
+    fn query(&self, state: JobState, cursor: Option<String>) -> Vec<(&'static str, String)> {
+        let parts = [
+            ("state", Some(state.to_string())),
+            ("kind", self.kind.as_ref().map(ToString::to_string)),
+            ("queue", self.queue.as_ref().map(ToString::to_string)),
+            ("limit", Some(MAX_LIMIT.to_string())),
+            ("cursor", cursor),
+        ];
+        parts.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
     }
 }
 
 pub(super) async fn run(
-    selection: &Selection,
+    wanted: &Wanted,
     reason: &str,
     manner: Manner,
     global: &Global,
 ) -> Result<ExitCode, Error> {
-    let wanted = selection.read()?;
     let fleet = Fleet::find(global)?;
     let monitor = fleet.monitor().await?.ok_or(Error::NoMonitor)?;
-    let plan = plan(monitor, &wanted).await?;
-    let broker = fleet.broker().await?;
-    let by = who();
-    plan.carry_out(manner, global, async |member: &Member| {
-        let command = Command {
-            queue: &member.queue,
-            verb: Verb::Cancel,
-            job_id: member.id,
-            reason,
-            requested_by: &by,
-            dead_at: None,
-        };
-        commands::publish(broker, command).await.map(|_| ()).map_err(Error::Command)
+    let set = job_set::make(&job_set::states(wanted.state), |state, cursor| async move {
+        let list = monitor.jobs(&wanted.query(state, cursor)).await?;
+        Ok::<_, Error>((list.jobs, list.next_cursor))
     })
-    .await
-}
-
-async fn plan(monitor: &Monitor, wanted: &Wanted) -> Result<Plan<Member>, Error> {
-    let mut plan = Plan {
-        verb: Verb::Cancel.as_str(),
-        things: "jobs",
-        members: Vec::new(),
-        unfit: None,
-        more: false,
-        sample: Vec::new(),
-    };
-    let mut seen = HashSet::new();
-    for state in &wanted.states {
-        let mut cursor = None;
-        loop {
-            let list = monitor.jobs(&query(wanted, *state, cursor.as_deref())).await?;
-            for row in list.jobs {
-                // A job may have moved on from one state to the next.
-                if !seen.insert((row.queue.clone(), row.id)) {
-                    continue;
-                }
-                if plan.members.len() == MOST {
-                    plan.more = true;
-                    return Ok(plan);
-                }
-                if plan.sample.len() < SAMPLE {
-                    plan.sample.push(line(&row));
-                }
-                plan.members.push(Member { queue: parse("queue", &row.queue)?, id: row.id });
-            }
-            cursor = list.next_cursor;
-            if cursor.is_none() {
-                break;
-            }
-        }
-    }
-    Ok(plan)
-}
-
-fn query(wanted: &Wanted, state: JobState, cursor: Option<&str>) -> Vec<(&'static str, String)> {
-    let parts = [
-        ("state", Some(state.to_string())),
-        ("kind", wanted.kind.as_ref().map(ToString::to_string)),
-        ("queue", wanted.queue.as_ref().map(ToString::to_string)),
-        ("limit", Some(MAX_LIMIT.to_string())),
-        ("cursor", cursor.map(str::to_owned)),
-    ];
-    parts.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
-}
-
-fn line(row: &JobRow) -> String {
-    format!("{} {} {} {}", row.id, row.queue, row.kind, row.state)
+    .await?;
+    let plan = Plan { verb: Verb::Cancel, things: "jobs", unfit_as: "their queue has no valid name", set };
+    plan.carry_out(manner, reason, fleet.broker().await?, global).await
 }
 
 #[cfg(test)]
@@ -163,18 +99,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_has_ended_is_not_cancelled_and_something_must_be_said() {
+    fn what_has_ended_is_not_cancelled() {
         let text = |text: &str| Some(text.to_owned());
         let of = |state: Option<&str>, kind: Option<&str>, queue: Option<&str>| Selection {
             state: state.and_then(text),
             kind: kind.and_then(text),
             queue: queue.and_then(text),
         };
-        let wanted = of(None, None, Some("mail")).read().unwrap();
-        assert!(wanted.states.iter().all(|state| !state.is_terminal()) && wanted.states.len() == 5);
-        assert_eq!(of(Some("retrying"), None, None).read().unwrap().states, [JobState::Retrying]);
+        for (selection, filters) in [
+            (of(None, None, None), Filters::None),
+            (of(None, None, Some("mail")), Filters::Queue),
+            (of(Some("retrying"), None, None), Filters::Many),
+            (of(None, Some("a.b"), Some("mail")), Filters::Many),
+        ] {
+            assert_eq!(selection.read().unwrap().filters(), filters);
+        }
         for (selection, field) in [
-            (of(None, None, None), "id"),
             (of(Some("dead"), None, None), "state"),
             (of(Some("gone"), None, None), "state"),
             (of(None, Some("a b"), None), "kind"),

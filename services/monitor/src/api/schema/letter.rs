@@ -1,10 +1,37 @@
 //! The shapes of dead letters.
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use windlass_core::letter::{Group, LetterRow};
 
 use super::AttemptSchema;
+
+/// Which dead letters: what is left out asks for nothing. Given together, all must hold.
+#[derive(IntoParams, ToSchema)]
+#[into_params(parameter_in = Query)]
+pub struct LetterFilter {
+    /// Only letters of this queue
+    #[schema(nullable = false)]
+    pub queue: Option<String>,
+    /// Only letters of this kind
+    #[schema(nullable = false)]
+    pub kind: Option<String>,
+    /// Only letters with this code
+    #[schema(nullable = false)]
+    pub code: Option<String>,
+    /// Only letters with this fingerprint
+    #[schema(nullable = false)]
+    pub fingerprint: Option<String>,
+    /// Only letters with this text in their reason or in the error of an attempt
+    #[schema(nullable = false)]
+    pub contains: Option<String>,
+    /// Only of jobs that died at this instant, or later
+    #[schema(nullable = false)]
+    pub since: Option<String>,
+    /// Only of jobs that died before this instant
+    #[schema(nullable = false)]
+    pub until: Option<String>,
+}
 
 /// A part of the dead letters.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
