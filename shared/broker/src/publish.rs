@@ -7,7 +7,8 @@ use bytes::Bytes;
 use tokio::time::Instant;
 use windlass_core::protocol::Answer;
 
-use crate::connect::{self, Broker, Error};
+use crate::answer;
+use crate::connect::{Broker, Error};
 use crate::retry::Waits;
 
 /// A JetStream answer: the condition on the last sequence does not hold.
@@ -54,9 +55,9 @@ pub(crate) async fn publish(
     timeout: Duration,
 ) -> Result<Stored, Error> {
     let answer = broker.request(subject.clone(), Some(headers), body, timeout).await?;
-    connect::read_answer(&answer.payload).map_err(|e| match e {
-        connect::Answer::Refused { code, description } => Error::Refused { code, description },
-        connect::Answer::Malformed(e) => Error::Malformed { subject, reason: e.to_string() },
+    answer::read_answer(&answer.payload).map_err(|e| match e {
+        answer::Answer::Refused { code, description } => Error::Refused { code, description },
+        answer::Answer::Malformed(e) => Error::Malformed { subject, reason: e.to_string() },
     })
 }
 

@@ -12,6 +12,7 @@ mod fault_rounds;
 mod faults;
 mod flow;
 mod histories;
+mod newer_versions;
 mod payloads;
 mod reconciler;
 mod redrive;
