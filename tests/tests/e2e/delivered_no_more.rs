@@ -69,21 +69,19 @@ async fn stored(admin: &Client, stream: &str, id: JobId) -> Result<Vec<String>> 
     Ok(subjects.filter(|subject| subject.contains(&id.to_string())).collect())
 }
 
-/// Waits for this many rounds of the reconciler.
-async fn rounds(fleet: &mut Fleet, count: u64) -> Result<()> {
-    rounds_of(fleet, "dispatcher", count).await
-}
-
-async fn rounds_of(fleet: &mut Fleet, dispatcher: &str, count: u64) -> Result<()> {
+/// How many rounds the reconciler of this dispatcher has made.
+async fn rounds_so_far(fleet: &mut Fleet, dispatcher: &str) -> Result<u64> {
     const NAME: &str = "windlass_reconciler_round_seconds_count";
     let url = format!("{}/metrics", fleet.process(dispatcher)?.http().await?);
-    let so_far = async || -> Result<u64> {
-        let text = reqwest::get(&url).await?.text().await?;
-        let line = text.lines().find(|line| line.starts_with(NAME)).and_then(|line| line.rsplit(' ').next());
-        Ok(line.and_then(|number| number.parse().ok()).unwrap_or(0))
-    };
-    let (until, deadline) = (so_far().await? + count, Instant::now() + PATIENCE);
-    while so_far().await? < until {
+    let text = reqwest::get(&url).await?.text().await?;
+    let line = text.lines().find(|line| line.starts_with(NAME)).and_then(|line| line.rsplit(' ').next());
+    Ok(line.and_then(|number| number.parse().ok()).unwrap_or(0))
+}
+
+/// Waits until it has made this many.
+async fn rounds(fleet: &mut Fleet, dispatcher: &str, count: u64) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while rounds_so_far(fleet, dispatcher).await? < count {
         ensure!(Instant::now() < deadline, "the reconciler makes no rounds");
         tokio::task::yield_now().await;
     }
@@ -103,7 +101,8 @@ async fn work_that_is_delivered_no_more_ends_as_dead() -> Result<()> {
     let running = submit(&fleet, running).await?;
     fleet.tap.heard(running, Transition::Started).await?;
     // Older than what the reconciler looks at.
-    rounds(&mut fleet, 3).await?;
+    let before = rounds_so_far(&mut fleet, "dispatcher").await?;
+    rounds(&mut fleet, "dispatcher", before + 3).await?;
     assert_eq!(fleet.tap.of(running).len(), 2, "{:?}", fleet.tap.of(running));
     open(&gate, "well\n").await?;
     assert_eq!(fleet.result(running).await?["stdout"], "well\n");
@@ -163,7 +162,7 @@ async fn a_task_whose_job_exists_is_removed_by_the_first_round() -> Result<()> {
     leave_behind(&admin, "TASKS", "dispatcher").await?;
 
     fleet.service("dispatcher-2").await?;
-    rounds_of(&mut fleet, "dispatcher-2", 1).await?;
+    rounds(&mut fleet, "dispatcher-2", 1).await?;
     assert_eq!(admin.api("STREAM.INFO.TASKS", &json!({})).await?["state"]["messages"], 0);
     assert_eq!(admin.api("STREAM.INFO.DEAD", &json!({})).await?["state"]["messages"], 0);
     assert_eq!(stored(&admin, "JOBS", id).await?.len(), 1, "the job is as it was");
