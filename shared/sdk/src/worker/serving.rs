@@ -100,7 +100,7 @@ impl Board {
                 }
                 Serving::Denied(_) => tracing::error!(%queue, state = %now, "the queue may not be served"),
                 Serving::Unreachable(_) => {
-                    tracing::warn!(%queue, state = %now, "the queue cannot be served now")
+                    tracing::warn!(%queue, state = %now, "the queue cannot be served now");
                 }
             }
             queues.insert(queue.clone(), now);
