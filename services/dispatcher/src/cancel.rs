@@ -1,25 +1,17 @@
 //! Ending a job from outside.
 
-use std::time::Duration;
-
-use bytes::Bytes;
-use jiff::Timestamp;
-use tokio::time::Instant;
 use windlass_broker::cancel::{Mark, mark};
 use windlass_broker::failpoint::{Point, hit};
-use windlass_broker::jobs::{Change, Jobs, SeenRecord, Verdict, nonce};
+use windlass_broker::jobs::{Jobs, SeenRecord, Verdict};
 use windlass_core::protocol::{self, Kind, Removal};
-use windlass_core::{Form, JobError, JobState, RecordKind};
-use windlass_proto::Done;
+use windlass_core::{JobError, JobState};
 
 use crate::children;
-use crate::ended;
+use crate::ended::{self, End};
 use crate::objects;
 use crate::order::{Carried, Order};
 use crate::shared::Shared;
 
-/// For one conditional write.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
 /// How often a job that moves on under our hands is looked at anew before the command is put back.
 const ROUNDS: usize = 8;
 
@@ -93,33 +85,15 @@ pub(crate) async fn end(
         }
         hit(Point::CancelMarked).await;
     }
-    let done = Done {
-        kind: last.body.kind().clone(),
-        state,
-        attempts: last.body.attempts().to_vec(),
-        result: Bytes::new(),
-        result_form: Form::default(),
-        result_content_type: String::new(),
-        error: Some(error),
-        accepted_at: last.body.accepted_at(),
-        ended_at: Timestamp::now(),
-        nonce: nonce(),
-    };
-    let change = Change {
-        address: &last.address,
-        token: step.token,
-        record: RecordKind::Done,
-        body: done.encode(),
-        nonce: &done.nonce,
-        trace: last.trace,
-        ttl: Some(shared.layout.horizon),
-        timer: None,
-        purge: step.purge_timer.then(|| last.record.kind.record_kind()),
-    };
-    let verdict = jobs.write(change, Instant::now() + WRITE_TIMEOUT).await.unwrap_or_else(|error| {
-        tracing::error!(%job_id, %error, "the end of a job was not written");
-        Verdict::Undecided
-    });
+    let Step { token, purge_timer, then_delete } = step;
+    let (verdict, done) =
+        match ended::write(shared, jobs, last, End { token, purge_timer, state, error }).await {
+            Ok(written) => written,
+            Err(error) => {
+                tracing::error!(%job_id, %error, "the end of a job was not written");
+                return Verdict::Undecided;
+            }
+        };
     if let Verdict::Won(_) = verdict {
         hit(Point::CancelWritten).await;
         if shared.events.record(last.teller().ended(&done)).await.is_err() {
@@ -127,7 +101,7 @@ pub(crate) async fn end(
         }
         hit(Point::CancelSaid).await;
         let claim = matches!(last.record.kind, Kind::Claim { .. }).then_some(last.record.sequence);
-        for sequence in step.then_delete.into_iter().chain(claim) {
+        for sequence in then_delete.into_iter().chain(claim) {
             // Left there, it would run once the end is forgotten.
             if let Err(error) = jobs.delete(sequence).await {
                 tracing::warn!(%error, "a message of a job that has ended was not deleted; trying again");

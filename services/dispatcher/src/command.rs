@@ -7,7 +7,7 @@ use prost::Message as _;
 use windlass_broker::commands::Verb;
 use windlass_broker::dead;
 use windlass_broker::delivery::Delivered;
-use windlass_proto::v1;
+use windlass_proto::{Error as Unfit, v1};
 
 use crate::order::{Before, Carried, Order};
 use crate::shared::Shared;
@@ -18,11 +18,24 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Before a command that could not be carried out is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
 
+/// How long a verb that this version does not know waits for a dispatcher of another.
+const VERB_PATIENCE: Duration = Duration::from_mins(10);
+/// Between two looks at it.
+const VERB_AGAIN: Duration = Duration::from_secs(5);
+
 /// Deals with one message of COMMANDS.
 pub(crate) async fn carry_out(shared: &Shared, delivered: Delivered) {
     let (verb, order) = match read(shared, &delivered) {
         Ok(read) => read,
-        Err(reason) => return refuse(shared, &delivered, reason).await,
+        // Of a newer program, for a newer dispatcher. Counted in looks, as below.
+        Err(unfit)
+            if unfit.is_unknown && delivered.count <= VERB_PATIENCE.as_secs() / VERB_AGAIN.as_secs() =>
+        {
+            shared.broker.not_understood("commands", &unfit);
+            let _ = delivered.handle().nak(Some(VERB_AGAIN)).await;
+            return;
+        }
+        Err(unfit) => return refuse(shared, &delivered, unfit.to_string()).await,
     };
     let carried = match verb {
         Verb::Cancel => cancel::cancel(shared, &order).await,
@@ -57,19 +70,20 @@ fn label(carried: &Carried) -> &'static str {
     }
 }
 
-fn read(shared: &Shared, delivered: &Delivered) -> Result<(Verb, Order), String> {
+fn read(shared: &Shared, delivered: &Delivered) -> Result<(Verb, Order), Unfit> {
     let names = shared.broker.names();
-    let (queue, verb) =
-        names.parse_command_subject(&delivered.subject).ok_or("subject: expected a queue and a verb")?;
-    let verb: Verb = verb.parse().map_err(|e| format!("verb: {e}"))?;
-    let command = v1::Command::decode(delivered.body.clone()).map_err(|e| format!("body: {e}"))?;
-    let dead_at = windlass_proto::read_instant("dead_at", command.dead_at).map_err(|e| e.to_string())?;
+    let (queue, verb) = names
+        .parse_command_subject(&delivered.subject)
+        .ok_or_else(|| Unfit::new("subject", "expected a queue and a verb"))?;
+    let verb: Verb = verb.parse().map_err(|e| Unfit { is_unknown: true, ..Unfit::new("verb", e) })?;
+    let command = v1::Command::decode(delivered.body.clone())?;
+    let dead_at = windlass_proto::read_instant("dead_at", command.dead_at)?;
     if matches!(verb, Verb::Redrive | Verb::Discard) && dead_at.is_none() {
-        return Err("dead_at: is missing, so it is not known which letter is meant".to_owned());
+        return Err(Unfit::new("dead_at", "is missing, so it is not known which letter is meant"));
     }
     let order = Order {
-        queue: queue.parse().map_err(|e| format!("queue: {e}"))?,
-        job_id: command.job_id.parse().map_err(|e| format!("job_id: {e}"))?,
+        queue: queue.parse().map_err(|e| Unfit::new("queue", e))?,
+        job_id: command.job_id.parse().map_err(|e| Unfit::new("job_id", e))?,
         reason: command.reason,
         requested_by: command.requested_by,
         dead_at,

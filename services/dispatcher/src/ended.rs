@@ -1,11 +1,63 @@
-//! A job that has ended: what was perhaps not said of it is said, and what is left of its work is removed.
+//! The end of a job from outside; and, of one that has ended, what was perhaps not said of it, and what is left of it.
 
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use tokio::time::Instant;
 use windlass_broker::dead;
-use windlass_broker::jobs::{Jobs, Seen};
-use windlass_core::{JobId, JobState, QueueName, protocol};
+use windlass_broker::jobs::{self, Change, Jobs, Seen, SeenRecord, Verdict, nonce};
+use windlass_core::{Form, JobError, JobId, JobState, QueueName, RecordKind, protocol};
 use windlass_proto::{Done, RecordBody};
 
 use crate::shared::Shared;
+
+/// For one conditional write.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How a job ends that no worker ends.
+pub(crate) struct End {
+    /// The sequence that must still be last.
+    pub(crate) token: u64,
+    /// Whether that is a timer, to be purged in the same write.
+    pub(crate) purge_timer: bool,
+    pub(crate) state: JobState,
+    pub(crate) error: JobError,
+}
+
+/// Writes the end of a job as it was just read. What follows it is not done yet.
+pub(crate) async fn write(
+    shared: &Shared,
+    jobs: &Jobs,
+    last: &SeenRecord,
+    end: End,
+) -> Result<(Verdict, Done), jobs::Error> {
+    let done = Done {
+        kind: last.body.kind().clone(),
+        state: end.state,
+        attempts: last.body.attempts().to_vec(),
+        result: Bytes::new(),
+        result_form: Form::default(),
+        result_content_type: String::new(),
+        error: Some(end.error),
+        accepted_at: last.body.accepted_at(),
+        ended_at: Timestamp::now(),
+        nonce: nonce(),
+    };
+    let change = Change {
+        address: &last.address,
+        token: end.token,
+        record: RecordKind::Done,
+        body: done.encode(),
+        nonce: &done.nonce,
+        trace: last.trace,
+        ttl: Some(shared.layout.horizon),
+        timer: None,
+        purge: end.purge_timer.then(|| last.record.kind.record_kind()),
+    };
+    let verdict = jobs.write(change, Instant::now() + WRITE_TIMEOUT).await?;
+    Ok((verdict, done))
+}
 
 /// True once all of it is stored and gone. May be done at any time, and again.
 pub(crate) async fn clear_up(
@@ -27,8 +79,9 @@ pub(crate) async fn clear_up(
         RecordBody::Job(job) => Some(job),
         _ => None,
     });
+    let trace = seen.last.as_ref().and_then(|last| last.trace);
     if let (Some(done @ Done { state: JobState::Dead, .. }), Some(job)) = (&seen.done, work) {
-        let letter = dead::of_job(&shared.broker, queue, &job.task, done);
+        let letter = dead::of_job(&shared.broker, queue, &job.task, done, trace);
         if let Err(error) = dead::publish(&shared.broker, queue, job_id, letter).await {
             tracing::error!(%job_id, %error, "a dead letter was not stored; it will be tried again");
             return false;

@@ -1,4 +1,4 @@
-//! The end of a job's wait for its first attempt.
+//! Jobs that are to be looked at: at the end of their wait for the first attempt, or after their handler cancelled them.
 //!
 //! A worker that is given such a job expires it itself. This is for the jobs that no worker is given: their timer fires,
 //! and what the stream shows then decides. A job that was delivered has begun, or its worker will decide.
@@ -14,6 +14,7 @@ use windlass_core::{JobError, JobId, JobState, QueueName};
 use windlass_proto::{RecordBody, v1};
 
 use crate::cancel::{Step, end};
+use crate::children;
 use crate::shared::Shared;
 
 /// Before a job that could not be looked at is looked at again.
@@ -21,7 +22,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// For setting a timer anew.
 const TIMER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Deals with one message that such a timer published.
+/// Deals with one message that such a timer, or a worker, published.
 pub(crate) async fn look(shared: &Shared, delivered: Delivered) {
     let Some((queue, job_id)) = shared.broker.names().parse_expired_subject(&delivered.subject) else {
         tracing::warn!(subject = delivered.subject, "not the timer of a job");
@@ -50,7 +51,9 @@ async fn expire(shared: &Shared, queue: &QueueName, job_id: JobId) -> bool {
             return false;
         }
     };
-    let Some(last) = seen.last.as_ref().filter(|_| !seen.view.done) else { return true };
+    let Some(last) = seen.last.as_ref().filter(|_| !seen.view.done) else {
+        return after_the_end(shared, queue, job_id, &seen).await;
+    };
     match decide(&jobs, last).await {
         Decision::Leave => true,
         Decision::Unknown => false,
@@ -63,6 +66,12 @@ async fn expire(shared: &Shared, queue: &QueueName, job_id: JobId) -> bool {
         },
         Decision::Expire(max_wait) => finish(shared, &jobs, &seen, last, max_wait).await,
     }
+}
+
+/// A handler that cancelled its own job has asked for this look. Its children are cancelled with it.
+async fn after_the_end(shared: &Shared, queue: &QueueName, job_id: JobId, seen: &Seen) -> bool {
+    let cancelled = seen.done.as_ref().is_some_and(|done| done.state == JobState::Cancelled);
+    !cancelled || children::cancel_all(shared, queue, job_id).await
 }
 
 enum Decision {

@@ -115,7 +115,7 @@ async fn round(shared: &Shared, jobs: &Jobs, pace: &mut Interval) -> Result<(), 
             let found = match jobs.next(record, from).await {
                 Ok(Some(found)) => found,
                 Ok(None) => break,
-                // A worker that meets it makes a dead letter of it.
+                // A worker that meets it makes a dead letter of it, or hands it on to one that understands it.
                 Err(jobs::Error::Malformed { sequence, .. }) => {
                     from = sequence + 1;
                     continue;

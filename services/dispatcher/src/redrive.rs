@@ -17,6 +17,7 @@ use windlass_broker::provision;
 use windlass_broker::trace::{Hop, Relation, Subject};
 use windlass_core::admission::outcome_is_known;
 use windlass_core::letter::Letter;
+use windlass_core::trace::TraceParent;
 use windlass_core::{Event, RecordKind, Task, Transition};
 use windlass_proto::{Job, Teller};
 
@@ -58,7 +59,7 @@ pub(crate) async fn redrive(shared: &Shared, order: &Order) -> Carried {
         }
     }
     let redriven = format!("as {} {}", task.id, order.words());
-    let Some(mut accepted) = start(shared, order, task).await else { return Carried::Open };
+    let Some(mut accepted) = start(shared, order, task, letter.trace).await else { return Carried::Open };
     accepted.note = format!("redriven from {} {}", order.job_id, order.words());
     let remark = remark(order, &letter, Transition::Redriven, redriven);
     if shared.events.record_all([accepted, remark]).await.is_err() {
@@ -123,11 +124,20 @@ fn checked(shared: &Shared, order: &Order, letter: &Letter<Bytes>) -> Result<Tas
 }
 
 /// Makes the job; returns the event that says so, once it is known to exist.
-async fn start(shared: &Shared, order: &Order, task: Task<Bytes>) -> Option<Event> {
+async fn start(
+    shared: &Shared,
+    order: &Order,
+    task: Task<Bytes>,
+    died_in: Option<TraceParent>,
+) -> Option<Event> {
     let address = Address { queue: order.queue.clone(), priority: task.priority, job_id: task.id };
     let kind = task.kind.clone();
     let subject = Subject { job_id: task.id, kind: Some(&kind), queue: &order.queue, attempt: 0 };
     let hop = Hop::start("redrive", SpanKind::Consumer, subject, order.trace, Relation::Child, None);
+    hop.set("windlass.job.redriven_from", order.job_id.to_string());
+    if let Some(died_in) = died_in {
+        hop.link(died_in);
+    }
     // The same for every delivery of the command, and so is the event.
     let accepted_at = order.ordered_at;
     let job = Job::new(task, accepted_at, accepted_at, nonce());

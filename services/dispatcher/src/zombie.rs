@@ -6,29 +6,26 @@
 //! delivered again. It is ended as dead, with a letter, so that people see it and may start it again.
 //!
 //! A job's message may be judged at once: nothing is acknowledged before its successor is stored, and the end is
-//! written on the token. A task has no token; it is judged by the second round that meets it, so that one which was
-//! acknowledged a moment ago is not taken for left behind, and not if its job exists.
+//! written on the token. A task whose job exists has no further use, acknowledged or not, and is removed. One without a
+//! job is judged by the second round that meets it, so that one which was acknowledged a moment ago is not taken for left
+//! behind.
 
 use std::collections::{HashMap, HashSet};
-use std::time::Duration;
 
 use bytes::Bytes;
-use jiff::Timestamp;
-use tokio::time::{Instant, Interval};
+use tokio::time::Interval;
 use windlass_broker::connect;
 use windlass_broker::consumers::{self, Consumer, LeftBehind};
-use windlass_broker::jobs::{self, Change, Jobs, Seen, SeenRecord, Verdict, nonce};
+use windlass_broker::jobs::{self, Jobs, Seen, SeenRecord, Verdict};
 use windlass_core::protocol::{self, Standing};
 use windlass_core::settle::DeadCause;
-use windlass_core::{JobError, JobState, QueueName, RecordKind, Task};
-use windlass_proto::{Done, Incoming};
+use windlass_core::{JobError, JobState, QueueName, Task};
+use windlass_proto::Incoming;
 
-use crate::ended;
+use crate::ended::{self, End};
 use crate::reject::{Message, Rejection, keep};
 use crate::shared::Shared;
 
-/// For one conditional write.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
 /// Tasks of one round; the next one finds the others.
 const MOST_TASKS: usize = 1000;
 
@@ -84,33 +81,8 @@ pub(crate) async fn end(
     tracing::warn!(%job_id, %queue, "a job's message is delivered no more; ending the job");
     let message = "it was delivered as often as its queue's consumer allows, and never ended".to_owned();
     let error = JobError { message, code: DeadCause::MaxDeliveries.as_str().to_owned(), terminal: false };
-    let done = Done {
-        kind: last.body.kind().clone(),
-        state: JobState::Dead,
-        attempts: last.body.attempts().to_vec(),
-        result: Bytes::new(),
-        result_form: windlass_core::Form::default(),
-        result_content_type: String::new(),
-        error: Some(error),
-        accepted_at: last.body.accepted_at(),
-        ended_at: Timestamp::now(),
-        nonce: nonce(),
-    };
-    let change = Change {
-        address: &last.address,
-        token,
-        record: RecordKind::Done,
-        body: done.encode(),
-        nonce: &done.nonce,
-        trace: last.trace,
-        ttl: Some(shared.layout.horizon),
-        timer: None,
-        purge: None,
-    };
-    match jobs.write(change, Instant::now() + WRITE_TIMEOUT).await? {
-        Verdict::Won(_) => {}
-        Verdict::Lost | Verdict::Undecided => return Ok(false),
-    }
+    let end = End { token, purge_timer: false, state: JobState::Dead, error };
+    let (Verdict::Won(_), _) = ended::write(shared, jobs, last, end).await? else { return Ok(false) };
     let seen = jobs.read(queue, job_id).await?;
     Ok(ended::clear_up(shared, jobs, queue, job_id, &seen).await)
 }
@@ -132,34 +104,28 @@ pub(crate) async fn sweep_tasks(
             break;
         }
         from = found.sequence + 1;
-        if !before.contains(&found.sequence) {
-            suspects.sequences.insert(found.sequence);
-        } else if bury(shared, &found).await {
+        if may_go(shared, &found, before.contains(&found.sequence)).await {
             consumer.remove(found.sequence).await?;
             swept += 1;
+        } else {
+            suspects.sequences.insert(found.sequence);
         }
     }
     Ok(swept)
 }
 
-/// True once the task may go.
-async fn bury(shared: &Shared, found: &LeftBehind) -> bool {
+/// True once the task may go: its job exists, or it was met `before` and a letter is kept of it.
+async fn may_go(shared: &Shared, found: &LeftBehind, before: bool) -> bool {
     let headers: Vec<_> = found.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let queue = shared.broker.names().queue_of_task(&found.subject).and_then(|queue| queue.parse().ok());
     let incoming = Incoming { headers: &headers, body: &found.body, derived_id: found.derived_id() };
     let task: Option<Task<Bytes>> = windlass_proto::read_task(incoming).ok();
-    let mut rejection = Rejection::left_behind();
-    if let Some(queue) = &queue {
-        rejection = rejection.of_queue(queue);
-    }
-    if let Some(task) = &task {
-        rejection = rejection.of_task(task);
-    }
     if let (Some(queue), Some(task)) = (&queue, &task) {
         match shared.jobs(queue).read(queue, task.id).await {
-            Ok(seen) if seen.last.is_some() => {
+            Ok(Seen { last: Some(last), .. }) => {
+                // A broker whose disk was full has forgotten the acknowledgement, or a dispatcher died before it.
                 tracing::warn!(job_id = %task.id, %queue, "a task was left behind whose job exists; removing it");
-                return true;
+                return shared.events.record(last.accepted()).await.is_ok();
             }
             Ok(_) => {}
             Err(error) => {
@@ -167,6 +133,16 @@ async fn bury(shared: &Shared, found: &LeftBehind) -> bool {
                 return false;
             }
         }
+    }
+    if !before {
+        return false;
+    }
+    let mut rejection = Rejection::left_behind();
+    if let Some(queue) = &queue {
+        rejection = rejection.of_queue(queue);
+    }
+    if let Some(task) = &task {
+        rejection = rejection.of_task(task);
     }
     let message = Message {
         subject: &found.subject,

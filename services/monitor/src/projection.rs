@@ -107,9 +107,13 @@ impl Projection {
         hit(Point::BatchStored).await;
         for message in &batch {
             message.ack().await?;
-            for reason in &message.malformed {
+            for error in &message.malformed {
+                if error.is_unknown {
+                    self.broker.not_understood("events", error);
+                    continue;
+                }
                 metrics::counter!("windlass_monitor_malformed_events_total").increment(1);
-                tracing::warn!(sequence = message.sequence, reason, "an event cannot be read");
+                tracing::warn!(sequence = message.sequence, %error, "an event cannot be read");
             }
         }
         hit(Point::BatchAcked).await;

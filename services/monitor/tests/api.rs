@@ -88,10 +88,25 @@ async fn one_job_has_one_shape() {
                 "message": "no such file", "code": "handler", "terminal": false,
                 "fingerprint": fingerprint("handler", "no such file"),
             },
+            "alone": false,
         })
     );
     let moves: Vec<_> = job["transitions"].as_array().unwrap().iter().map(|t| &t["transition"]).collect();
     assert_eq!(moves, ["accepted", "started", "retried", "started", "succeeded"]);
+}
+
+#[tokio::test]
+async fn an_attempt_that_ran_alone_says_so() {
+    let mut server = Server::start(None).await;
+    let started = Event { alone: true, ..event("mail", 1, Transition::Started, 1, 1) };
+    server.database.tell(vec![accepted("mail", 1, 0), started]).await;
+    // As it was stored, and read again for what comes next.
+    let next = event("mail", 1, Transition::Started, 2, 3);
+    server.database.tell(vec![event("mail", 1, Transition::Crashed, 1, 2), next]).await;
+    let job = server.json(&format!("/api/v1/jobs/{}", job_id(1))).await;
+    let attempts: Vec<_> =
+        job["attempts"].as_array().unwrap().iter().map(|a| (&a["outcome"], &a["alone"])).collect();
+    assert_eq!(attempts, [(&json!("crashed"), &json!(true)), (&Value::Null, &json!(false))]);
 }
 
 #[tokio::test]

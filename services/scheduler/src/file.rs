@@ -13,6 +13,7 @@
 //! priority = "high"              # critical | high | normal | low; default: normal
 //! max_attempts = 3               # default: the fleet's retry policy
 //! attempt_timeout = "10m"        # default: the fleet's
+//! max_wait = "1h"                # time to wait for the first attempt; default: for ever
 //! paused = false                 # default
 //!
 //! [[schedules]]
@@ -74,6 +75,9 @@ pub struct Definition {
     /// Time allowed for one attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt_timeout: Option<String>,
+    /// Time allowed to wait for the first attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_wait: Option<String>,
     /// While true, it fires nothing.
     #[serde(default)]
     pub paused: bool,
@@ -190,6 +194,7 @@ impl Definition {
                 field(name, format!("`{text}` is not a duration: expected {expected}, more than 0"))
             })
         };
+        let optional = |name, text: Option<&str>| text.map(|text| duration(name, text)).transpose();
         let rule = |e: windlass_core::schedule::Error| {
             // As the file names it.
             let name = if e.field == "interval" { "every" } else { e.field };
@@ -219,11 +224,8 @@ impl Definition {
                 content_type: "application/json".to_owned(),
                 priority: self.priority,
                 retry: self.max_attempts.map(retry).transpose()?,
-                attempt_timeout: self
-                    .attempt_timeout
-                    .as_deref()
-                    .map(|text| duration("attempt_timeout", text))
-                    .transpose()?,
+                attempt_timeout: optional("attempt_timeout", self.attempt_timeout.as_deref())?,
+                max_wait: optional("max_wait", self.max_wait.as_deref())?,
             },
             spec,
             paused: self.paused,
@@ -269,6 +271,8 @@ mod tests {
         assert_eq!(report.task.priority, Priority::High);
         assert_eq!(report.task.retry.as_ref().map(RetryPolicy::max_attempts), Some(3));
         assert_eq!(report.task.attempt_timeout, Some(Duration::from_mins(10)));
+        assert_eq!(report.task.max_wait, Some(Duration::from_hours(1)));
+        assert_eq!(report.task_at(NOW).max_wait, report.task.max_wait);
         assert_eq!(ping.spec, Spec::Interval(Interval::new(Duration::from_secs(30)).unwrap()));
         assert_eq!((ping.queue.as_str(), ping.paused), ("default", false));
     }
@@ -306,6 +310,7 @@ mod tests {
             (r#""every": "1m", "priority": "vip""#, "vip"),
             (r#""every": "1m", "max_attempts": 0"#, "max_attempts"),
             (r#""every": "1m", "attempt_timeout": "0s""#, "attempt_timeout"),
+            (r#""every": "1m", "max_wait": "never""#, "max_wait"),
             (r#""every": "500ms""#, "at least 1s"),
             (r#""every": "-5s""#, "every"),
             (r#""every": "soon""#, "`soon` is not a duration"),

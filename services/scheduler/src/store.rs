@@ -79,7 +79,7 @@ pub(crate) fn decode(key: &str, value: Bytes) -> Result<Schedule<Bytes>, windlas
     let schedule = Schedule::try_from(v1::Schedule::decode(value)?)?;
     if schedule.id.as_str() != key {
         let reason = format!("is {}: expected that of the key, {key}", schedule.id);
-        return Err(windlass_proto::Error { field: "id".to_owned(), reason });
+        return Err(windlass_proto::Error::new("id", reason));
     }
     let task = schedule.task_at(schedule.created_at);
     Limits::default().check(&task, schedule.created_at)?;

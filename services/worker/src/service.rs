@@ -1,10 +1,14 @@
 //! The service: the shipped kinds on the SDK's worker.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use windlass::worker::Serving;
 use windlass::{Handlers, QueueName};
+use windlass_service::health::Health;
 use windlass_service::{Context, Service};
 use windlass_service::{Layout, Part};
 
@@ -88,17 +92,38 @@ pub async fn serve<S: Send + Sync + 'static>(
             .context("the options of the worker")?;
     let queues = names(&options.queues);
     tracing::info!(queues, pool = %options.pool, slots = options.slots, "serving queues");
-    context.health.not_ready(CONDITION, format!("not all of these are served yet: {queues}"));
+    context.health.not_ready(CONDITION, "not looked at yet");
     context.ready();
-    let served = CancellationToken::new();
-    let announce = async {
-        served.cancelled().await;
-        context.health.ready(CONDITION);
-        std::future::pending().await
-    };
+    let states = worker.queues();
     tokio::select! {
-        ended = Box::pin(worker.run(context.stop.clone(), served.clone())) => ended.context("the worker failed"),
-        ended = announce => ended,
+        ended = Box::pin(worker.run(context.stop.clone(), CancellationToken::new())) => {
+            ended.context("the worker failed")
+        }
+        ended = report(states, &context.health) => ended,
+    }
+}
+
+/// Keeps the condition that every queue is served, as far as it can be.
+async fn report(
+    mut states: watch::Receiver<BTreeMap<QueueName, Serving>>,
+    health: &Health,
+) -> anyhow::Result<()> {
+    loop {
+        let unserved: Vec<_> = states
+            .borrow_and_update()
+            .iter()
+            .filter(|(_, serving)| !serving.is_settled())
+            .map(|(queue, serving)| format!("{queue}: {serving}"))
+            .collect();
+        if unserved.is_empty() {
+            health.ready(CONDITION);
+        } else {
+            health.not_ready(CONDITION, unserved.join("; "));
+        }
+        if states.changed().await.is_err() {
+            // The worker is ending.
+            std::future::pending::<()>().await;
+        }
     }
 }
 

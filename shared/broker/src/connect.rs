@@ -12,7 +12,9 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout_at};
 
 use crate::Names;
+use crate::answer::{Answer, read_answer};
 use crate::options::{Auth, Options};
+use crate::unread::Unread;
 
 /// Whether we are connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -40,6 +42,7 @@ struct Shared {
     denied: watch::Receiver<Denied>,
     /// Room for jobs whose short timers wait in this process.
     soon: Arc<Semaphore>,
+    unread: Unread,
 }
 
 /// What the broker last refused for lack of rights; it says so beside the request, not as its answer.
@@ -47,6 +50,14 @@ struct Shared {
 struct Denied {
     count: u64,
     text: String,
+}
+
+/// Refusals of requests on one subject, for lack of a right.
+#[derive(Debug)]
+pub struct Denials {
+    denied: watch::Receiver<Denied>,
+    seen: u64,
+    quoted: String,
 }
 
 /// The broker cannot be reached, or does not answer as it must.
@@ -175,7 +186,8 @@ impl Broker {
         let api_prefix = options.api_prefix.unwrap_or_else(|| "$JS.API".to_owned());
         let jetstream = async_nats::jetstream::with_prefix(client.clone(), &api_prefix);
         let soon = Arc::new(Semaphore::new(crate::jobs::soon::ROOM_KIB));
-        let shared = Shared { names: options.names, api_prefix, status, denied, soon };
+        let unread = Unread::default();
+        let shared = Shared { names: options.names, api_prefix, status, denied, soon, unread };
         Ok(Self { client, jetstream, shared: Arc::new(shared) })
     }
 
@@ -186,6 +198,10 @@ impl Broker {
 
     pub(crate) fn soon(&self) -> Arc<Semaphore> {
         Arc::clone(&self.shared.soon)
+    }
+
+    pub(crate) fn unread(&self) -> &Unread {
+        &self.shared.unread
     }
 
     /// Where JetStream's API has a call.
@@ -254,20 +270,20 @@ impl Broker {
         // more; and the client counts its time only from when there is room in that buffer.
         self.connected(bound).await?;
         let mut asking = std::pin::pin!(self.client.send_request(subject.clone(), request));
-        let answer = match timeout_at(bound.min(Instant::now() + LISTEN_AFTER), &mut asking).await {
-            Ok(answer) => answer,
-            Err(_) => {
-                // A missing right is said beside the request, which is never answered: do not wait for that. To listen
-                // from the start would cost every request that is answered at once.
-                let mut denied = self.shared.denied.clone();
-                let denial = denied.wait_for(|d| d.count > seen && d.text.contains(&subject));
-                tokio::select! {
-                    answer = timeout_at(bound, asking) => match answer {
-                        Ok(answer) => answer,
-                        Err(_) => return Err(Error::TimedOut { subject, timeout }),
-                    },
-                    Ok(denied) = denial => return Err(Error::PermissionDenied(denied.text.clone())),
-                }
+        let soon = bound.min(Instant::now() + LISTEN_AFTER);
+        let answer = if let Ok(answer) = timeout_at(soon, &mut asking).await {
+            answer
+        } else {
+            // A missing right is said beside the request, which is never answered: do not wait for that. To listen from
+            // the start would cost every request that is answered at once.
+            let mut denied = self.shared.denied.clone();
+            let denial = denied.wait_for(|d| d.count > seen && d.text.contains(&subject));
+            tokio::select! {
+                answer = timeout_at(bound, asking) => match answer {
+                    Ok(answer) => answer,
+                    Err(_) => return Err(Error::TimedOut { subject, timeout }),
+                },
+                Ok(denied) = denial => return Err(Error::PermissionDenied(denied.text.clone())),
             }
         };
         answer.map_err(|error| Self::request_error(subject, timeout, &error))
@@ -282,6 +298,13 @@ impl Broker {
             Kind::InvalidSubject => Error::Malformed { subject, reason: "is not a subject".to_owned() },
             Kind::Other => Error::Closed,
         }
+    }
+
+    /// What the broker refuses from now on, for lack of a right, of requests on this subject.
+    pub(crate) fn denials(&self, subject: &str) -> Denials {
+        let denied = self.shared.denied.clone();
+        let seen = denied.borrow().count;
+        Denials { denied, seen, quoted: format!("\"{subject}\"") }
     }
 
     /// What this resolves to, or that the broker has refused a right meanwhile, in a text that names this: the library's
@@ -320,38 +343,23 @@ impl Broker {
     }
 }
 
+// === impl Denials ===
+
+impl Denials {
+    /// Waits for the next, and returns the broker's words. Cancel-safe.
+    pub async fn next(&mut self) -> String {
+        let Self { denied, seen, quoted } = self;
+        let denial = denied.wait_for(|d| d.count > *seen && d.text.contains(quoted.as_str())).await;
+        let denial = denial.ok().map(|denial| denial.clone());
+        let Some(Denied { count, text }) = denial else { return std::future::pending().await };
+        *seen = count;
+        text
+    }
+}
+
 impl fmt::Debug for Broker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Broker").field("status", &*self.shared.status.borrow()).finish_non_exhaustive()
-    }
-}
-
-pub(crate) enum Answer {
-    Refused { code: u64, description: String },
-    Malformed(serde_json::Error),
-}
-
-/// The `error` of an answer.
-#[derive(serde::Deserialize)]
-pub(crate) struct ErrorBody {
-    #[serde(default)]
-    pub(crate) err_code: u64,
-    #[serde(default)]
-    pub(crate) description: String,
-}
-
-/// Reads a JetStream answer: an `error` member, or the value itself.
-pub(crate) fn read_answer<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Answer> {
-    #[derive(serde::Deserialize)]
-    struct ErrorMember {
-        error: ErrorBody,
-    }
-    // First: a refused publish also has the members of a stored one, with sequence 0.
-    match serde_json::from_slice::<ErrorMember>(payload) {
-        Ok(refused) => {
-            Err(Answer::Refused { code: refused.error.err_code, description: refused.error.description })
-        }
-        Err(_) => serde_json::from_slice(payload).map_err(Answer::Malformed),
     }
 }
 
@@ -388,23 +396,5 @@ fn on_event(event: &Event, status: &watch::Sender<Status>, denied: &watch::Sende
         // Of each try to reconnect: that it is away was said.
         other if !status.borrow().connected => tracing::debug!(event = %other, "the broker is still away"),
         other => tracing::warn!(event = %other, "the broker's connection reports"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[derive(Debug, serde::Deserialize)]
-    struct Counted {
-        total: u64,
-    }
-
-    #[test]
-    fn a_refusal_is_no_success() {
-        let refused = br#"{"error":{"code":400,"err_code":10071,"description":"wrong"},"total":0}"#;
-        assert!(matches!(read_answer::<Counted>(refused), Err(Answer::Refused { code: 10071, .. })));
-        assert_eq!(read_answer::<Counted>(br#"{"total":7}"#).map(|counted| counted.total).ok(), Some(7));
-        assert!(matches!(read_answer::<Counted>(b"{}"), Err(Answer::Malformed(_))));
     }
 }

@@ -12,6 +12,7 @@ use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use bytes::Bytes;
 use prost::Message as _;
 use windlass_core::settle::DeadCause;
+use windlass_core::trace::TraceParent;
 use windlass_core::{JobId, QueueName, Task};
 use windlass_proto::{Done, attempts_to_wire, v1};
 
@@ -30,7 +31,13 @@ pub fn unknown_queue() -> QueueName {
 }
 
 /// The letter of a job that has ended as dead.
-pub fn of_job(broker: &Broker, queue: &QueueName, task: &Task<Bytes>, done: &Done) -> v1::DeadLetter {
+pub fn of_job(
+    broker: &Broker,
+    queue: &QueueName,
+    task: &Task<Bytes>,
+    done: &Done,
+    trace: Option<TraceParent>,
+) -> v1::DeadLetter {
     let code = done.error.as_ref().map_or(DeadCause::AttemptsExhausted.as_str(), |e| {
         if e.terminal { DeadCause::TerminalError.as_str() } else { e.code.as_str() }
     });
@@ -44,6 +51,7 @@ pub fn of_job(broker: &Broker, queue: &QueueName, task: &Task<Bytes>, done: &Don
         attempts: attempts_to_wire(&done.attempts),
         dead_at: Some(windlass_proto::instant(done.ended_at)),
         incomplete: false,
+        traceparent: trace.map(|trace| trace.to_string()).unwrap_or_default(),
     }
 }
 

@@ -114,7 +114,7 @@ pub struct EventMessage {
     /// Lines that they logged.
     pub lines: Vec<LogLine>,
     /// What is wrong with those that cannot.
-    pub malformed: Vec<String>,
+    pub malformed: Vec<windlass_proto::Error>,
     handle: Handle,
 }
 
@@ -306,15 +306,18 @@ impl EventMessage {
                 for event in batch.events {
                     match event.into_domain(&queue) {
                         Ok(event) => message.events.push(event),
-                        Err(error) => message.malformed.push(error.to_string()),
+                        Err(error) => message.malformed.push(error),
                     }
                 }
                 // Nobody misses what cannot be read of these: it is told by chance only.
                 message.progress.extend(batch.progress.into_iter().flat_map(|p| p.into_domain(&queue)));
                 message.lines.extend(batch.logs.into_iter().flat_map(|line| line.into_domain(&queue)));
             }
-            (None, _) => message.malformed.push(format!("{} is not an event's subject", delivered.subject)),
-            (_, Err(error)) => message.malformed.push(error.to_string()),
+            (None, _) => {
+                let reason = format!("{} is not an event's", delivered.subject);
+                message.malformed.push(windlass_proto::Error::new("subject", reason));
+            }
+            (_, Err(error)) => message.malformed.push(error.into()),
         }
         message
     }

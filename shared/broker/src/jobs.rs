@@ -122,6 +122,15 @@ pub enum Error {
     },
 }
 
+// === impl Error ===
+
+impl Error {
+    /// Whether a newer version wrote what could not be read.
+    pub fn is_not_understood(&self) -> bool {
+        matches!(self, Self::Malformed { source, .. } if source.is_unknown)
+    }
+}
+
 // === impl Jobs ===
 
 impl Jobs {
@@ -216,13 +225,17 @@ impl Jobs {
 
     fn seen(&self, message: StreamMessage) -> Result<SeenRecord, Error> {
         let sequence = message.sequence;
-        let malformed = |source| Error::Malformed { stream: self.stream.clone(), sequence, source };
-        let subject = self.broker.names().parse_job_subject(&message.subject).ok_or_else(|| {
-            malformed(windlass_proto::Error {
-                field: "subject".to_owned(),
-                reason: format!("{} is not a job's", message.subject),
-            })
-        })?;
+        let malformed = |source: windlass_proto::Error| {
+            if source.is_unknown {
+                self.broker.not_understood("jobs", &source);
+            }
+            Error::Malformed { stream: self.stream.clone(), sequence, source }
+        };
+        let subject = self
+            .broker
+            .names()
+            .parse_job_subject(&message.subject)
+            .ok_or_else(|| malformed(self.not_a_job(&message.subject)))?;
         let body = RecordBody::decode(subject.record, message.payload).map_err(malformed)?;
         let kind = match (&body, subject.record) {
             (RecordBody::Claim(claim), _) => protocol::Kind::Claim { work: claim.work_sequence },
@@ -240,6 +253,13 @@ impl Jobs {
             body,
             trace: trace::from_headers(Some(&message.headers)),
         })
+    }
+
+    /// What is wrong with the subject of a message in a stream of jobs.
+    pub fn not_a_job(&self, subject: &str) -> windlass_proto::Error {
+        let is_unknown = self.broker.names().is_job_of_newer(subject);
+        let error = windlass_proto::Error::new("subject", format!("{subject} is not a job's"));
+        windlass_proto::Error { is_unknown, ..error }
     }
 
     fn unread(&self, reason: impl std::fmt::Display) -> Error {

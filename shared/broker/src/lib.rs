@@ -4,6 +4,7 @@
 //! `windlass-core`.
 
 pub mod absence;
+mod answer;
 mod await_done;
 pub mod cancel;
 pub mod commands;
@@ -28,6 +29,7 @@ pub mod pull;
 pub mod retry;
 pub mod tasks;
 pub mod trace;
+pub mod unread;
 
 pub use connect::{Broker, Status};
 pub use names::Names;

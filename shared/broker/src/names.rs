@@ -217,6 +217,15 @@ impl Names {
         tokens.next().is_none().then_some(parsed)
     }
 
+    /// Whether this is the subject of a job's message but for a word that this version does not know: a record or a
+    /// priority of a newer one.
+    pub fn is_job_of_newer(&self, subject: &str) -> bool {
+        let words: Vec<_> = subject.strip_prefix(&self.namespace).unwrap_or_default().split('.').collect();
+        let has_form = matches!(words[..], ["", job, _, _, _, id]
+            if (job == "job" || job.starts_with("job-")) && id.parse::<JobId>().is_ok());
+        has_form && self.parse_job_subject(subject).is_none()
+    }
+
     /// `windlass.event.<queue>.<service>.<pool>`: who says it is part of the subject, so that rights can name it.
     pub fn event_subject(&self, queue: &QueueName, service: &str, pool: &PoolName) -> String {
         format!("{}.event.{queue}.{service}.{pool}", self.namespace)
@@ -359,6 +368,10 @@ mod tests {
             assert_eq!((parsed.pool, parsed.job_id), (pool, job_id));
         }
         assert_eq!(names.parse_job_subject("windlass.job.mail.ready.high"), None);
+        assert!(names.is_job_of_newer(&format!("windlass.job-b-2.mail.parked.high.{job_id}")));
+        for old in ["ready.high.x", "ready.high", &format!("ready.high.{job_id}")] {
+            assert!(!names.is_job_of_newer(&format!("windlass.job.mail.{old}")), "{old}");
+        }
     }
 
     #[test]

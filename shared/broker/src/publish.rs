@@ -7,7 +7,8 @@ use bytes::Bytes;
 use tokio::time::Instant;
 use windlass_core::protocol::Answer;
 
-use crate::connect::{self, Broker, Error};
+use crate::answer::ErrorBody;
+use crate::connect::{Broker, Error};
 use crate::retry::Waits;
 
 /// A JetStream answer: the condition on the last sequence does not hold.
@@ -48,7 +49,7 @@ struct Answered {
     seq: Option<u64>,
     #[serde(default)]
     duplicate: bool,
-    error: Option<connect::ErrorBody>,
+    error: Option<ErrorBody>,
 }
 
 /// Publishes once and waits for the stream's word.

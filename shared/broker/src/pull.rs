@@ -12,7 +12,7 @@ use async_nats::{StatusCode, Subscriber};
 use futures::StreamExt as _;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::connect::{Broker, Error, Status};
+use crate::connect::{Broker, Denials, Error, Status};
 use crate::delivery::Delivered;
 use crate::names::Names;
 
@@ -144,6 +144,15 @@ impl Puller {
         rest
     }
 
+    /// The broker's refusals of what is asked for: it says them beside the requests, which are never answered.
+    pub fn denials(&self) -> Denials {
+        self.broker.denials(&self.subject())
+    }
+
+    fn subject(&self) -> String {
+        self.broker.api_subject(&format!("CONSUMER.MSG.NEXT.{}.{}", self.stream, self.consumer))
+    }
+
     /// Asks for this many more.
     pub async fn request(&mut self, count: usize) -> Result<(), Error> {
         if count == 0 {
@@ -161,8 +170,7 @@ impl Puller {
             "expires": u64::try_from(EXPIRES.as_nanos()).unwrap_or(u64::MAX),
             "idle_heartbeat": u64::try_from(HEARTBEAT.as_nanos()).unwrap_or(u64::MAX),
         });
-        let subject =
-            self.broker.api_subject(&format!("CONSUMER.MSG.NEXT.{}.{}", self.stream, self.consumer));
+        let subject = self.subject();
         if self.requests.is_empty() {
             self.heard_at = Instant::now();
         }

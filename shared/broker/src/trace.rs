@@ -120,6 +120,11 @@ impl Hop {
         self.context.span().set_attribute(KeyValue::new(key, value));
     }
 
+    /// Names a span of another trace that it follows from.
+    pub fn link(&self, other: TraceParent) {
+        self.context.span().add_link(span_context(other), Vec::new());
+    }
+
     /// Marks it as failed.
     pub fn fail(&self, message: &str) {
         self.context.span().set_status(Status::error(message.to_owned()));

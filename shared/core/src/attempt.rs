@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::fingerprint::fingerprint;
 
-/// How an attempt ended.
+/// How an attempt ended. As JSON it is its word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(into = "&'static str", from = "String")]
 pub enum Outcome {
     /// The handler returned a result.
     Succeeded,
@@ -23,9 +23,27 @@ pub enum Outcome {
     HandedBack,
     /// The handler asked to run again later: uses no attempt of the policy.
     Snoozed,
+    /// A newer version wrote this number, and knows what it means. Here it is carried on, and decides nothing.
+    Unknown(i32),
 }
 
 impl Outcome {
+    /// Those that this version knows.
+    pub const KNOWN: [Self; 7] = [
+        Self::Succeeded,
+        Self::Failed,
+        Self::TimedOut,
+        Self::Cancelled,
+        Self::Crashed,
+        Self::HandedBack,
+        Self::Snoozed,
+    ];
+
+    /// Whether this version knows what it means.
+    pub const fn is_known(self) -> bool {
+        !matches!(self, Self::Unknown(_))
+    }
+
     /// Whether the retry policy counts it.
     pub const fn counts(self) -> bool {
         matches!(self, Self::Failed | Self::TimedOut)
@@ -41,7 +59,21 @@ impl Outcome {
             Self::Crashed => "crashed",
             Self::HandedBack => "handed_back",
             Self::Snoozed => "snoozed",
+            Self::Unknown(_) => "unknown",
         }
+    }
+}
+
+impl From<Outcome> for &'static str {
+    fn from(outcome: Outcome) -> Self {
+        outcome.as_str()
+    }
+}
+
+/// A word has lost the number, which only messages have.
+impl From<String> for Outcome {
+    fn from(word: String) -> Self {
+        Self::KNOWN.into_iter().find(|known| known.as_str() == word).unwrap_or(Self::Unknown(-1))
     }
 }
 
@@ -136,5 +168,21 @@ pub fn push_bounded(attempts: &mut Vec<Attempt>, attempt: Attempt) {
             .or_else(|| attempts.iter().position(|a| !a.outcome.counts()))
             .unwrap_or(0);
         attempts.remove(oldest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outcome_is_its_word() {
+        for outcome in Outcome::KNOWN {
+            let json = serde_json::to_value(outcome).unwrap();
+            assert_eq!(json, outcome.as_str());
+            assert_eq!(serde_json::from_value::<Outcome>(json).unwrap(), outcome);
+        }
+        assert_eq!(serde_json::to_value(Outcome::Unknown(9)).unwrap(), "unknown");
+        assert!(!serde_json::from_value::<Outcome>("deferred".into()).unwrap().is_known());
     }
 }

@@ -44,6 +44,8 @@ pub struct Event {
     pub note: String,
     /// When the attempt began, with its end.
     pub started_at: Option<Timestamp>,
+    /// Whether the attempt had no neighbour in its process, with its beginning and its end.
+    pub alone: bool,
 }
 
 // === impl Event ===
@@ -77,6 +79,7 @@ impl Event {
             traceparent: String::new(),
             note: String::new(),
             started_at: None,
+            alone: false,
         }
     }
 }

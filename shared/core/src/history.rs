@@ -98,6 +98,9 @@ pub struct AttemptView {
     pub outcome: Option<Outcome>,
     /// Why it did not succeed.
     pub error: Option<JobError>,
+    /// It had no neighbour in its process, because the job had lost its worker before.
+    #[serde(default)]
+    pub alone: bool,
 }
 
 /// One transition.

@@ -11,6 +11,7 @@ pub use group::{Group, Groups};
 pub use view::{HeaderView, LetterRow, LetterView};
 
 use crate::fingerprint::fingerprint;
+use crate::trace::TraceParent;
 use crate::{Attempt, JobId, Kind, QueueName, Start, Task};
 
 /// A dead letter. `P` is the type of bytes, as in [`Task`].
@@ -40,6 +41,8 @@ pub struct Letter<P> {
     pub attempts: Vec<Attempt>,
     /// Where it is known.
     pub kind: Option<Kind>,
+    /// The trace of what died, where it is known.
+    pub trace: Option<TraceParent>,
     /// What can be started again, or why nothing can.
     pub task: Result<Task<P>, String>,
 }
@@ -100,6 +103,7 @@ pub(crate) mod tests {
             body: Vec::new(),
             attempts: Vec::new(),
             kind: None,
+            trace: None,
             task: Err("is none".to_owned()),
         }
     }

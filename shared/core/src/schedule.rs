@@ -46,6 +46,8 @@ pub struct Template<P> {
     pub retry: Option<RetryPolicy>,
     /// Time allowed for one attempt; the fleet's default, if none.
     pub attempt_timeout: Option<Duration>,
+    /// Time allowed to wait for the first attempt; for ever, if none.
+    pub max_wait: Option<Duration>,
 }
 
 /// Which instants a schedule names.
@@ -123,6 +125,7 @@ impl<P: Clone> Schedule<P> {
             priority: self.task.priority,
             retry: self.task.retry.clone(),
             attempt_timeout: self.task.attempt_timeout,
+            max_wait: self.task.max_wait,
             ..Task::new(id, self.task.kind.clone(), self.task.payload.clone())
         }
     }

@@ -1,7 +1,7 @@
 //! Events.
 
 use bytes::Bytes;
-use windlass_core::{Event, Outcome, QueueName, Transition};
+use windlass_core::{Event, QueueName, Transition};
 
 use crate::job::{error_from_wire, error_to_wire, outcome_from_wire, outcome_to_wire};
 use crate::{Error, form, task, time, v1};
@@ -38,7 +38,7 @@ impl From<Event> for v1::Event {
             attempt: event.attempt,
             at: Some(time::to_wire(event.at)),
             worker: event.worker,
-            outcome: outcome_to_wire(event.outcome).into(),
+            outcome: outcome_to_wire(event.outcome),
             error: event.error.map(error_to_wire),
             result: event.result.map(Bytes::from).unwrap_or_default(),
             result_content_type: event.result_content_type,
@@ -50,6 +50,7 @@ impl From<Event> for v1::Event {
             started_at: event.started_at.map(time::to_wire),
             result_encoding,
             result_object,
+            alone: event.alone,
         }
     }
 }
@@ -58,11 +59,11 @@ impl v1::Event {
     /// Reads an event of this queue.
     pub fn into_domain(self, queue: &QueueName) -> Result<Event, Error> {
         let transition = v1::Transition::try_from(self.transition)
-            .ok()
-            .and_then(|t| TRANSITIONS.iter().find(|(_, wire)| *wire == t))
-            .map(|(domain, _)| *domain)
-            .ok_or_else(|| Error::new("transition", format!("{} is not a known value", self.transition)))?;
-        let outcome: Option<Outcome> = outcome_from_wire(self.outcome)?;
+            .map_err(|_| Error::unknown("transition", self.transition, "one of Transition"))
+            .and_then(|t| {
+                let known = TRANSITIONS.iter().find(|(_, wire)| *wire == t).map(|(domain, _)| *domain);
+                known.ok_or_else(|| Error::missing("transition"))
+            })?;
         Ok(Event {
             job_id: self.job_id.parse().map_err(|e| Error::new("job_id", e))?,
             queue: queue.clone(),
@@ -74,7 +75,7 @@ impl v1::Event {
             attempt: self.attempt,
             at: time::required("at", self.at)?,
             worker: self.worker,
-            outcome,
+            outcome: outcome_from_wire(self.outcome),
             error: self.error.map(error_from_wire),
             result: (transition == Transition::Succeeded).then(|| self.result.to_vec()),
             result_content_type: self.result_content_type,
@@ -85,6 +86,7 @@ impl v1::Event {
             traceparent: self.traceparent,
             note: self.note,
             started_at: time::optional("started_at", self.started_at)?,
+            alone: self.alone,
         })
     }
 }

@@ -42,8 +42,8 @@ fn read_encoding(what: &str, wire: &v1::Encoding) -> Result<Encoding, Error> {
         Ok(v1::Compression::Unspecified) => Compression::None,
         Ok(v1::Compression::Zstd) => Compression::Zstd,
         Err(_) => {
-            let reason = format!("{} is not a known value: expected 0 or 1", wire.compression);
-            return Err(Error::new(format!("{what}_encoding.compression"), reason));
+            let field = format!("{what}_encoding.compression");
+            return Err(Error::unknown(field, wire.compression, "0 or 1"));
         }
     };
     let key_id = match wire.key_id.as_str() {

@@ -211,9 +211,11 @@ impl Claim {
     /// Reads a `windlass.v1.Claim`.
     pub fn decode(body: Bytes) -> Result<Self, Error> {
         let wire = v1::Claim::decode(body)?;
+        let reason = v1::ClaimReason::try_from(wire.reason)
+            .map_err(|_| Error::unknown("reason", wire.reason, "0 to 5"))?;
         Ok(Self {
             work_sequence: wire.work_sequence,
-            reason: wire.reason(),
+            reason,
             worker: wire.worker,
             claimed_at: time::required("claimed_at", wire.claimed_at)?,
             attempts: attempts_from_wire(wire.attempts)?,
@@ -253,12 +255,13 @@ impl Done {
     /// Reads a `windlass.v1.Done`.
     pub fn decode(body: Bytes) -> Result<Self, Error> {
         let wire = v1::Done::decode(body)?;
-        let state = match wire.state() {
-            v1::JobState::Succeeded => JobState::Succeeded,
-            v1::JobState::Dead => JobState::Dead,
-            v1::JobState::Cancelled => JobState::Cancelled,
-            v1::JobState::Expired => JobState::Expired,
-            other => return Err(Error::new("state", format!("{} is not terminal", other.as_str_name()))),
+        let state = match v1::JobState::try_from(wire.state) {
+            Ok(v1::JobState::Succeeded) => JobState::Succeeded,
+            Ok(v1::JobState::Dead) => JobState::Dead,
+            Ok(v1::JobState::Cancelled) => JobState::Cancelled,
+            Ok(v1::JobState::Expired) => JobState::Expired,
+            Ok(other) => return Err(Error::new("state", format!("{} is not terminal", other.as_str_name()))),
+            Err(_) => return Err(Error::unknown("state", wire.state, "6 to 9")),
         };
         Ok(Self {
             kind: wire.kind.parse().map_err(|e| Error::new("kind", e))?,
@@ -299,8 +302,8 @@ pub(crate) fn error_from_wire(error: v1::JobError) -> JobError {
     JobError { message: error.message, code: error.code, terminal: error.terminal }
 }
 
-pub(crate) fn outcome_to_wire(outcome: Option<Outcome>) -> v1::Outcome {
-    match outcome {
+pub(crate) fn outcome_to_wire(outcome: Option<Outcome>) -> i32 {
+    let known = match outcome {
         None => v1::Outcome::Unspecified,
         Some(Outcome::Succeeded) => v1::Outcome::Succeeded,
         Some(Outcome::Failed) => v1::Outcome::Failed,
@@ -309,20 +312,23 @@ pub(crate) fn outcome_to_wire(outcome: Option<Outcome>) -> v1::Outcome {
         Some(Outcome::Crashed) => v1::Outcome::Crashed,
         Some(Outcome::HandedBack) => v1::Outcome::HandedBack,
         Some(Outcome::Snoozed) => v1::Outcome::Snoozed,
-    }
+        Some(Outcome::Unknown(number)) => return number,
+    };
+    known.into()
 }
 
-pub(crate) fn outcome_from_wire(value: i32) -> Result<Option<Outcome>, Error> {
+/// It is history, so what a newer version wrote is carried on.
+pub(crate) fn outcome_from_wire(value: i32) -> Option<Outcome> {
     match v1::Outcome::try_from(value) {
-        Ok(v1::Outcome::Unspecified) => Ok(None),
-        Ok(v1::Outcome::Succeeded) => Ok(Some(Outcome::Succeeded)),
-        Ok(v1::Outcome::Failed) => Ok(Some(Outcome::Failed)),
-        Ok(v1::Outcome::TimedOut) => Ok(Some(Outcome::TimedOut)),
-        Ok(v1::Outcome::Cancelled) => Ok(Some(Outcome::Cancelled)),
-        Ok(v1::Outcome::Crashed) => Ok(Some(Outcome::Crashed)),
-        Ok(v1::Outcome::HandedBack) => Ok(Some(Outcome::HandedBack)),
-        Ok(v1::Outcome::Snoozed) => Ok(Some(Outcome::Snoozed)),
-        Err(_) => Err(Error::new("outcome", format!("{value} is not a known value"))),
+        Ok(v1::Outcome::Unspecified) => None,
+        Ok(v1::Outcome::Succeeded) => Some(Outcome::Succeeded),
+        Ok(v1::Outcome::Failed) => Some(Outcome::Failed),
+        Ok(v1::Outcome::TimedOut) => Some(Outcome::TimedOut),
+        Ok(v1::Outcome::Cancelled) => Some(Outcome::Cancelled),
+        Ok(v1::Outcome::Crashed) => Some(Outcome::Crashed),
+        Ok(v1::Outcome::HandedBack) => Some(Outcome::HandedBack),
+        Ok(v1::Outcome::Snoozed) => Some(Outcome::Snoozed),
+        Err(_) => Some(Outcome::Unknown(value)),
     }
 }
 
@@ -335,7 +341,7 @@ pub fn attempts_to_wire(attempts: &[Attempt]) -> Vec<v1::Attempt> {
             worker: attempt.worker.clone(),
             started_at: attempt.started_at.map(time::to_wire),
             ended_at: Some(time::to_wire(attempt.ended_at)),
-            outcome: outcome_to_wire(Some(attempt.outcome)).into(),
+            outcome: outcome_to_wire(Some(attempt.outcome)),
             error: attempt.error.clone().map(error_to_wire),
             alone: attempt.alone,
         })
@@ -351,7 +357,7 @@ pub(crate) fn attempts_from_wire(attempts: Vec<v1::Attempt>) -> Result<Vec<Attem
                 worker: attempt.worker,
                 started_at: time::optional("attempts.started_at", attempt.started_at)?,
                 ended_at: time::required("attempts.ended_at", attempt.ended_at)?,
-                outcome: outcome_from_wire(attempt.outcome)?
+                outcome: outcome_from_wire(attempt.outcome)
                     .ok_or_else(|| Error::missing("attempts.outcome"))?,
                 error: attempt.error.map(error_from_wire),
                 alone: attempt.alone,

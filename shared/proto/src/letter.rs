@@ -57,6 +57,9 @@ pub fn read_letter(place: LetterPlace, body: Bytes, is_task: impl FnOnce(&str) -
         Err(_) => named().and_then(|(_, kind)| kind.parse::<Kind>().ok()),
     };
     let attempts = attempts_from_wire(wire.attempts).unwrap_or_default();
+    let in_headers = || lines.iter().find(|(name, _)| name.eq_ignore_ascii_case(headers::TRACEPARENT));
+    let trace =
+        wire.traceparent.parse().ok().or_else(|| in_headers().and_then(|(_, value)| value.parse().ok()));
     let dead_at = time::optional("dead_at", wire.dead_at).ok().flatten();
     Letter {
         queue,
@@ -71,6 +74,7 @@ pub fn read_letter(place: LetterPlace, body: Bytes, is_task: impl FnOnce(&str) -
         body: wire.original_body,
         attempts,
         kind,
+        trace,
         task,
     }
 }
@@ -124,5 +128,17 @@ mod tests {
         let header = v1::Header { name: "windlass-kind".to_owned(), value: "a.b".to_owned() };
         let plain = v1::DeadLetter { original_headers: vec![header], ..Default::default() };
         assert_eq!(read(&plain).kind.map(|k| k.to_string()), Some("a.b".to_owned()));
+    }
+
+    #[test]
+    fn the_trace_is_the_jobs_or_the_publishers() {
+        let text = |digit: char| format!("00-{}-{}-01", digit.to_string().repeat(32), "7".repeat(16));
+        let header = v1::Header { name: "Traceparent".to_owned(), value: text('a') };
+        let published = v1::DeadLetter { original_headers: vec![header], ..Default::default() };
+        let accepted = v1::DeadLetter { traceparent: text('b'), ..published.clone() };
+        let trace = |letter| read(letter).trace.map(|trace| trace.to_string());
+        assert_eq!(trace(&published), Some(text('a')));
+        assert_eq!(trace(&accepted), Some(text('b')));
+        assert_eq!(trace(&v1::DeadLetter::default()), None);
     }
 }

@@ -14,6 +14,7 @@ mod task;
 mod teller;
 mod time;
 mod told;
+mod unread;
 
 pub use envelope::{DEFAULT_CONTENT_TYPE, Incoming, headers, read_task};
 pub use job::{Claim, Done, Job, RecordBody, attempts_to_wire};
@@ -21,6 +22,7 @@ pub use letter::{LetterPlace, read_letter};
 pub use task::decode_task;
 pub use teller::Teller;
 pub use time::{optional as read_instant, to_wire as instant};
+pub use unread::HandBack;
 
 /// Generated from `proto/windlass/v1`.
 #[allow(missing_docs, clippy::pedantic)]
@@ -36,13 +38,23 @@ pub struct Error {
     pub field: String,
     /// What it was, and what was expected.
     pub reason: String,
+    /// No value that this version knows: in what the fleet itself has written, a newer one's. Such a message is left to
+    /// those who understand it.
+    pub is_unknown: bool,
 }
 
 // === impl Error ===
 
 impl Error {
-    pub(crate) fn new(field: impl Into<String>, reason: impl std::fmt::Display) -> Self {
-        Self { field: field.into(), reason: reason.to_string() }
+    /// What is wrong with a field.
+    pub fn new(field: impl Into<String>, reason: impl std::fmt::Display) -> Self {
+        Self { field: field.into(), reason: reason.to_string(), is_unknown: false }
+    }
+
+    /// A number that is none of the values of an enumeration.
+    pub(crate) fn unknown(field: impl Into<String>, number: i32, expected: &str) -> Self {
+        let reason = format!("{number} is not a known value: expected {expected}");
+        Self { is_unknown: true, ..Self::new(field, reason) }
     }
 
     pub(crate) fn missing(field: &str) -> Self {

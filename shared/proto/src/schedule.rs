@@ -22,6 +22,7 @@ impl From<&Schedule<Bytes>> for v1::Schedule {
                 start: None,
                 retry: template.retry.as_ref().map(Into::into),
                 attempt_timeout: template.attempt_timeout.map(time::duration_to_wire),
+                max_wait: template.max_wait.map(time::duration_to_wire),
                 ..v1::Task::default()
             }),
             spec: Some(match &schedule.spec {
@@ -73,7 +74,7 @@ fn template(wire: v1::Task) -> Result<Template<Bytes>, Error> {
     // The id is left out again below.
     let any = "any".parse().map_err(|e| Error::new("task.id", e))?;
     let task = task::from_wire(wire, Some(JobId::of_fire(&any, Timestamp::UNIX_EPOCH)))
-        .map_err(|e| Error::new(format!("task.{}", e.field), e.reason))?;
+        .map_err(|e| Error { field: format!("task.{}", e.field), ..e })?;
     Ok(Template {
         kind: task.kind,
         payload: task.payload,
@@ -81,6 +82,7 @@ fn template(wire: v1::Task) -> Result<Template<Bytes>, Error> {
         priority: task.priority,
         retry: task.retry,
         attempt_timeout: task.attempt_timeout,
+        max_wait: task.max_wait,
     })
 }
 
@@ -139,6 +141,7 @@ mod tests {
                 priority: Priority::High,
                 retry: Some(RetryPolicy::default().with_max_attempts(2).unwrap()),
                 attempt_timeout: Some(std::time::Duration::from_millis(1500)),
+                max_wait: Some(std::time::Duration::from_mins(7)),
             },
             spec,
             paused: true,

@@ -99,7 +99,7 @@ pub(crate) fn priority(value: i32) -> Result<Priority, Error> {
         Ok(v1::Priority::Critical) => Ok(Priority::Critical),
         Ok(v1::Priority::High) => Ok(Priority::High),
         Ok(v1::Priority::Low) => Ok(Priority::Low),
-        Err(_) => Err(Error::new("priority", format!("{value} is not a known value: expected 0 to 4"))),
+        Err(_) => Err(Error::unknown("priority", value, "0 to 4")),
     }
 }
 
@@ -158,10 +158,7 @@ pub(crate) fn retry_policy(wire: &v1::RetryPolicy) -> Result<RetryPolicy, Error>
             Ok(v1::Backoff::Exponential) => Backoff::Exponential,
             Ok(v1::Backoff::Linear) => Backoff::Linear,
             Ok(v1::Backoff::Fixed) => Backoff::Fixed,
-            Err(_) => {
-                let reason = format!("{} is not one of the values of Backoff", wire.backoff);
-                return Err(Error::new("retry.backoff", reason));
-            }
+            Err(_) => return Err(Error::unknown("retry.backoff", wire.backoff, "0 to 3")),
         },
         delays_seconds: wire
             .delays

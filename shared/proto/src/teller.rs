@@ -75,23 +75,33 @@ impl Teller<'_> {
         event
     }
 
-    /// All that a record tells of the attempts before it, and of the end.
+    /// All that a record tells of the attempts before it, and of the end. Of an outcome that this version does not know
+    /// only a newer one can tell what it was.
     pub fn past(&self, record: &RecordBody) -> Vec<Event> {
         match record {
-            RecordBody::Claim(claim) => claim.attempts.iter().map(|a| self.attempt_ended(a)).collect(),
+            RecordBody::Claim(claim) => self.attempts_ended(&claim.attempts).collect(),
             RecordBody::Job(job) => {
-                let mut events: Vec<_> = job.attempts.iter().map(|a| self.attempt_ended(a)).collect();
-                if let Some(last) = events.last_mut() {
+                let mut events: Vec<_> = self.attempts_ended(&job.attempts).collect();
+                let last = job.attempts.last().map(|attempt| attempt.number);
+                if let Some(last) = events.last_mut().filter(|event| Some(event.attempt) == last) {
                     last.due_at = Some(job.due_at);
                 }
                 events
             }
             RecordBody::Done(done) => {
                 let earlier = done.attempts.len() - usize::from(ending_attempt(done).is_some());
-                let earlier = done.attempts[..earlier].iter().map(|a| self.attempt_ended(a));
+                let earlier = self.attempts_ended(&done.attempts[..earlier]);
                 earlier.chain([self.ended(done)]).collect()
             }
         }
+    }
+
+    /// Those of them whose outcomes are known.
+    pub fn attempts_ended(&self, attempts: &[Attempt]) -> impl Iterator<Item = Event> {
+        attempts
+            .iter()
+            .filter(|attempt| attempt.outcome.is_known())
+            .map(|attempt| self.attempt_ended(attempt))
     }
 
     fn of_attempt(&self, transition: Transition, attempt: &Attempt) -> Event {
@@ -100,6 +110,7 @@ impl Teller<'_> {
         event.started_at = attempt.started_at;
         event.outcome = Some(attempt.outcome);
         event.error.clone_from(&attempt.error);
+        event.alone = attempt.alone;
         event
     }
 }
@@ -159,6 +170,12 @@ mod tests {
         let events = teller.past(&RecordBody::Done(done));
         assert_eq!(events.last().unwrap().at, ended_at);
         events.iter().map(|e| (e.transition, e.attempt)).collect()
+    }
+
+    #[test]
+    fn what_is_not_understood_is_not_told() {
+        let attempts = vec![attempt(1, Outcome::Unknown(9), None), attempt(2, Outcome::Succeeded, None)];
+        assert_eq!(told(JobState::Succeeded, attempts, None), [(Transition::Succeeded, 2)]);
     }
 
     #[test]

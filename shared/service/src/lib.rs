@@ -26,6 +26,7 @@ pub mod problem;
 pub mod secret;
 pub mod service;
 pub mod telemetry;
+mod unread;
 
 pub use codec::CodecSettings;
 pub use layers::Assignment;

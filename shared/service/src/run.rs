@@ -21,6 +21,7 @@ use crate::service::{Context, Exit, SERVICE, Service};
 use crate::signal::Signals;
 use crate::start::{BROKER, PROVISIONED, connect, follow, prepare};
 use crate::telemetry::Telemetry;
+use crate::unread;
 
 /// Between a call that fails because the connection is closed, and the word that it is.
 const CLOSED_TIMEOUT: Duration = Duration::from_secs(1);
@@ -250,6 +251,8 @@ impl<S: Service> Process<'_, S> {
             http_address: self.endpoint.address(),
             instance: self.instance.clone(),
         };
+        let _unread =
+            AbortOnDropHandle::new(tokio::spawn(unread::watch(broker.clone(), self.health.clone())));
         // A task of its own, so that its panic ends the process in order, with its cause.
         let mut running = AbortOnDropHandle::new(tokio::spawn(S::run(self.config.options.clone(), context)));
         let (ended, lost) = tokio::select! {

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use prost::Message as _;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use windlass_broker::provision::Layout;
 use windlass_core::{JobId, JobState, Transition};
+use windlass_proto::v1;
 use windlass_testkit::broker::Client;
 use windlass_testkit::{Fleet, PATIENCE};
 
@@ -67,17 +69,19 @@ async fn stored(admin: &Client, stream: &str, id: JobId) -> Result<Vec<String>> 
     Ok(subjects.filter(|subject| subject.contains(&id.to_string())).collect())
 }
 
-/// Waits for this many rounds of the reconciler.
-async fn rounds(fleet: &mut Fleet, count: u64) -> Result<()> {
+/// How many rounds the reconciler of this dispatcher has made.
+async fn rounds_so_far(fleet: &mut Fleet, dispatcher: &str) -> Result<u64> {
     const NAME: &str = "windlass_reconciler_round_seconds_count";
-    let url = format!("{}/metrics", fleet.process("dispatcher")?.http().await?);
-    let so_far = async || -> Result<u64> {
-        let text = reqwest::get(&url).await?.text().await?;
-        let line = text.lines().find(|line| line.starts_with(NAME)).and_then(|line| line.rsplit(' ').next());
-        Ok(line.and_then(|number| number.parse().ok()).unwrap_or(0))
-    };
-    let (until, deadline) = (so_far().await? + count, Instant::now() + PATIENCE);
-    while so_far().await? < until {
+    let url = format!("{}/metrics", fleet.process(dispatcher)?.http().await?);
+    let text = reqwest::get(&url).await?.text().await?;
+    let line = text.lines().find(|line| line.starts_with(NAME)).and_then(|line| line.rsplit(' ').next());
+    Ok(line.and_then(|number| number.parse().ok()).unwrap_or(0))
+}
+
+/// Waits until it has made this many.
+async fn rounds(fleet: &mut Fleet, dispatcher: &str, count: u64) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while rounds_so_far(fleet, dispatcher).await? < count {
         ensure!(Instant::now() < deadline, "the reconciler makes no rounds");
         tokio::task::yield_now().await;
     }
@@ -97,7 +101,8 @@ async fn work_that_is_delivered_no_more_ends_as_dead() -> Result<()> {
     let running = submit(&fleet, running).await?;
     fleet.tap.heard(running, Transition::Started).await?;
     // Older than what the reconciler looks at.
-    rounds(&mut fleet, 3).await?;
+    let before = rounds_so_far(&mut fleet, "dispatcher").await?;
+    rounds(&mut fleet, "dispatcher", before + 3).await?;
     assert_eq!(fleet.tap.of(running).len(), 2, "{:?}", fleet.tap.of(running));
     open(&gate, "well\n").await?;
     assert_eq!(fleet.result(running).await?["stdout"], "well\n");
@@ -140,5 +145,26 @@ async fn a_task_that_is_delivered_no_more_becomes_a_letter() -> Result<()> {
     let again = done["redriven_id"].as_str().context("no id")?.parse()?;
     assert_eq!(fleet.result(again).await?["stdout"], "found\n");
     assert_eq!(fleet.tap.of(lost).iter().filter(|(t, _)| *t == Transition::Rejected).count(), 1);
+    Ok(())
+}
+
+/// As a broker leaves it whose disk was full: the job was made, and its task was never let go.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_whose_job_exists_is_removed_by_the_first_round() -> Result<()> {
+    let (mut fleet, admin) = fleet().await?;
+    fleet.service("dispatcher").await?;
+    let hour = Duration::from_secs(3600);
+    let id = command(&["true"]).into_submission(&fleet).delay(hour).submit().await?.id;
+    fleet.tap.heard(id, Transition::Accepted).await?;
+    fleet.take("dispatcher")?.stop().await?;
+    let task = v1::Task { id: id.to_string(), kind: "command.run".to_owned(), ..v1::Task::default() };
+    admin.store("windlass.task.default", &[], task.encode_to_vec()).await?;
+    leave_behind(&admin, "TASKS", "dispatcher").await?;
+
+    fleet.service("dispatcher-2").await?;
+    rounds(&mut fleet, "dispatcher-2", 1).await?;
+    assert_eq!(admin.api("STREAM.INFO.TASKS", &json!({})).await?["state"]["messages"], 0);
+    assert_eq!(admin.api("STREAM.INFO.DEAD", &json!({})).await?["state"]["messages"], 0);
+    assert_eq!(stored(&admin, "JOBS", id).await?.len(), 1, "the job is as it was");
     Ok(())
 }

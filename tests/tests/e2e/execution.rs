@@ -7,6 +7,8 @@ mod handlers;
 mod isolation;
 mod leases;
 mod outage;
+mod queues;
+mod retries;
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};

@@ -13,6 +13,7 @@ mod faults;
 mod flow;
 mod histories;
 mod http_actions;
+mod newer_versions;
 mod payloads;
 mod reconciler;
 mod redrive;

@@ -141,6 +141,7 @@ const ATTRIBUTES: &[&str] = &[
     "windlass.job.queue",
     "windlass.job.attempt",
     "windlass.job.outcome",
+    "windlass.job.redriven_from",
     "windlass.job.transition",
     "windlass.task.duplicate",
 ];

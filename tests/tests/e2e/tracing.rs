@@ -46,6 +46,18 @@ impl Receiver {
         Ok(Self { url, spans })
     }
 
+    /// Waits for a span of this operation with this attribute.
+    async fn span(&self, operation: &str, key: &str, value: &str) -> Result<Span> {
+        let is = |span: &Span| {
+            span.name == operation
+                && attribute(span, key).is_some_and(|found| format!("{found:?}").contains(value))
+        };
+        let mut spans = self.spans.clone();
+        let all = timeout(PATIENCE, spans.wait_for(|all| all.iter().any(|(_, span)| is(span)))).await;
+        let all = all.with_context(|| format!("there is no span {operation} whose {key} is {value}"))??;
+        all.iter().map(|(_, span)| span).find(|span| is(span)).cloned().context("just seen")
+    }
+
     /// Waits for spans of all these operations in one trace.
     async fn trace(&self, trace_id: &str, operations: &[&str]) -> Result<BTreeMap<String, (String, Span)>> {
         let of = |all: &Vec<(String, Span)>| -> BTreeMap<String, (String, Span)> {
@@ -140,6 +152,34 @@ async fn a_job_is_one_trace_across_four_programs() -> Result<()> {
     }
     let services: std::collections::BTreeSet<_> = trace.values().map(|(service, _)| service).collect();
     assert_eq!(services.len(), 4, "{services:?}");
+    Ok(())
+}
+
+/// A job that is started again has a trace of its own, which names the one in which it died.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redrive_names_the_trace_of_the_death() -> Result<()> {
+    let receiver = Receiver::start().await?;
+    let mut fleet = Fleet::start().await?;
+    fleet.set_env("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.url);
+    fleet.set_env("OTEL_BSP_SCHEDULE_DELAY", "100");
+    for service in ["dispatcher", "worker"] {
+        fleet.service(service).await?;
+    }
+    let (ids, _) = crate::dead_letters::die(&fleet, 1).await?;
+    let dead_id = ids[0].to_string();
+    let died = receiver.span("admit default", "windlass.job.id", &dead_id).await?;
+    let letters = windlass_broker::dead::Letters::new(&fleet.operator);
+    let letter = letters.find(&windlass_core::QueueName::default(), ids[0]).await?.context("no letter")?;
+    crate::dead_letters::order(&fleet, windlass_broker::commands::Verb::Redrive, ids[0], letter.dead_at)
+        .await?;
+    let redrive = receiver.span("redrive default", "windlass.job.redriven_from", &dead_id).await?;
+    assert_ne!(hex(&redrive.trace_id), hex(&died.trace_id));
+    let linked: Vec<_> = redrive.links.iter().map(|link| hex(&link.trace_id)).collect();
+    assert_eq!(linked, [hex(&died.trace_id)]);
+    // And the new job is part of the new trace.
+    let new_id = letter.redriven_id().to_string();
+    let process = receiver.span("process default", "windlass.job.id", &new_id).await?;
+    assert_eq!(hex(&process.trace_id), hex(&redrive.trace_id));
     Ok(())
 }
 

@@ -7,10 +7,14 @@ use serde::Serialize;
 /// Of many durations, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(super) struct Percentiles {
-    pub(super) p50_ms: f64,
-    pub(super) p99_ms: f64,
-    pub(super) p999_ms: f64,
-    pub(super) max_ms: f64,
+    #[serde(rename = "p50_ms")]
+    pub(super) p50: f64,
+    #[serde(rename = "p99_ms")]
+    pub(super) p99: f64,
+    #[serde(rename = "p999_ms")]
+    pub(super) p999: f64,
+    #[serde(rename = "max_ms")]
+    pub(super) max: f64,
 }
 
 // === impl Percentiles ===
@@ -19,19 +23,19 @@ impl Percentiles {
     /// Of these, exactly; zero of none.
     pub(super) fn of(mut durations: Vec<Duration>) -> Self {
         durations.sort_unstable();
-        let at = |share: f64| {
+        let at = |per_mille: usize| {
             // The nearest rank.
-            let rank = (share * durations.len() as f64).ceil() as usize;
+            let rank = (durations.len() * per_mille).div_ceil(1000);
             durations.get(rank.saturating_sub(1)).map_or(0.0, |duration| duration.as_secs_f64() * 1000.0)
         };
-        Self { p50_ms: at(0.5), p99_ms: at(0.99), p999_ms: at(0.999), max_ms: at(1.0) }
+        Self { p50: at(500), p99: at(990), p999: at(999), max: at(1000) }
     }
 }
 
 impl std::fmt::Display for Percentiles {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { p50_ms, p99_ms, p999_ms, max_ms } = self;
-        write!(f, "p50 {p50_ms:.2} ms, p99 {p99_ms:.2} ms, p99.9 {p999_ms:.2} ms, max {max_ms:.2} ms")
+        let Self { p50, p99, p999, max } = self;
+        write!(f, "p50 {p50:.2} ms, p99 {p99:.2} ms, p99.9 {p999:.2} ms, max {max:.2} ms")
     }
 }
 
@@ -53,9 +57,9 @@ mod tests {
     #[test]
     fn the_rank_is_the_nearest() {
         let of = |count: u64| Percentiles::of((1..=count).rev().map(Duration::from_millis).collect());
-        assert_eq!(of(100), Percentiles { p50_ms: 50.0, p99_ms: 99.0, p999_ms: 100.0, max_ms: 100.0 });
-        assert_eq!(of(1), Percentiles { p50_ms: 1.0, p99_ms: 1.0, p999_ms: 1.0, max_ms: 1.0 });
-        assert_eq!(of(0), Percentiles { p50_ms: 0.0, p99_ms: 0.0, p999_ms: 0.0, max_ms: 0.0 });
+        assert_eq!(of(100), Percentiles { p50: 50.0, p99: 99.0, p999: 100.0, max: 100.0 });
+        assert_eq!(of(1), Percentiles { p50: 1.0, p99: 1.0, p999: 1.0, max: 1.0 });
+        assert_eq!(of(0), Percentiles { p50: 0.0, p99: 0.0, p999: 0.0, max: 0.0 });
     }
 
     #[test]

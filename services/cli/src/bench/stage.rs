@@ -78,7 +78,7 @@ impl Stage {
         if settings.monitor == Switch::On {
             programs.push((Program::Monitor, 1));
         }
-        let queues = layout.queues.iter().map(|queue| queue.as_str()).collect::<Vec<_>>().join(",");
+        let queues = layout.queues.iter().map(windlass_core::QueueName::as_str).collect::<Vec<_>>().join(",");
         let environment: Vec<(OsString, OsString)> = vec![
             ("WINDLASS_CONFIG".into(), services.into()),
             ("WINDLASS__WORKER__QUEUES".into(), queues.into()),

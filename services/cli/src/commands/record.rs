@@ -73,6 +73,7 @@ fn claimed(empty: JobView, claim: &Claim) -> JobView {
             ended_at: None,
             outcome: None,
             error: None,
+            alone: claim.alone,
         });
     }
     JobView {
@@ -111,6 +112,7 @@ fn past(attempt: &Attempt) -> AttemptView {
         ended_at: Some(attempt.ended_at),
         outcome: Some(attempt.outcome),
         error: attempt.error.clone(),
+        alone: attempt.alone,
     }
 }
 

@@ -209,12 +209,15 @@ pub struct AttemptSchema {
     /// Null while it runs.
     #[schema(required, format = DateTime)]
     pub ended_at: Option<String>,
-    /// `succeeded`, `failed`, `timed_out`, `cancelled`, `crashed`, `handed_back` or `snoozed`; null while it runs.
+    /// `succeeded`, `failed`, `timed_out`, `cancelled`, `crashed`, `handed_back` or `snoozed`; `unknown` where a newer
+    /// version wrote another; null while it runs.
     #[schema(required)]
     pub outcome: Option<String>,
     /// Why it did not succeed.
     #[schema(required)]
     pub error: Option<JobErrorSchema>,
+    /// It had no neighbour in its process, because the job had lost its worker twice before.
+    pub alone: bool,
 }
 
 /// As `core::history::TransitionView`: one thing that happened.

@@ -17,7 +17,7 @@ use super::rows::{EVENT_COLUMNS, bind_event, error_columns, event_of, to_ns};
 use super::sequences::{load_ranges, store_ranges};
 use super::{Error, Store};
 
-/// Rows in one statement: 20 columns each stay far below SQLite's 32,766 parameters.
+/// Rows in one statement: some 20 columns each stay far below SQLite's 32,766 parameters.
 const ROWS: usize = 256;
 
 /// A message of EVENTS.
@@ -154,7 +154,7 @@ async fn store_attempts(
 ) -> Result<(), sqlx::Error> {
     let mut query = QueryBuilder::<Sqlite>::new(
         "INSERT OR REPLACE INTO attempts (queue, job_id, number, worker, started_at_ns, ended_at_ns, outcome, \
-         error_code, error_message, error_terminal) ",
+         error_code, error_message, error_terminal, alone) ",
     );
     query.push_values(attempts, |mut row, (queue, job_id, attempt)| {
         let (code, message, terminal) = error_columns(attempt.error.as_ref());
@@ -167,7 +167,8 @@ async fn store_attempts(
             .push_bind(attempt.outcome.map(windlass_core::Outcome::as_str))
             .push_bind(code)
             .push_bind(message)
-            .push_bind(terminal);
+            .push_bind(terminal)
+            .push_bind(attempt.alone);
     });
     query.build().persistent(attempts.len() == ROWS).execute(connection).await.map(|_| ())
 }

@@ -12,7 +12,7 @@ use super::Error;
 /// The columns of `events`, in the order in which [`bind_event`] binds them.
 pub(super) const EVENT_COLUMNS: &str = "queue, job_id, attempt, transition, kind, at_ns, worker, outcome, \
      error_code, error_message, error_terminal, result, result_content_type, due_at_ns, accepted_at_ns, \
-     started_at_ns, priority, traceparent, note, result_form";
+     started_at_ns, priority, traceparent, note, result_form, alone";
 
 /// Instants outside of the years 1678 to 2262 are stored as the nearest that fits.
 pub(super) fn to_ns(at: Timestamp) -> i64 {
@@ -61,7 +61,8 @@ pub(super) fn bind_event(mut row: sqlx::query_builder::Separated<'_, Sqlite, &'s
         .push_bind(event.priority.as_str())
         .push_bind(event.traceparent.as_str())
         .push_bind(event.note.as_str())
-        .push_bind(form_column(&event.result_form));
+        .push_bind(form_column(&event.result_form))
+        .push_bind(event.alone);
 }
 
 pub(super) fn event_of(row: &SqliteRow) -> Result<Event, Error> {
@@ -81,7 +82,7 @@ pub(super) fn event_of(row: &SqliteRow) -> Result<Event, Error> {
         attempt: row.try_get("attempt").map_err(column)?,
         at: from_ns("at_ns", row.try_get("at_ns").map_err(column)?)?,
         worker: text("worker")?,
-        outcome: outcome.map(|outcome| outcome_of(&outcome)).transpose()?,
+        outcome: outcome.map(Outcome::from),
         error: error_of(row).map_err(column)?,
         result: row.try_get("result").map_err(column)?,
         result_content_type: text("result_content_type")?,
@@ -92,6 +93,7 @@ pub(super) fn event_of(row: &SqliteRow) -> Result<Event, Error> {
         traceparent: text("traceparent")?,
         note: text("note")?,
         started_at: instant("started_at_ns")?,
+        alone: row.try_get("alone").map_err(column)?,
     })
 }
 
@@ -103,8 +105,4 @@ fn form_column(form: &Form) -> Option<String> {
 fn form_of(text: Option<String>) -> Result<Form, Error> {
     let Some(text) = text else { return Ok(Form::default()) };
     serde_json::from_str(&text).map_err(|_| Error::Row { what: "result_form", text })
-}
-
-fn outcome_of(text: &str) -> Result<Outcome, Error> {
-    serde_json::from_value(text.into()).map_err(|_| Error::Row { what: "outcome", text: text.to_owned() })
 }

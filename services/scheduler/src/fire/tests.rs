@@ -23,6 +23,7 @@ pub(crate) fn schedule(id: &str, period_seconds: u64, created_at: i64) -> Schedu
             priority: Priority::Normal,
             retry: None,
             attempt_timeout: None,
+            max_wait: None,
         },
         spec: Spec::Interval(Interval::new(Duration::from_secs(period_seconds)).unwrap()),
         paused: false,

@@ -68,10 +68,10 @@ impl Jobs {
     }
 
     async fn read_ends(&self, next: &str, count: u64) -> Result<Vec<End>, Error> {
-        let closed = |_| self.failed(connect::Error::Closed);
+        let closed = || self.failed(connect::Error::Closed);
         let client = &self.broker.client;
         let inbox = client.new_inbox();
-        let mut arriving = client.subscribe(inbox.clone()).await.map_err(|_| closed(()))?;
+        let mut arriving = client.subscribe(inbox.clone()).await.map_err(|_| closed())?;
         let subject = self.broker.api_subject(next);
         let mut ends = Vec::new();
         let mut asked = 0;
@@ -81,12 +81,12 @@ impl Jobs {
                 let request = serde_json::json!({ "batch": batch, "expires": 30_000_000_000_u64 });
                 let asking =
                     client.publish_with_reply(subject.clone(), inbox.clone(), request.to_string().into());
-                asking.await.map_err(|_| closed(()))?;
+                asking.await.map_err(|_| closed())?;
                 asked += batch;
             }
             let message = match timeout(CALL_TIMEOUT, arriving.next()).await {
                 Ok(Some(message)) if message.status.is_none() => message,
-                Ok(None) => return Err(closed(())),
+                Ok(None) => return Err(closed()),
                 Ok(Some(_)) | Err(_) => {
                     let timed_out = connect::Error::TimedOut { subject, timeout: CALL_TIMEOUT };
                     return Err(self.failed(timed_out));

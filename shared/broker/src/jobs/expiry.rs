@@ -48,6 +48,19 @@ impl Jobs {
             .map_err(|source| Error::Broker { stream: self.stream.clone(), source })
     }
 
+    /// Asks the dispatchers to look at a job at once, as the timer of its expiry would: what they find decides.
+    pub async fn ask_for_a_look(
+        &self,
+        queue: &QueueName,
+        job_id: JobId,
+        timeout: Duration,
+    ) -> Result<(), Error> {
+        let subject = self.broker.names().expired_subject(&self.pool, queue, job_id);
+        let stored =
+            publish::publish_until(&self.broker, subject, HeaderMap::new(), Bytes::new(), timeout).await;
+        stored.map(|_| ()).map_err(|source| Error::Broker { stream: self.stream.clone(), source })
+    }
+
     /// Whether a message of the queue's `ready` was ever delivered to a worker. The consumer delivers in the stream's
     /// order; a broker that was killed may forget its last deliveries.
     pub async fn was_delivered(&self, queue: &QueueName, sequence: u64) -> Result<bool, Error> {

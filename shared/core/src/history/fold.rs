@@ -61,6 +61,7 @@ fn preference(a: &Event, b: &Event) -> Ordering {
                 &event.result_form,
                 &event.note,
                 event.priority,
+                event.alone,
             ),
         )
     }
@@ -153,6 +154,7 @@ impl History {
             if !event.worker.is_empty() {
                 attempt.worker = Some(event.worker.clone());
             }
+            attempt.alone |= event.alone;
             if let Some(outcome) = ends {
                 attempt.started_at = event.started_at.or(attempt.started_at);
                 attempt.close(event.at, outcome, event.error.as_ref());
@@ -204,7 +206,15 @@ impl Extend<Event> for History {
 
 impl AttemptView {
     fn open(number: u32) -> Self {
-        Self { number, worker: None, started_at: None, ended_at: None, outcome: None, error: None }
+        Self {
+            number,
+            worker: None,
+            started_at: None,
+            ended_at: None,
+            outcome: None,
+            error: None,
+            alone: false,
+        }
     }
 
     fn close(&mut self, at: Timestamp, outcome: Outcome, error: Option<&JobError>) {

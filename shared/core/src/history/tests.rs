@@ -144,6 +144,7 @@ fn any_event() -> impl Strategy<Value = Event> {
             note: word.to_owned(),
             error: failed.then(|| error(word)),
             outcome: failed.then_some(Outcome::TimedOut),
+            alone: failed,
             result: result.map(|r| r.as_bytes().to_vec()),
             priority: if failed { crate::Priority::High } else { crate::Priority::Normal },
             ..event(transition, attempt, times.0)

@@ -128,6 +128,7 @@ fn attempt(attempt: &Attempt) -> AttemptView {
         ended_at: Some(attempt.ended_at),
         outcome: Some(attempt.outcome),
         error: attempt.error.clone(),
+        alone: attempt.alone,
     }
 }
 

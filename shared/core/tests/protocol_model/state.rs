@@ -343,7 +343,7 @@ impl History {
             Outcome::Failed | Outcome::TimedOut => self.failed += 1,
             Outcome::Crashed => self.crashed += 1,
             Outcome::HandedBack => self.handed_back += 1,
-            Outcome::Succeeded | Outcome::Cancelled | Outcome::Snoozed => {}
+            Outcome::Succeeded | Outcome::Cancelled | Outcome::Snoozed | Outcome::Unknown(_) => {}
         }
         self
     }

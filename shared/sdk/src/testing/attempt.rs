@@ -15,7 +15,7 @@ use crate::failure::Failure;
 use crate::handler::extract::Payload;
 use crate::handler::{Erased, Returned};
 use crate::worker::context::{About, Context, Reason, Renewal};
-use crate::worker::panic_message;
+use crate::worker::panicked;
 
 /// An attempt that is being put together.
 #[must_use = "nothing runs before `run`"]
@@ -113,13 +113,7 @@ impl TestAttempt {
                 }
             }
         };
-        let returned = returned.unwrap_or_else(|error| {
-            let message = match error.try_into_panic() {
-                Ok(panic) => panic_message(panic.as_ref()),
-                Err(error) => error.to_string(),
-            };
-            Err(Failure::new(message).code("panic"))
-        });
+        let returned = returned.unwrap_or_else(|error| Err(panicked(error)));
         let (progress, lines) = context.telling().take();
         Ran { returned, checkpoint, progress, lines }
     }

@@ -17,8 +17,9 @@ use windlass_core::{Attempt, JobError, RecordKind};
 use windlass_proto::{Claim, Job, RecordBody, v1};
 
 use super::held::{Held, WRITE_TIMEOUT};
+use super::not_understood;
 use super::shared::Shared;
-use super::stale::{not_mine, read, refused};
+use super::stale::{not_mine, refused};
 use super::unsaid::Unsaid;
 
 /// Checks and claims as the protocol asks; none if the job is not ours, and the message has been dealt with.
@@ -55,7 +56,7 @@ pub(super) async fn open(
         tracing::info!(job_id = %held.address.job_id, "a delivery is too old to be run");
         return None;
     }
-    let seen = read(shared, &held.address).await?;
+    let seen = not_understood::read(shared, delivered, &held.address, ack_wait).await?;
     let standing = match opening {
         Opening::Run | Opening::Check => protocol::check(work, &seen.view),
         Opening::Claim => protocol::claim(work, &seen.view),
@@ -151,8 +152,9 @@ async fn claim(
     }
     // Also what an earlier claim has told: its writer may not have said it.
     let first = next_number(&held.job.attempts);
-    let past = held.attempts.iter().filter(|a| a.number >= first).map(|a| held.teller().attempt_ended(a));
-    held.unsaid.add(past.collect());
+    let past: Vec<_> = held.attempts.iter().filter(|a| a.number >= first).cloned().collect();
+    let past = held.teller().attempts_ended(&past).collect();
+    held.unsaid.add(past);
     Some(held)
 }
 
@@ -187,7 +189,7 @@ pub(super) struct Restated {
 }
 
 /// How long a hand-back is remembered while no worker takes the job: without it the next one would count a crash.
-const HAND_BACK_TTL: Duration = Duration::from_secs(28 * 86_400);
+pub(super) const HAND_BACK_TTL: Duration = Duration::from_secs(28 * 86_400);
 
 /// Writes a claim of the held work, on the work itself or on an earlier claim of it. If it is in force, it is our token
 /// from then on. An error of the broker's leaves it undecided.

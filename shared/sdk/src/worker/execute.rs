@@ -188,7 +188,8 @@ fn ended(context: &Context, returned: Result<Returned, tokio::task::JoinError>) 
     }
 }
 
-fn panicked(error: tokio::task::JoinError) -> Failure {
+/// The failure of a handler that panicked.
+pub(crate) fn panicked(error: tokio::task::JoinError) -> Failure {
     let message = match error.try_into_panic() {
         Ok(panic) => panic_message(panic.as_ref()),
         Err(error) => error.to_string(),

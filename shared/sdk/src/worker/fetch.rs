@@ -1,7 +1,6 @@
 //! One queue: asks for as many messages as there are free slots, and starts an attempt for each.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -14,10 +13,13 @@ use windlass_core::QueueName;
 
 use super::options::Error;
 use super::process;
+use super::serving::Serving;
 use super::shared::Shared;
 
 /// Before looking again for a consumer that is missing.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// Before asking again for what the broker has refused for lack of a right.
+const DENIED_AGAIN: Duration = Duration::from_secs(5);
 
 /// What serves one queue.
 pub(super) struct Fetch {
@@ -25,9 +27,6 @@ pub(super) struct Fetch {
     pub(super) queue: QueueName,
     pub(super) attempts: TaskTracker,
     pub(super) stop: CancellationToken,
-    /// Gains a permit when the queue is served, or found to have no consumer yet.
-    pub(super) serving: Arc<Semaphore>,
-    pub(super) announced: AtomicBool,
 }
 
 // === impl Fetch ===
@@ -39,7 +38,10 @@ impl Fetch {
         let slots = Arc::new(Semaphore::new(self.shared.options.slots));
         while !self.stop.is_cancelled() {
             let Some(mut puller) = self.open().await else { break };
-            self.announce();
+            // After a refusal only what comes shows that it is over.
+            if !self.shared.board.is_denied(&self.queue) {
+                self.shared.board.set(&self.queue, Serving::Served);
+            }
             let ended = self.serve(&mut puller, &slots).await;
             // What had come already is handed back with its claims, not left to its lease.
             for delivered in puller.rest().await {
@@ -50,39 +52,24 @@ impl Fetch {
         Ok(())
     }
 
-    /// Once: this queue does not keep the worker from being ready.
-    fn announce(&self) {
-        if !self.announced.swap(true, Ordering::Relaxed) {
-            self.serving.add_permits(1);
-        }
-    }
-
     async fn open(&self) -> Option<Puller> {
         let broker = &self.shared.broker;
         let stream = self.shared.jobs.stream().to_owned();
         let consumer = broker.names().worker_consumer(&self.queue);
-        let mut said = false;
         loop {
-            match Puller::open(broker, stream.clone(), consumer.clone()).await {
+            let failed = match Puller::open(broker, stream.clone(), consumer.clone()).await {
                 Ok(puller) => return Some(puller),
-                Err(error) if said => {
-                    tracing::debug!(queue = %self.queue, %error, "the queue's consumer is missing");
-                }
-                Err(error) => {
-                    tracing::warn!(queue = %self.queue, %error, "the queue's consumer is missing; looking again");
-                    said = true;
-                    // A queue without tasks yet has none: the worker is as ready as it can be.
-                    self.announce();
-                }
-            }
-            tokio::select! {
-                () = tokio::time::sleep(LOOK_AGAIN) => {}
-                () = self.stop.cancelled() => return None,
-            }
+                Err(error) => Serving::of_error(&error),
+            };
+            // Each try is in the broker's log, too.
+            let pause = if matches!(failed, Serving::Denied(_)) { DENIED_AGAIN } else { LOOK_AGAIN };
+            self.shared.board.set(&self.queue, failed);
+            self.stop.run_until_cancelled(tokio::time::sleep(pause)).await?;
         }
     }
 
     async fn serve(&self, puller: &mut Puller, slots: &Arc<Semaphore>) -> Result<(), Error> {
+        let mut denials = puller.denials();
         loop {
             if !self.shared.isolation.is_open() && puller.outstanding() == 0 {
                 // A job runs alone here: nothing is asked for before it has ended.
@@ -102,6 +89,11 @@ impl Fetch {
             let arrival = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return Ok(()),
+                denial = denials.next() => {
+                    self.shared.board.set(&self.queue, Serving::Denied(denial));
+                    self.stop.run_until_cancelled(tokio::time::sleep(DENIED_AGAIN)).await;
+                    return Ok(());
+                }
                 arrival = puller.next() => arrival.map_err(|_| Error::Closed)?,
                 // With nothing asked for, only a free slot changes anything.
                 permit = slots.acquire(), if puller.outstanding() == 0 => {
@@ -109,6 +101,9 @@ impl Fetch {
                     continue;
                 }
             };
+            if !matches!(arrival, Arrival::Missing) {
+                self.shared.board.set(&self.queue, Serving::Served);
+            }
             match arrival {
                 Arrival::Message(delivered) => {
                     // There is one, but for a broker that answers a request that it was believed to have forgotten.

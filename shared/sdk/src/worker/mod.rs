@@ -7,12 +7,14 @@ mod fetch;
 mod held;
 mod isolation;
 mod lease;
+mod not_understood;
 mod options;
 mod payload;
 mod presence;
 mod process;
 mod results;
 mod running;
+mod serving;
 mod settle;
 mod shared;
 mod stale;
@@ -20,18 +22,22 @@ pub(crate) mod telling;
 mod threads;
 mod unsaid;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use windlass_broker::events::EventWriter;
 use windlass_broker::jobs::Jobs;
-use windlass_core::Kind;
+use windlass_core::{Kind, QueueName};
 
-pub(crate) use self::execute::panic_message;
+pub(crate) use self::execute::{panic_message, panicked};
 use self::isolation::Isolation;
 pub use self::options::{Error, Options};
 use self::running::Running;
+use self::serving::Board;
+pub use self::serving::Serving;
 use self::shared::Shared;
 use self::threads::Threads;
 use crate::client::Client;
@@ -64,6 +70,7 @@ impl Worker {
             handlers: handlers.erase(),
             running: Running::default(),
             isolation: Isolation::default(),
+            board: Board::new(&options.queues),
             threads,
             stuck: std::sync::atomic::AtomicU32::new(0),
             hand_back: CancellationToken::new(),
@@ -77,6 +84,11 @@ impl Worker {
         self.shared.handlers.keys().cloned().collect()
     }
 
+    /// How it stands with each of its queues, as it changes.
+    pub fn queues(&self) -> watch::Receiver<BTreeMap<QueueName, Serving>> {
+        self.shared.board.watch()
+    }
+
     /// Runs until told to stop, then drains: asks for no more, lets attempts finish within the grace, and hands the
     /// rest back, which uses none of their attempts. `ready` is cancelled once every queue is being served, or was
     /// found not to exist yet.
@@ -84,15 +96,12 @@ impl Worker {
         let shared = self.shared;
         let attempts = TaskTracker::new();
         let mut fetchers = tokio::task::JoinSet::new();
-        let serving = Arc::new(tokio::sync::Semaphore::new(0));
         for queue in &shared.options.queues {
             let fetch = fetch::Fetch {
                 shared: Arc::clone(&shared),
                 queue: queue.clone(),
                 attempts: attempts.clone(),
                 stop: stop.clone(),
-                serving: Arc::clone(&serving),
-                announced: std::sync::atomic::AtomicBool::new(false),
             };
             fetchers.spawn(fetch.run());
         }
@@ -107,11 +116,9 @@ impl Worker {
         // The grace counts from the word to stop, whatever the fetchers are about.
         let mut grace = tokio::task::JoinSet::new();
         grace.spawn(hand_back_after(Arc::clone(&shared), stop.clone()));
-        let queues = u32::try_from(shared.options.queues.len()).unwrap_or(u32::MAX);
         let announced = async {
-            if serving.acquire_many(queues).await.is_ok() {
-                ready.cancel();
-            }
+            shared.board.settled().await;
+            ready.cancel();
             std::future::pending::<()>().await;
         };
         let outcome = tokio::select! {

@@ -21,6 +21,7 @@ use super::execute::{self, Ended, execute};
 use super::held::Held;
 use super::isolation::Place;
 use super::lease;
+use super::not_understood;
 use super::payload::Loading;
 use super::results;
 use super::running::Doing;
@@ -41,16 +42,19 @@ const LINK_AFTER: Duration = Duration::from_secs(60);
 pub(super) async fn process(shared: &Shared, delivered: Delivered, ack_wait: Duration, run: bool) {
     let broker = &shared.broker;
     let subject = broker.names().parse_job_subject(&delivered.subject);
-    let (subject, job) = match (subject, Job::decode(delivered.body.clone())) {
-        (Some(subject), Ok(job)) => (subject, job),
-        (_, decoded) => {
-            let reason =
-                decoded.err().map_or_else(|| "subject: is not a job's".to_owned(), |e| e.to_string());
-            return malformed(shared, &delivered, reason).await;
+    let address = subject.map(|s| Address { queue: s.queue, priority: s.priority, job_id: s.job_id });
+    let (address, job) = match (address, Job::decode(delivered.body.clone())) {
+        (Some(address), Ok(job)) => (address, job),
+        (address, decoded) => {
+            let error = decoded.err().unwrap_or_else(|| shared.jobs.not_a_job(&delivered.subject));
+            return if error.is_unknown {
+                not_understood::hand_on(shared, &delivered, address.as_ref(), &error, ack_wait).await;
+            } else {
+                malformed(shared, &delivered, error.to_string()).await;
+            };
         }
     };
     windlass_broker::failpoint::hit(windlass_broker::failpoint::Point::WorkerDelivered).await;
-    let address = Address { queue: subject.queue, priority: subject.priority, job_id: subject.job_id };
     if let Some(doing) = shared.running.doing(&address.queue, address.job_id, delivered.sequence)
         && is_kept(doing, &delivered, ack_wait).await
     {
@@ -169,6 +173,7 @@ async fn attempt(shared: &Shared, held: &mut Held) {
 
     let mut started = held.teller().event(Transition::Started, number, started_at);
     started.worker.clone_from(&shared.options.id);
+    started.alone = held.is_alone();
     held.unsaid.begin(&shared.events, started);
     windlass_broker::failpoint::hit(windlass_broker::failpoint::Point::WorkerStarted).await;
 

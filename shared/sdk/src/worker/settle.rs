@@ -16,7 +16,7 @@ use super::held::{Held, WRITE_TIMEOUT};
 use super::payload;
 use super::results::Recorded;
 use super::shared::Shared;
-use super::stale::{bury, refused};
+use super::stale::{bury, refused, tell_children};
 
 /// The largest result that the record of a job's end holds; a larger one is in Object Store.
 pub(super) const RESULT_INLINE_BYTES: usize = 64 * 1024;
@@ -68,6 +68,9 @@ pub(super) async fn end(
     }
     if state == JobState::Dead {
         windlass_broker::failpoint::hit(windlass_broker::failpoint::Point::WorkerLetterStored).await;
+    }
+    if state == JobState::Cancelled && !tell_children(shared, held).await {
+        return;
     }
     let event = held.teller().ended(&done);
     if held.unsaid.finish(&shared.events, event).await {

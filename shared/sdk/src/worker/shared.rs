@@ -10,6 +10,7 @@ use windlass_broker::jobs::Jobs;
 use super::isolation::Isolation;
 use super::options::Options;
 use super::running::Running;
+use super::serving::Board;
 use super::threads::Threads;
 use crate::client::Client;
 use crate::handler::ErasedHandlers;
@@ -24,6 +25,8 @@ pub(crate) struct Shared {
     pub(crate) handlers: ErasedHandlers,
     pub(crate) running: Running,
     pub(crate) isolation: Isolation,
+    /// How it stands with each queue.
+    pub(super) board: Board,
     /// Where handlers run.
     pub(crate) threads: Threads,
     /// Attempts whose handlers ignore that they were cancelled.

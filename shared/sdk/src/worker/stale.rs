@@ -7,25 +7,19 @@ use windlass_core::protocol::{self, Stale};
 use windlass_core::{JobState, Transition};
 use windlass_proto::Done;
 
-use super::held::Held;
+use super::held::{Held, WRITE_TIMEOUT};
 use super::shared::Shared;
-
-pub(super) async fn read(shared: &Shared, address: &Address) -> Option<Seen> {
-    match shared.jobs.read(&address.queue, address.job_id).await {
-        Ok(seen) => Some(seen),
-        Err(error) => {
-            // Unacknowledged: it is delivered again.
-            tracing::warn!(job_id = %address.job_id, %error, "a job could not be read");
-            None
-        }
-    }
-}
 
 /// After the broker refused our token: finds out what that means for the message.
 pub(super) async fn refused(shared: &Shared, held: &Held, tried: &'static str) {
-    if let Some(seen) = read(shared, &held.address).await {
-        let stale = protocol::refused(held.work, &seen.view);
-        not_mine(shared, held, &seen, stale, tried).await;
+    let Address { queue, job_id, .. } = &held.address;
+    match shared.jobs.read(queue, *job_id).await {
+        Ok(seen) => {
+            let stale = protocol::refused(held.work, &seen.view);
+            not_mine(shared, held, &seen, stale, tried).await;
+        }
+        // Unacknowledged: it is delivered again.
+        Err(error) => tracing::warn!(%job_id, %error, "a job could not be read"),
     }
 }
 
@@ -50,13 +44,30 @@ async fn again(shared: &Shared, held: &Held, seen: &Seen) -> bool {
     {
         return false;
     }
+    let cancelled = seen.done.as_ref().is_some_and(|done| done.state == JobState::Cancelled);
+    if cancelled && !tell_children(shared, held).await {
+        return false;
+    }
     shared.events.record_all(seen.past()).await.is_ok()
+}
+
+/// Has the children of a job that was cancelled cancelled with it: by the dispatchers, since a worker may command
+/// nothing. True once they are asked.
+pub(super) async fn tell_children(shared: &Shared, held: &Held) -> bool {
+    let Address { queue, job_id, .. } = &held.address;
+    match shared.jobs.ask_for_a_look(queue, *job_id, WRITE_TIMEOUT).await {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::warn!(%job_id, %error, "the children of a cancelled job are not told yet; it will be tried again");
+            false
+        }
+    }
 }
 
 /// Stores the letter of a dead job; true once it is stored.
 pub(super) async fn bury(shared: &Shared, held: &Held, done: &Done) -> bool {
     let broker = &shared.broker;
-    let letter = dead::of_job(broker, &held.address.queue, &held.job.task, done);
+    let letter = dead::of_job(broker, &held.address.queue, &held.job.task, done, held.trace);
     match dead::publish(broker, &held.address.queue, held.address.job_id, letter).await {
         Ok(()) => true,
         Err(error) => {

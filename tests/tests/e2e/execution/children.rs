@@ -2,8 +2,10 @@
 
 use anyhow::Result;
 use serde_json::Value;
+use std::sync::Arc;
 use std::time::Duration;
-use windlass::{Client, Failure, Handlers, JobId, JobState};
+use tokio::sync::Semaphore;
+use windlass::{Client, Failure, Handlers, JobId, JobState, State};
 use windlass_core::Transition;
 
 use super::{Alpha, Beta, fleet, host};
@@ -81,5 +83,35 @@ async fn a_late_child_finds_its_parent_cancelled() -> Result<()> {
     let client = client.lock().await.clone().ok_or_else(|| anyhow::anyhow!("no client"))?;
     let late = client.task(&Beta::new("late")).delay(Duration::from_secs(3600)).submit().await?.id;
     assert_eq!(fleet.ended(late).await?.state, JobState::Cancelled);
+    Ok(())
+}
+
+/// A handler that cancels its own job: its children are cancelled at once, as if an operator had done it.
+#[tokio::test(flavor = "multi_thread")]
+async fn children_are_cancelled_by_a_parent_that_cancels_itself() -> Result<()> {
+    async fn withdraw(_: Alpha, client: Client, State(gate): State<Arc<Semaphore>>) -> Result<(), Failure> {
+        let hour = Duration::from_secs(3600);
+        client.task(&Beta::new("scheduled")).delay(hour).submit().await?;
+        client.task(&Beta::new("unserved")).queue("nobody").submit().await?;
+        client.task(&Beta::new("detached")).delay(hour).detached().submit().await?;
+        let _opened = gate.acquire().await;
+        Err(Failure::cancel("the order was withdrawn"))
+    }
+    let fleet = fleet().await?;
+    let gate = Arc::new(Semaphore::new(0));
+    let _worker = host(&fleet, Handlers::with_state(Arc::clone(&gate)).register(withdraw)?).await?;
+    let id = fleet.client.submit(&Alpha::new("x")).await?.id;
+    let accepted =
+        |all: &[windlass_core::Event]| all.iter().filter(|e| e.transition == Transition::Accepted).count();
+    // They stand before their parent ends, so none of them can find it cancelled by itself.
+    fleet.tap.until("four jobs", |all| accepted(all) == 4).await?;
+    gate.add_permits(1);
+    let of_children = |all: &[windlass_core::Event]| {
+        let ends = all.iter().filter(|e| e.transition == Transition::Cancelled && e.job_id != id);
+        ends.map(|e| e.note.clone()).collect::<Vec<_>>()
+    };
+    let all = fleet.tap.until("two ends", |all| of_children(all).len() == 2).await?;
+    assert!(of_children(&all).iter().all(|note| note.contains(&format!("its parent, the job {id}"))));
+    assert_eq!(fleet.ended(id).await?.state, JobState::Cancelled);
     Ok(())
 }

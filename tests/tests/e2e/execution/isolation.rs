@@ -51,6 +51,23 @@ async fn a_job_that_kills_its_worker_ends_alone() -> Result<()> {
     let crashed: Vec<_> = letter.attempts.iter().map(|a| (a.outcome(), a.alone)).collect();
     let expected = [false, false, true, true, true].map(|alone| (v1::Outcome::Crashed, alone));
     assert_eq!(crashed, expected);
+    // Its history, and whoever shows it, say which ran alone.
+    let alone = |all: &[windlass_core::Event]| -> Vec<bool> {
+        let mut ends: Vec<_> = all
+            .iter()
+            .filter(|e| e.job_id == poison && e.outcome == Some(Outcome::Crashed))
+            .map(|e| (e.attempt, e.alone))
+            .collect();
+        ends.sort_unstable();
+        ends.dedup();
+        ends.into_iter().map(|(_, alone)| alone).collect()
+    };
+    let all = fleet.tap.until("all crashes", |all| alone(all).len() == expected.len()).await?;
+    assert_eq!(alone(&all), expected.map(|(_, alone)| alone));
+    let shown: serde_json::Value =
+        serde_json::from_str(&fleet.cli(&["job", "get", &poison.to_string(), "-o", "json"]).await?)?;
+    let shown: Vec<_> = shown["attempts"].as_array().into_iter().flatten().map(|a| &a["alone"]).collect();
+    assert_eq!(shown, expected.map(|(_, alone)| alone).map(serde_json::Value::from).each_ref());
     for (_, id) in &neighbours {
         assert_eq!(fleet.ended(*id).await?.state, JobState::Succeeded);
         // One attempt was allowed, and none was used by the crashes.

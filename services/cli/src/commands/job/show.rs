@@ -84,12 +84,17 @@ pub(in crate::commands) fn attempts(attempts: &[AttemptView], now: Timestamp) ->
             attempt.worker.clone().unwrap_or_default(),
             attempt.started_at.map(instant).unwrap_or_default(),
             took.map(|took| seconds(took.as_secs_f64())).unwrap_or_default(),
-            attempt.outcome.map_or("running", Outcome::as_str).to_owned(),
+            outcome(attempt),
             attempt.error.as_ref().map(JobError::fingerprint).unwrap_or_default(),
             attempt.error.as_ref().map(|error| readable(&error.message).into_owned()).unwrap_or_default(),
         ]);
     }
     table.render()
+}
+
+fn outcome(attempt: &AttemptView) -> String {
+    let word = attempt.outcome.map_or("running", Outcome::as_str);
+    if attempt.alone { format!("{word}, alone") } else { word.to_owned() }
 }
 
 fn transitions(transitions: &[TransitionView]) -> String {
@@ -162,6 +167,7 @@ mod tests {
                 ended_at: Some(at(15)),
                 outcome: Some(Outcome::Failed),
                 error: Some(error),
+                alone: true,
             }],
             transitions: vec![TransitionView {
                 transition: Transition::Started,
@@ -193,7 +199,7 @@ mod tests {
         assert!(text.contains("warn   slow disk"), "{text}");
         assert!(line("ended").ends_with("(60s ago)"), "{text}");
         assert!(!text.contains("due ") && !text.contains("trace"), "{text}");
-        assert!(line("      1  w1").ends_with(&format!("4.0s  failed   {print}  no file")), "{text}");
+        assert!(line("      1  w1").ends_with(&format!("4.0s  failed, alone  {print}  no file")), "{text}");
         let told = transition(&view.transitions[0]);
         assert!(told.ends_with("  started      attempt 1  worker w1\n"), "{told}");
     }

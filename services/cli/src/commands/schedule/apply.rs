@@ -34,7 +34,7 @@ A file, in TOML or JSON, has one schedule, or several under `schedules`:
   payload = { region = \"eu\" }
   cron = \"30 2 * * *\"          # or: every = \"30s\"
   zone = \"Europe/Berlin\"
-  # queue, priority, max_attempts, attempt_timeout, paused
+  # queue, priority, max_attempts, attempt_timeout, max_wait, paused
 
 Of a folder, each .toml and .json file in it. All files are checked before anything is changed. What is not in them
 stays as it is.";

@@ -56,6 +56,7 @@ fn value(stored: &Stored) -> Value {
         "every": every,
         "max_attempts": schedule.task.retry.as_ref().map(windlass::RetryPolicy::max_attempts),
         "attempt_timeout": schedule.task.attempt_timeout.map(duration),
+        "max_wait": schedule.task.max_wait.map(duration),
         "paused": schedule.paused,
         "created_at": schedule.created_at,
         "next_at": schedule.next(stored.cursor.as_ref()),
@@ -150,7 +151,7 @@ mod tests {
         let cron = stored(r#"{"id": "c", "kind": "k", "cron": "0 2 * * *", "zone": "Europe/Berlin"}"#, None);
         let paused = stored(r#"{"id": "p", "kind": "k", "every": "1m", "paused": true}"#, None);
         let due = stored(r#"{"id": "d", "kind": "k", "every": "1m"}"#, None);
-        let error = windlass_proto::Error { field: "id".to_owned(), reason: "is wrong".to_owned() };
+        let error = windlass_proto::Error::new("id", "is wrong");
         let listing =
             Listing { schedules: vec![cron, paused, due], malformed: vec![("x".to_owned(), error)] };
         let text = table(&listing, at(130));
