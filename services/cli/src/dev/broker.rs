@@ -134,13 +134,12 @@ fn pid_file(args: &Args) -> PathBuf {
 
 fn options(args: &Args) -> Result<ServerOptions, Error> {
     std::fs::create_dir_all(&args.data_dir).map_err(file_error("create", &args.data_dir))?;
-    let (config, env) = match &args.config {
-        Some(config) => (config.clone(), Vec::new()),
-        None => {
-            let config = args.data_dir.join("windlass.conf");
-            std::fs::write(&config, CONFIG_FILE).map_err(file_error("write", &config))?;
-            (config, Credentials::load_or_create(&args.passwords)?.env())
-        }
+    let (config, env) = if let Some(config) = &args.config {
+        (config.clone(), Vec::new())
+    } else {
+        let config = args.data_dir.join("windlass.conf");
+        std::fs::write(&config, CONFIG_FILE).map_err(file_error("write", &config))?;
+        (config, Credentials::load_or_create(&args.passwords)?.env())
     };
     Ok(ServerOptions {
         port: (args.port != 0).then_some(args.port),
