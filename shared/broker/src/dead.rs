@@ -18,6 +18,7 @@ use windlass_proto::{Done, attempts_to_wire, v1};
 
 use crate::connect::{Broker, Error};
 use crate::publish;
+use crate::storing;
 
 /// How long a letter is tried, a leader's loss included.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -71,7 +72,9 @@ pub async fn publish(
     }
     let body = fit(letter, broker.max_payload_bytes().saturating_sub(OWN_HEADERS_BYTES));
     let subject = broker.names().dead_subject(queue, job_id);
-    publish::publish_until(broker, subject, headers, body, WRITE_TIMEOUT).await.map(|_| ())
+    let stored = publish::publish_until(broker, subject, headers, body, WRITE_TIMEOUT).await;
+    broker.tried_to_store(storing::DEAD_LETTERS, &stored);
+    stored.map(|_| ())
 }
 
 /// The letter of a job, if there is one.

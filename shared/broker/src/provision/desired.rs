@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use windlass_core::admission::kept_for;
 use windlass_core::{PoolName, QueueName, RecordKind};
 
 use super::{Layout, Part};
@@ -84,7 +85,6 @@ pub fn desired(names: &Names, layout: &Layout) -> Desired {
         streams.push(results(names, layout, &pool));
     }
     for (part, bucket, history) in [
-        (Part::Queues, names.queues_bucket(), 1),
         (Part::Schedules, names.schedules_bucket(), 10),
         (Part::Cursors, names.cursors_bucket(), 1),
         (Part::Workers, names.workers_bucket(), 1),
@@ -217,7 +217,7 @@ fn results(names: &Names, layout: &Layout, pool: &PoolName) -> StreamSpec {
             // A job that has done its work must be able to say so.
             ("discard", json!("old")),
             ("max_bytes", json!(layout.results_max_bytes)),
-            ("max_age", nanos(layout.horizon + RESULT_SLACK)),
+            ("max_age", nanos(kept_for(layout.horizon) + RESULT_SLACK)),
         ],
     );
     StreamSpec { settings, ..spec }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::time::Instant;
 use windlass_broker::jobs::{Change, Verdict, nonce};
+use windlass_core::admission::kept_for;
 use windlass_core::attempt::push_bounded;
 use windlass_core::settle::{AfterFailure, Failed, after_failure};
 use windlass_core::{Attempt, JobError, JobState, Outcome, RecordKind};
@@ -44,7 +45,7 @@ pub(super) async fn end(
         result_content_type: String::new(),
         error,
         accepted_at: held.job.accepted_at,
-        ended_at: Timestamp::now(),
+        ended_at: shared.broker.now(),
         nonce: nonce(),
     };
     let change = Change {
@@ -54,7 +55,7 @@ pub(super) async fn end(
         body: done.encode(),
         nonce: &done.nonce,
         trace: held.trace,
-        ttl: Some(shared.options.horizon),
+        ttl: Some(kept_for(shared.options.horizon)),
         timer: None,
         purge: None,
     };
@@ -91,7 +92,7 @@ pub(super) async fn fail(shared: &Shared, held: &mut Held, attempt: Attempt, ret
         attempts: &attempts,
         terminal: attempt.error.as_ref().is_some_and(|e| e.terminal),
         retry_after,
-        elapsed: Timestamp::now().duration_since(held.job.accepted_at).unsigned_abs(),
+        elapsed: shared.broker.now().duration_since(held.job.accepted_at).unsigned_abs(),
     };
     match after_failure(policy, &failed) {
         AfterFailure::Dead(_) => {
@@ -111,7 +112,7 @@ pub(super) async fn snooze(shared: &Shared, held: &mut Held, attempt: Attempt, d
 async fn again(shared: &Shared, held: &mut Held, attempt: &Attempt, delay: Duration, tried: &'static str) {
     let mut attempts = held.attempts.clone();
     push_bounded(&mut attempts, attempt.clone());
-    let due_at = Timestamp::now().saturating_add(delay).unwrap_or(Timestamp::MAX);
+    let due_at = shared.broker.now().saturating_add(delay).unwrap_or(Timestamp::MAX);
     let nonce = nonce();
     let job = Job {
         attempts,
@@ -233,7 +234,7 @@ pub(super) fn ended_attempt(
         number: held.attempt_number(),
         worker: shared.options.id.clone(),
         started_at: Some(started_at),
-        ended_at: Timestamp::now(),
+        ended_at: shared.broker.now(),
         outcome,
         error,
         alone: held.is_alone(),
