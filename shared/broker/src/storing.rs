@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::connect::{Broker, Error};
 
 /// Events.
-pub const EVENTS: &str = "events";
+pub const EVENTS: &str = "history";
 /// Letters of dead jobs.
 pub const DEAD_LETTERS: &str = "dead_letters";
 

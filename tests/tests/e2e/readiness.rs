@@ -59,11 +59,11 @@ async fn events_that_cannot_be_stored_are_told() -> Result<()> {
     admin.api("STREAM.DELETE.EVENTS", &json!({})).await?;
     let id = submit(&fleet, command(&["true"])).await?;
     for label in ["dispatcher", "worker"] {
-        until(&mut fleet, label, "events", Some("jobs wait")).await?;
+        until(&mut fleet, label, "history", Some("jobs wait")).await?;
     }
     fleet.broker.provision(&fleet.layout).await?;
     for label in ["dispatcher", "worker"] {
-        until(&mut fleet, label, "events", None).await?;
+        until(&mut fleet, label, "history", None).await?;
     }
     fleet.tap.heard(id, Transition::Succeeded).await?;
     Ok(())

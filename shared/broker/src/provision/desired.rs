@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use windlass_core::admission::kept_for;
 use windlass_core::{PoolName, QueueName, RecordKind};
 
 use super::{Layout, Part};
@@ -55,7 +54,8 @@ const COMMANDS_MAX_BYTES: i64 = 64 << 20;
 /// How long the broker remembers a message's id.
 const DUPLICATE_WINDOW: Duration = Duration::from_mins(2);
 
-/// A result is stored before the record of its job's end, by as long as that may take, and must outlast it.
+/// A result is stored before the record of its job's end, by as long as that may take, and must outlast it: the record
+/// is kept for up to a minute longer than the horizon (`windlass_core::admission::kept_for`).
 const RESULT_SLACK: Duration = Duration::from_mins(5);
 
 /// How long a bucket shows that an entry has expired, so that a watcher which lost its connection sees it.
@@ -217,7 +217,7 @@ fn results(names: &Names, layout: &Layout, pool: &PoolName) -> StreamSpec {
             // A job that has done its work must be able to say so.
             ("discard", json!("old")),
             ("max_bytes", json!(layout.results_max_bytes)),
-            ("max_age", nanos(kept_for(layout.horizon) + RESULT_SLACK)),
+            ("max_age", nanos(layout.horizon + RESULT_SLACK)),
         ],
     );
     StreamSpec { settings, ..spec }
