@@ -99,5 +99,6 @@ async fn beside(shared: Arc<Shared>, instance: String, stop: CancellationToken) 
         shared.absence.run(&shared.broker, &stop),
         reconcile::run(&shared, &instance, &stop),
         stop.run_until_cancelled(shared.queues.look_after(&shared)),
+        stop.run_until_cancelled(shared.broker.keep_time()),
     );
 }

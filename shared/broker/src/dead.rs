@@ -11,6 +11,7 @@ use async_nats::HeaderMap;
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use bytes::Bytes;
 use prost::Message as _;
+use tokio::time::Instant;
 use windlass_core::settle::DeadCause;
 use windlass_core::trace::TraceParent;
 use windlass_core::{JobId, QueueName, Task};
@@ -72,8 +73,9 @@ pub async fn publish(
     }
     let body = fit(letter, broker.max_payload_bytes().saturating_sub(OWN_HEADERS_BYTES));
     let subject = broker.names().dead_subject(queue, job_id);
+    let began = Instant::now();
     let stored = publish::publish_until(broker, subject, headers, body, WRITE_TIMEOUT).await;
-    broker.tried_to_store(storing::DEAD_LETTERS, &stored);
+    broker.tried_to_store(storing::DEAD_LETTERS, began, &stored);
     stored.map(|_| ())
 }
 

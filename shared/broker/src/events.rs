@@ -217,8 +217,9 @@ async fn store(broker: &Broker, subject: String, body: &Bytes) -> bool {
     let mut waits = Waits::until(Instant::now() + WRITE_TIMEOUT);
     loop {
         let timeout = waits.left().min(Duration::from_secs(5));
+        let began = Instant::now();
         let tried = publish::publish(broker, subject.clone(), HeaderMap::new(), body.clone(), timeout).await;
-        broker.tried_to_store(storing::EVENTS, &tried);
+        broker.tried_to_store(storing::EVENTS, began, &tried);
         match tried {
             Ok(_) => return true,
             Err(error) => {

@@ -15,7 +15,7 @@ pub const DEAD_LETTERS: &str = "dead_letters";
 /// What cannot be stored.
 #[derive(Debug, Clone)]
 pub struct Trouble {
-    /// The first try that failed; all since then have.
+    /// When the first try began that failed; all since then have.
     pub since: Instant,
     /// The last one.
     pub last: Instant,
@@ -30,8 +30,13 @@ pub(crate) struct Storing {
 }
 
 impl Broker {
-    /// Notes how a try to store this has ended.
-    pub(crate) fn tried_to_store<T>(&self, what: &'static str, outcome: &Result<T, Error>) {
+    /// Notes how a try to store this has ended that began then.
+    pub(crate) fn tried_to_store<T>(
+        &self,
+        what: &'static str,
+        began: Instant,
+        outcome: &Result<T, Error>,
+    ) {
         let troubles = &self.storing().troubles;
         match outcome {
             Ok(_) if troubles.borrow().is_empty() => {}
@@ -39,9 +44,8 @@ impl Broker {
                 troubles.send_if_modified(|troubles| troubles.remove(what).is_some());
             }
             Err(error) => troubles.send_modify(|troubles| {
-                let now = Instant::now();
-                let since = troubles.get(what).map_or(now, |trouble| trouble.since);
-                troubles.insert(what, Trouble { since, last: now, cause: error.to_string() });
+                let since = troubles.get(what).map_or(began, |trouble| trouble.since);
+                troubles.insert(what, Trouble { since, last: Instant::now(), cause: error.to_string() });
             }),
         }
     }

@@ -224,6 +224,17 @@ mod tests {
         assert!(waiting.await.unwrap().ready);
     }
 
+    #[test]
+    fn a_remark_leaves_a_condition_met() {
+        let health = Health::new();
+        health.ready_but("clock", Some("an hour ahead".to_owned()));
+        let readiness = health.readiness();
+        assert!(readiness.ready && readiness.conditions[0].ready);
+        assert_eq!(readiness.conditions[0].cause.as_deref(), Some("an hour ahead"));
+        health.ready_but("clock", None);
+        assert_eq!(health.readiness().conditions[0].cause, None);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_silent_loop_is_stalled() {
         let health = Health::new();

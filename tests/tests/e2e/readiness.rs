@@ -51,16 +51,21 @@ async fn a_removed_consumer_is_told_and_made_anew() -> Result<()> {
     Ok(())
 }
 
-/// Without a place for their events jobs wait, and both services say so until there is one.
+/// Without a place for their events, or for a letter, jobs wait, and both services say so until there is one.
 #[tokio::test(flavor = "multi_thread")]
-async fn events_that_cannot_be_stored_are_told() -> Result<()> {
+async fn what_cannot_be_stored_is_told() -> Result<()> {
     let mut fleet = Fleet::running().await?;
     let admin = fleet.broker.client("admin").await?;
-    admin.api("STREAM.DELETE.EVENTS", &json!({})).await?;
+    for stream in ["EVENTS", "DEAD"] {
+        admin.api(&format!("STREAM.DELETE.{stream}"), &json!({})).await?;
+    }
+    let operator = fleet.broker.client("operator").await?;
+    operator.store("windlass.task.default", &[("Windlass-Kind", "no kind")], "").await?;
     let id = submit(&fleet, command(&["true"])).await?;
     for label in ["dispatcher", "worker"] {
         until(&mut fleet, label, "history", Some("jobs wait")).await?;
     }
+    until(&mut fleet, "dispatcher", "dead_letters", Some("jobs wait")).await?;
     fleet.broker.provision(&fleet.layout).await?;
     for label in ["dispatcher", "worker"] {
         until(&mut fleet, label, "history", None).await?;
