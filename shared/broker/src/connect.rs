@@ -307,12 +307,11 @@ impl Broker {
             let mut denied = self.shared.denied.clone();
             let denial = denied.wait_for(|d| d.count > seen && d.text.contains(&subject));
             tokio::select! {
-                answer = timeout_at(bound, asking) => match answer {
-                    Ok(answer) => answer,
-                    Err(_) => {
-                        self.silence().unanswered(asked);
-                        return Err(Error::TimedOut { subject, timeout });
-                    }
+                answer = timeout_at(bound, asking) => if let Ok(answer) = answer {
+                    answer
+                } else {
+                    self.silence().unanswered(asked);
+                    return Err(Error::TimedOut { subject, timeout });
                 },
                 Ok(denied) = denial => return Err(Error::PermissionDenied(denied.text.clone())),
             }

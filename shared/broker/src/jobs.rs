@@ -131,6 +131,21 @@ impl Error {
     }
 }
 
+// === impl Error ===
+
+impl Error {
+    /// Whether the broker will never take what was written, because of its size.
+    pub fn is_too_large(&self) -> bool {
+        /// JetStream: the message exceeds the stream's or the account's bound.
+        const TOO_LARGE: u64 = 10_054;
+        match self {
+            Self::Broker { source: connect::Error::TooLarge(_), .. } => true,
+            Self::Broker { source: connect::Error::Refused { code, .. }, .. } => *code == TOO_LARGE,
+            _ => false,
+        }
+    }
+}
+
 // === impl Jobs ===
 
 impl Jobs {

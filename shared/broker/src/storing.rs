@@ -31,12 +31,7 @@ pub(crate) struct Storing {
 
 impl Broker {
     /// Notes how a try to store this has ended that began then.
-    pub(crate) fn tried_to_store<T>(
-        &self,
-        what: &'static str,
-        began: Instant,
-        outcome: &Result<T, Error>,
-    ) {
+    pub(crate) fn tried_to_store<T>(&self, what: &'static str, began: Instant, outcome: &Result<T, Error>) {
         let troubles = &self.storing().troubles;
         match outcome {
             Ok(_) if troubles.borrow().is_empty() => {}

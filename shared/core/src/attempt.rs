@@ -106,6 +106,10 @@ pub struct Attempt {
     /// It ran with no neighbour in its process, see [`runs_alone`](crate::settle::runs_alone).
     #[serde(default)]
     pub alone: bool,
+    /// Which of those that the policy counts, from 1; 0 where it does not, or is not known. Set by [`push_bounded`], so
+    /// that what has left the history is counted still.
+    #[serde(skip)]
+    pub failure: u32,
 }
 
 // === impl JobError ===
@@ -137,9 +141,11 @@ pub fn next_number(attempts: &[Attempt]) -> u32 {
     attempts.iter().map(|a| a.number).max().unwrap_or(0) + 1
 }
 
-/// How many of them the retry policy counts.
+/// How many of them the retry policy counts, those that have left the history included.
 pub fn failures(attempts: &[Attempt]) -> u32 {
-    u32::try_from(attempts.iter().filter(|a| a.outcome.counts()).count()).unwrap_or(u32::MAX)
+    let here = attempts.iter().filter(|a| a.outcome.counts()).count();
+    let ever = attempts.iter().map(|a| a.failure).max().unwrap_or(0);
+    u32::try_from(here).unwrap_or(u32::MAX).max(ever)
 }
 
 /// How many of them lost their worker.
@@ -158,7 +164,8 @@ pub const HISTORY_LIMIT: usize = 100;
 
 /// Adds an attempt; past [`HISTORY_LIMIT`] the oldest snooze or hand-back makes room, else the oldest crash, and only
 /// when the policy counts all, the oldest of them. Everything that was dropped is still told by the job's events.
-pub fn push_bounded(attempts: &mut Vec<Attempt>, attempt: Attempt) {
+pub fn push_bounded(attempts: &mut Vec<Attempt>, mut attempt: Attempt) {
+    attempt.failure = if attempt.outcome.counts() { failures(attempts) + 1 } else { 0 };
     attempts.push(attempt);
     if attempts.len() > HISTORY_LIMIT {
         let decides_nothing = |a: &Attempt| matches!(a.outcome, Outcome::Snoozed | Outcome::HandedBack);
@@ -170,6 +177,18 @@ pub fn push_bounded(attempts: &mut Vec<Attempt>, attempt: Attempt) {
         attempts.remove(oldest);
     }
 }
+
+/// These without what their errors said, for a record that would be too large with it: their outcomes, codes and
+/// times are what decides, and their events have told the rest.
+pub fn without_messages(attempts: &[Attempt]) -> Vec<Attempt> {
+    let mut attempts = attempts.to_vec();
+    for error in attempts.iter_mut().filter_map(|attempt| attempt.error.as_mut()) {
+        LEFT_OUT.clone_into(&mut error.message);
+    }
+    attempts
+}
+
+const LEFT_OUT: &str = "left out: the record would have been too large";
 
 #[cfg(test)]
 mod tests {

@@ -41,6 +41,7 @@ mod tests {
             outcome: Outcome::Crashed,
             error: None,
             alone: false,
+            failure: 0,
         };
         for (attempts, wait, now, expected) in [
             (&[][..], wait, 109, false),

@@ -119,6 +119,7 @@ pub(crate) mod tests {
             outcome: Outcome::Failed,
             error: Some(error),
             alone: false,
+            failure: 0,
         }
     }
 

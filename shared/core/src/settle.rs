@@ -112,6 +112,7 @@ mod tests {
             outcome,
             error: None,
             alone: false,
+            failure: 0,
         }
     }
 
@@ -123,12 +124,12 @@ mod tests {
     proptest! {
         #[test]
         fn failed_attempts_never_exceed_the_policy(
-            max in 1u32..20,
+            max in 1u32..300,
             fates in proptest::collection::vec(
                 prop_oneof![
                     Just(Outcome::Failed), Just(Outcome::TimedOut), Just(Outcome::Crashed), Just(Outcome::HandedBack)
                 ],
-                1..60,
+                1..400,
             ),
         ) {
             let policy = RetryPolicy::default().with_max_attempts(max).unwrap();

@@ -344,6 +344,7 @@ pub fn attempts_to_wire(attempts: &[Attempt]) -> Vec<v1::Attempt> {
             outcome: outcome_to_wire(Some(attempt.outcome)),
             error: attempt.error.clone().map(error_to_wire),
             alone: attempt.alone,
+            failure: attempt.failure,
         })
         .collect()
 }
@@ -361,6 +362,7 @@ pub(crate) fn attempts_from_wire(attempts: Vec<v1::Attempt>) -> Result<Vec<Attem
                     .ok_or_else(|| Error::missing("attempts.outcome"))?,
                 error: attempt.error.map(error_from_wire),
                 alone: attempt.alone,
+                failure: attempt.failure,
             })
         })
         .collect()

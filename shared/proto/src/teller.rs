@@ -141,7 +141,16 @@ mod tests {
             terminal: false,
         });
         let ended_at = Timestamp::from_second(i64::from(number)).unwrap();
-        Attempt { number, worker: "w".to_owned(), started_at: None, ended_at, outcome, error, alone: false }
+        Attempt {
+            number,
+            worker: "w".to_owned(),
+            started_at: None,
+            ended_at,
+            outcome,
+            error,
+            alone: false,
+            failure: 0,
+        }
     }
 
     fn told(state: JobState, attempts: Vec<Attempt>, error: Option<JobError>) -> Vec<(Transition, u32)> {

@@ -44,6 +44,10 @@ pub enum Follows {
 
 /// The longest message that is kept, in bytes: histories travel with their jobs.
 const MESSAGE_LIMIT: usize = 4096;
+/// The longest code, in bytes.
+const CODE_LIMIT: usize = 64;
+/// The longest delay: what is meant to be for ever is a failure.
+const LONGEST_DELAY: Duration = Duration::from_secs(366 * 86_400);
 
 // === impl Failure ===
 
@@ -53,9 +57,9 @@ impl Failure {
         Self::following(Follows::Retry, "handler", shorten(message.to_string()))
     }
 
-    /// Not now: run again after this delay. Uses no attempt, however often.
+    /// Not now: run again after this delay, of at most 366 days. Uses no attempt, however often.
     pub fn snooze(delay: Duration) -> Self {
-        Self::following(Follows::Snooze(delay), "snoozed", String::new())
+        Self::following(Follows::Snooze(delay.min(LONGEST_DELAY)), "snoozed", String::new())
     }
 
     /// There is nothing to do any more: the job ends as cancelled, for this reason.
@@ -74,17 +78,29 @@ impl Failure {
         self
     }
 
-    /// When to try again, instead of when the policy says. It still uses an attempt.
+    /// When to try again, instead of when the policy says; at most 366 days later. It still uses an attempt.
     #[must_use]
     pub fn retry_after(mut self, delay: Duration) -> Self {
-        self.follows = Follows::RetryAfter(delay);
+        self.follows = Follows::RetryAfter(delay.min(LONGEST_DELAY));
         self
     }
 
-    /// A short stable word to group failures by; `handler` unless set.
+    /// A short stable word to group failures by; `handler` unless set. Of a longer one the first 64 bytes count, and
+    /// what is not to be printed is left out.
     #[must_use]
     pub fn code(mut self, code: impl Into<String>) -> Self {
-        self.code = code.into();
+        let code: String = code.into();
+        let printable = code.trim().chars().filter(|c| !c.is_control());
+        let mut kept = String::new();
+        for c in printable.take(CODE_LIMIT) {
+            if kept.len() + c.len_utf8() > CODE_LIMIT {
+                break;
+            }
+            kept.push(c);
+        }
+        if !kept.is_empty() {
+            self.code = kept;
+        }
         self
     }
 
@@ -144,6 +160,20 @@ pub(crate) fn shorten(mut message: String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A code of two megabytes made a record that no broker took, and a job whose worker seemed to be lost.
+    #[test]
+    fn codes_and_delays_are_bounded() {
+        let code = |code: &str| Failure::new("x").code(code).into_error().code;
+        assert_eq!(code("card_declined"), "card_declined");
+        assert_eq!(code(&"ä".repeat(1_000_000)), "ä".repeat(32));
+        assert_eq!(code(" a\nb\u{1b}[1m "), "ab[1m");
+        assert_eq!(code("\n"), "handler");
+        let year = Follows::Snooze(LONGEST_DELAY);
+        assert_eq!(Failure::snooze(Duration::MAX).follows(), year);
+        let later = Failure::new("x").retry_after(Duration::MAX).follows();
+        assert_eq!(later, Follows::RetryAfter(LONGEST_DELAY));
+    }
 
     #[test]
     fn a_message_is_cut_between_characters() {

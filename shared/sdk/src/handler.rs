@@ -58,7 +58,8 @@ pub type Returned = Result<Bytes, Failure>;
     message = "this is not a handler for a worker with state `{S}`",
     note = "a handler is `async fn(job, …) -> Result<impl Serialize, Failure>`: first a `Job`, then up to eight extractors",
     note = "what can be extracted is listed in `windlass::handler::extract`; for `State<T>`, `T` is the worker's state or has `impl FromRef<{S}> for T`",
-    note = "wrap a function that is not `async` in `windlass::blocking(…)`"
+    note = "its future must be `Send`: no `Rc`, `RefCell` borrow or lock of `std` may live across an `.await`",
+    note = "wrap a function that is not `async` in `windlass::blocking(…)`; what takes a `Vec<BatchItem<_>>` goes to `register_batch`"
 )]
 pub trait Handler<S, M>: Clone + Send + Sync + 'static {
     /// Its first parameter.

@@ -27,7 +27,7 @@ pub(super) struct Shared {
     pub(super) worker: String,
 }
 
-/// What a worker may take in all: a job that wants more ends it.
+/// About what a worker may take: a job that wants more ends it.
 pub(super) const MOST_BYTES: usize = 1 << 30;
 const PORTION_BYTES: usize = 16 << 20;
 

@@ -58,8 +58,9 @@ impl Service for FaultWorker {
     }
 
     async fn run(options: Options, context: Context) -> anyhow::Result<()> {
-        // Of data, not of addresses: threads reserve many more of these than they use.
-        let most = Some(u64::try_from(MOST_BYTES)?);
+        // Of data, not of addresses: threads reserve many more of these than they use. The allocator has a large part
+        // from the start.
+        let most = Some(data_bytes()? + u64::try_from(MOST_BYTES)? / 4);
         setrlimit(Resource::Data, Rlimit { current: most, maximum: most })?;
         // A process that aborts is gone when its memory is written, which takes longer than a lease.
         setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
@@ -92,6 +93,14 @@ impl Service for FaultWorker {
             ended = announce => ended,
         }
     }
+}
+
+/// What this process has mapped for data.
+fn data_bytes() -> anyhow::Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmData:"));
+    let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+    Ok(kib.context("/proc/self/status has no VmData")? * 1024)
 }
 
 /// Records when this process stood still, for which nobody but the machine may be to blame.

@@ -9,6 +9,7 @@ mod leases;
 mod outage;
 mod queues;
 mod retries;
+mod sizes;
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};

@@ -69,6 +69,7 @@ pub(super) fn floor(settings: &Settings, jobs: u64) -> floor::Work {
         outcome: Outcome::Succeeded,
         error: None,
         alone: false,
+        failure: 0,
     };
     let done = Done {
         kind: kind.clone(),

@@ -141,6 +141,7 @@ mod tests {
             outcome: Outcome::Failed,
             error: Some(JobError { message: "boom".to_owned(), code: "handler".to_owned(), terminal: false }),
             alone: false,
+            failure: 0,
         }
     }
 

@@ -49,6 +49,7 @@ fn attempt(number: u32, worker: &str, outcome: Outcome) -> Attempt {
         outcome,
         error,
         alone: false,
+        failure: 0,
     }
 }
 

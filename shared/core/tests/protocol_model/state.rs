@@ -334,6 +334,7 @@ impl History {
             outcome,
             error: None,
             alone: false,
+            failure: 0,
         })
         .collect()
     }

@@ -46,6 +46,8 @@ pub struct Form<T>(std::marker::PhantomData<T>);
 
 macro_rules! blocking_handler {
     ($($extractor:ident),*) => {
+        // What is not a handler is rarely meant to be this form of one: it would be listed nine times.
+        #[diagnostic::do_not_recommend]
         #[allow(non_snake_case, unused_variables)]
         impl<S, F, J, R, $($extractor,)*> Handler<S, Form<(J, R, $($extractor,)*)>> for Blocking<F>
         where

@@ -269,6 +269,7 @@ impl Recorder {
             outcome,
             error,
             alone: false,
+            failure: 0,
         };
         let failure = match returned {
             Ok(result) => {

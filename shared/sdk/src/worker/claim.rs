@@ -10,7 +10,7 @@ use windlass_broker::absence::{SLACK, Signs};
 use windlass_broker::delivery::Delivered;
 use windlass_broker::jobs::{Address, Change, Seen, Verdict, nonce};
 use windlass_core::admission::outcome_is_known;
-use windlass_core::attempt::{next_number, push_bounded};
+use windlass_core::attempt::{next_number, push_bounded, without_messages};
 use windlass_core::protocol::{self, Opening, Stale, Standing};
 use windlass_core::{Attempt, JobError, RecordKind};
 use windlass_proto::{Claim, Job, RecordBody, v1};
@@ -20,6 +20,7 @@ use super::not_understood;
 use super::shared::Shared;
 use super::stale::{not_mine, refused};
 use super::unsaid::Unsaid;
+use crate::failure::chain;
 
 /// Checks and claims as the protocol asks; none if the job is not ours, and the message has been dealt with.
 pub(super) async fn open(
@@ -120,6 +121,7 @@ async fn claim(
                 terminal: false,
             }),
             alone,
+            failure: 0,
         };
         push_bounded(&mut held.attempts, crash);
     }
@@ -225,8 +227,14 @@ pub(super) async fn restate(shared: &Shared, held: &Held, restated: Restated, de
         purge: None,
     };
     held.claiming.store(true, Ordering::Release);
-    let verdict = shared.jobs.write(change, deadline).await.unwrap_or_else(|error| {
-        tracing::error!(job_id = %held.address.job_id, %error, "a claim was not written");
+    let mut written = shared.jobs.write(change.clone(), deadline).await;
+    if written.as_ref().is_err_and(windlass_broker::jobs::Error::is_too_large) {
+        let claim = Claim { attempts: without_messages(&claim.attempts), ..claim };
+        written = shared.jobs.write(Change { body: claim.encode(), ..change }, deadline).await;
+    }
+    let verdict = written.unwrap_or_else(|error| {
+        let error = chain(&error);
+        tracing::error!(job_id = %held.address.job_id, error, "a claim was not written");
         Verdict::Undecided
     });
     if let Verdict::Won(token) = verdict {

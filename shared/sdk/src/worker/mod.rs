@@ -58,6 +58,10 @@ impl Worker {
         options: Options,
     ) -> Result<Self, Error> {
         options.check()?;
+        if handlers.kinds().is_empty() {
+            let reason = "there are none: register at least one".to_owned();
+            return Err(Error::Invalid { field: "handlers", reason });
+        }
         let broker = client.broker().ok_or(Error::NoBroker)?.clone();
         let blocking = options.slots.saturating_mul(options.queues.len()).max(512);
         let threads = Threads::start(options.handler_threads, blocking).map_err(Error::Threads)?;

@@ -97,8 +97,32 @@ impl Options {
         if !(1..=10_000).contains(&self.slots) {
             return invalid("slots", "expected 1 to 10000");
         }
+        let mut seen = std::collections::BTreeSet::new();
+        if let Some(twice) = self.queues.iter().find(|queue| !seen.insert(*queue)) {
+            return invalid("queues", &format!("has `{twice}` twice"));
+        }
         if self.attempt_timeout.is_zero() {
             return invalid("attempt_timeout", "expected more than 0");
+        }
+        // Sums of them are instants, which have an end.
+        for (field, found, most_days) in [
+            ("attempt_timeout", self.attempt_timeout, 30),
+            ("cancel_grace", self.cancel_grace, 1),
+            ("drain_timeout", self.drain_timeout, 30),
+            ("horizon", self.horizon, 366),
+            ("isolation_wait", self.isolation_wait, 1),
+            ("unknown_kind_patience", self.unknown_kind_patience, 366),
+        ] {
+            if found > Duration::from_secs(most_days * 86_400) {
+                return invalid(field, &format!("expected at most {most_days} days"));
+            }
+        }
+        for (field, found) in
+            [("max_payload_bytes", self.max_payload_bytes), ("max_result_bytes", self.max_result_bytes)]
+        {
+            if !(1..=1 << 30).contains(&found) {
+                return invalid(field, &format!("is {found}: expected 1 to {}", 1 << 30));
+            }
         }
         if self.handler_threads.is_some_and(|threads| !(1..=1024).contains(&threads)) {
             return invalid("handler_threads", "expected 1 to 1024");
@@ -113,5 +137,36 @@ impl Options {
             return invalid("id", "expected 1 to 128 letters, digits, `_` and `-`");
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_out_of_range_is_named() {
+        let good = Options::default;
+        assert!(good().check().is_ok());
+        let long = Duration::MAX;
+        let queue = QueueName::default();
+        for (options, field) in [
+            (Options { queues: vec![queue.clone(), queue], ..good() }, "queues"),
+            (Options { slots: 0, ..good() }, "slots"),
+            (Options { attempt_timeout: long, ..good() }, "attempt_timeout"),
+            (Options { cancel_grace: long, ..good() }, "cancel_grace"),
+            (Options { drain_timeout: long, ..good() }, "drain_timeout"),
+            (Options { horizon: long, ..good() }, "horizon"),
+            (Options { isolation_wait: long, ..good() }, "isolation_wait"),
+            (Options { unknown_kind_patience: long, ..good() }, "unknown_kind_patience"),
+            (Options { max_payload_bytes: usize::MAX, ..good() }, "max_payload_bytes"),
+            (Options { max_result_bytes: 0, ..good() }, "max_result_bytes"),
+            (Options { id: "a b".to_owned(), ..good() }, "id"),
+        ] {
+            match options.check() {
+                Err(Error::Invalid { field: found, .. }) => assert_eq!(found, field),
+                other => panic!("{field}: {other:?}"),
+            }
+        }
     }
 }

@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 use windlass_broker::jobs::{Change, Verdict, nonce};
 use windlass_core::admission::kept_for;
-use windlass_core::attempt::push_bounded;
+use windlass_core::attempt::{push_bounded, without_messages};
 use windlass_core::settle::{AfterFailure, Failed, after_failure};
-use windlass_core::{Attempt, JobError, JobState, Outcome, RecordKind};
+use windlass_core::{Attempt, Form, JobError, JobState, Outcome, RecordKind};
 use windlass_proto::{Done, Job, v1};
 
 use super::claim::{Restated, restate};
@@ -18,9 +18,24 @@ use super::payload;
 use super::results::Recorded;
 use super::shared::Shared;
 use super::stale::{bury, refused, tell_children};
+use crate::failure::chain;
 
 /// The largest result that the record of a job's end holds; a larger one is in Object Store.
 pub(super) const RESULT_INLINE_BYTES: usize = 64 * 1024;
+
+/// The code of a job whose record the broker never takes.
+const RECORD_TOO_LARGE: &str = "record_too_large";
+
+/// What became of a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Written {
+    /// It is in force.
+    Yes,
+    /// It is not, and that has been dealt with.
+    No,
+    /// The broker will never take so much.
+    TooLarge,
+}
 
 /// Ends a job. `attempt` is the one that just ended, if one ran.
 pub(super) async fn end(
@@ -36,7 +51,7 @@ pub(super) async fn end(
         push_bounded(&mut attempts, attempt);
     }
     let result = result.into();
-    let done = Done {
+    let mut done = Done {
         kind: held.job.task.kind.clone(),
         state,
         attempts,
@@ -48,22 +63,25 @@ pub(super) async fn end(
         ended_at: shared.broker.now(),
         nonce: nonce(),
     };
-    let change = Change {
-        address: &held.address,
-        token: held.token(),
-        record: RecordKind::Done,
-        body: done.encode(),
-        nonce: &done.nonce,
-        trace: held.trace,
-        ttl: Some(kept_for(shared.options.horizon)),
-        timer: None,
-        purge: None,
-    };
-    if !write(shared, held, change, "finish").await {
+    let mut written = write_end(shared, held, &done).await;
+    if written == Written::TooLarge {
+        done.attempts = without_messages(&done.attempts);
+        written = write_end(shared, held, &done).await;
+    }
+    if written == Written::TooLarge {
+        // What cannot be recorded has not succeeded. To leave it to the lease would run it again, to the same end.
+        let message = format!("the record of its end as {} is larger than the broker takes", done.state);
+        done.error = Some(JobError { message, code: RECORD_TOO_LARGE.to_owned(), terminal: true });
+        done.state = JobState::Dead;
+        (done.result, done.result_form) = (Bytes::new(), Form::default());
+        written = write_end(shared, held, &done).await;
+    }
+    if written != Written::Yes {
         return;
     }
     windlass_broker::failpoint::hit(windlass_broker::failpoint::Point::WorkerDoneWritten).await;
     // The letter first: an event that says "dead" can be acted upon.
+    let state = done.state;
     if state == JobState::Dead && !bury(shared, held, &done).await {
         return;
     }
@@ -113,24 +131,24 @@ async fn again(shared: &Shared, held: &mut Held, attempt: &Attempt, delay: Durat
     let mut attempts = held.attempts.clone();
     push_bounded(&mut attempts, attempt.clone());
     let due_at = shared.broker.now().saturating_add(delay).unwrap_or(Timestamp::MAX);
-    let nonce = nonce();
-    let job = Job {
+    let mut job = Job {
         attempts,
         checkpoint: held.checkpoint().clone(),
-        ..Job::new(held.job.task.clone(), held.job.accepted_at, due_at, nonce.clone())
+        ..Job::new(held.job.task.clone(), held.job.accepted_at, due_at, nonce())
     };
-    let change = Change {
-        address: &held.address,
-        token: held.token(),
-        record: RecordKind::Later,
-        body: job.encode(),
-        nonce: &nonce,
-        trace: held.trace,
-        ttl: None,
-        timer: Some((due_at, RecordKind::Ready)),
-        purge: None,
-    };
-    if !write(shared, held, change, tried).await {
+    let mut written = write_later(shared, held, &job, tried).await;
+    if written == Written::TooLarge {
+        job.attempts = without_messages(&job.attempts);
+        written = write_later(shared, held, &job, tried).await;
+    }
+    if written == Written::TooLarge {
+        let last = attempt.error.as_ref().map(|error| error.message.as_str()).unwrap_or_default();
+        let message =
+            format!("the record of another attempt is larger than the broker takes; the last error: {last}");
+        let error = JobError { message, code: RECORD_TOO_LARGE.to_owned(), terminal: true };
+        return end(shared, held, Some(attempt.clone()), JobState::Dead, Bytes::new(), Some(error)).await;
+    }
+    if written != Written::Yes {
         return;
     }
     windlass_broker::failpoint::hit(windlass_broker::failpoint::Point::WorkerLaterWritten).await;
@@ -174,11 +192,41 @@ pub(super) async fn hand_back(
     }
 }
 
-/// Writes on our token; true if it is in force. A refusal is dealt with here.
+async fn write_later(shared: &Shared, held: &Held, job: &Job, tried: &'static str) -> Written {
+    let change = Change {
+        address: &held.address,
+        token: held.token(),
+        record: RecordKind::Later,
+        body: job.encode(),
+        nonce: &job.nonce,
+        trace: held.trace,
+        ttl: None,
+        timer: Some((job.due_at, RecordKind::Ready)),
+        purge: None,
+    };
+    write(shared, held, change, tried).await
+}
+
+async fn write_end(shared: &Shared, held: &Held, done: &Done) -> Written {
+    let change = Change {
+        address: &held.address,
+        token: held.token(),
+        record: RecordKind::Done,
+        body: done.encode(),
+        nonce: &done.nonce,
+        trace: held.trace,
+        ttl: Some(kept_for(shared.options.horizon)),
+        timer: None,
+        purge: None,
+    };
+    write(shared, held, change, "finish").await
+}
+
+/// Writes on our token. A refusal is dealt with here.
 ///
 /// While the broker is away nobody else is given the job, so what an attempt has come to is kept for it: as long as a
 /// claim may stand, or until a drain has no more time.
-async fn write(shared: &Shared, held: &Held, change: Change<'_>, tried: &'static str) -> bool {
+async fn write(shared: &Shared, held: &Held, change: Change<'_>, tried: &'static str) -> Written {
     let patience = (held.attempt_timeout(shared) + shared.options.horizon).max(WRITE_TIMEOUT);
     let writing = shared.jobs.write(change, Instant::now() + patience);
     let drained = async {
@@ -189,21 +237,23 @@ async fn write(shared: &Shared, held: &Held, change: Change<'_>, tried: &'static
         verdict = writing => verdict,
         () = drained => Ok(Verdict::Undecided),
     };
+    let job_id = held.address.job_id;
     match verdict {
-        Ok(Verdict::Won(_)) => true,
-        Ok(Verdict::Lost) => {
-            refused(shared, held, tried).await;
-            false
-        }
+        Ok(Verdict::Won(_)) => return Written::Yes,
+        Ok(Verdict::Lost) => refused(shared, held, tried).await,
         Ok(Verdict::Undecided) => {
-            tracing::warn!(job_id = %held.address.job_id, tried, "the outcome of a write is not known; leaving the job to its lease");
-            false
+            tracing::warn!(%job_id, tried, "the outcome of a write is not known; leaving the job to its lease");
+        }
+        Err(error) if error.is_too_large() => {
+            tracing::warn!(%job_id, tried, "a record is larger than the broker takes");
+            return Written::TooLarge;
         }
         Err(error) => {
-            tracing::error!(job_id = %held.address.job_id, tried, %error, "a write failed; leaving the job to its lease");
-            false
+            let error = chain(&error);
+            tracing::error!(%job_id, tried, error, "a write failed; leaving the job to its lease");
         }
     }
+    Written::No
 }
 
 /// The work message has no further use: acknowledged, and our claim removed with it.
@@ -238,5 +288,6 @@ pub(super) fn ended_attempt(
         outcome,
         error,
         alone: held.is_alone(),
+        failure: 0,
     }
 }

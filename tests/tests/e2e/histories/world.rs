@@ -271,6 +271,7 @@ impl Subject {
                 outcome,
                 error: None,
                 alone: false,
+                failure: 0,
             };
             push_bounded(&mut attempts, crash);
         }
