@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
+use windlass_broker::Broker;
 use windlass_broker::absence::{Signs, give_sign, keep};
-use windlass_broker::{Broker, kv};
 use windlass_core::admission::Absence;
 
 /// Before a look that failed is tried again.
@@ -48,15 +48,19 @@ impl Watch {
         match self.try_see(broker).await {
             Ok(()) => true,
             Err(error) => {
-                tracing::warn!(%error, "the dispatchers' signs of life cannot be read or given");
+                tracing::warn!(
+                    error = format!("{error:#}"),
+                    "the dispatchers' signs of life cannot be read or given"
+                );
                 false
             }
         }
     }
 
-    async fn try_see(&self, broker: &Broker) -> Result<(), kv::Error> {
-        let now = Timestamp::now();
+    async fn try_see(&self, broker: &Broker) -> anyhow::Result<()> {
         let signs = Signs::read(broker).await?;
+        // Of the broker that stores the signs, and read after them.
+        let now = broker.read_time().await?;
         let latest = match (signs.absence, signs.present(now)) {
             // A shorter one hides less; what a longer one hid may still be unread.
             (Some(known), Some(found)) if known.length() > found.length() && !is_over(&known, now) => {
@@ -70,7 +74,7 @@ impl Watch {
             (known, None) => known,
         };
         *self.lock() = latest;
-        give_sign(broker, now).await
+        Ok(give_sign(broker).await?)
     }
 
     /// The latest absence, if there was one.

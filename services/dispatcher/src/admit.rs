@@ -11,10 +11,10 @@ use windlass_broker::failpoint::{Point, hit};
 use windlass_broker::jobs::{Address, Change, Jobs, Verdict, nonce};
 use windlass_broker::provision;
 use windlass_broker::trace::{Hop, Relation, Subject};
-use windlass_core::admission::outcome_is_known;
+use windlass_core::admission::{Admitted, late_by, outcome_is_known};
 use windlass_core::expiry::expires_at;
 use windlass_core::task::Parent;
-use windlass_core::{QueueName, RecordKind, Task};
+use windlass_core::{Event, JobId, QueueName, RecordKind, Task};
 use windlass_proto::{Incoming, Job, Teller};
 
 use crate::children;
@@ -91,7 +91,7 @@ async fn create(
     // The broker's word is the publisher's: the task was accepted when it was stored.
     let accepted_at = delivered.published_at;
     let due_at = task.start.due_at(accepted_at);
-    let timer = (due_at > Timestamp::now()).then_some((due_at, RecordKind::Ready));
+    let timer = (due_at > shared.broker.now()).then_some((due_at, RecordKind::Ready));
     let address = Address { queue, priority: task.priority, job_id: task.id };
     let jobs = shared.jobs(&address.queue);
     // Both stand before the job does: what is left of one that is not made harms nobody.
@@ -123,7 +123,7 @@ async fn create(
     let event = match jobs.write(change, deadline).await {
         Ok(Verdict::Won(_)) => {
             hit(Point::JobCreated).await;
-            metrics::counter!("windlass_tasks_admitted_total", "queue" => queue).increment(1);
+            metrics::counter!("windlass_tasks_admitted_total", "queue" => queue.clone()).increment(1);
             let teller = Teller {
                 queue: &address.queue,
                 job_id: address.job_id,
@@ -132,7 +132,8 @@ async fn create(
                 accepted_at,
                 trace: Some(hop.traceparent()),
             };
-            teller.accepted(due_at)
+            let note = late(shared, delivered, address.job_id, queue).unwrap_or_default();
+            Event { note, ..teller.accepted(due_at) }
         }
         Ok(Verdict::Lost) => {
             metrics::counter!("windlass_tasks_duplicate_total", "queue" => queue).increment(1);
@@ -164,6 +165,22 @@ async fn create(
         let _ = delivered.handle().ack().await;
         hit(Point::TaskAcked).await;
     }
+}
+
+/// What its history says of a job whose id may have been used by one that was forgotten while the task waited.
+fn late(shared: &Shared, delivered: &Delivered, job_id: JobId, queue: String) -> Option<String> {
+    let admitted = Admitted {
+        id: Some(job_id).filter(|id| *id != delivered.derived_id()),
+        published_at: delivered.published_at,
+        now: shared.broker.now(),
+        absence: shared.absence.latest(),
+    };
+    let waited = late_by(&admitted, shared.layout.horizon, SLACK)?;
+    metrics::counter!("windlass_tasks_admitted_late_total", "queue" => queue).increment(1);
+    Some(format!(
+        "waited {} s to be admitted: if its id was used before, this may repeat a job that has ended",
+        waited.as_secs()
+    ))
 }
 
 /// Sets the timer of a job that may not wait for ever; its sequence, 0 if there is none to set. None if it could not be.

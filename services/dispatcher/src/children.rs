@@ -3,7 +3,6 @@
 //! A child is marked in the stream of its parent before it is made. After it was made, its parent is looked at: so a
 //! child either stands when its parent's markers are read, or finds its parent cancelled.
 
-use jiff::Timestamp;
 use tokio::time::Instant;
 use windlass_broker::commands::{self, Command, Verb};
 use windlass_broker::jobs::{ChildMarker, Jobs};
@@ -48,7 +47,7 @@ pub(crate) async fn follow(shared: &Shared, parent: &Parent, queue: &QueueName, 
                 reason: words(&parent.queue, parent.job_id),
                 requested_by: REQUESTED_BY.to_owned(),
                 dead_at: None,
-                ordered_at: Timestamp::now(),
+                ordered_at: shared.broker.now(),
                 delivered: Before::Never,
                 trace: None,
                 deadline: Instant::now() + CANCEL_TIMEOUT,

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use prost::Message as _;
 use windlass_broker::commands::Verb;
 use windlass_broker::dead;
@@ -107,7 +106,7 @@ async fn refuse(shared: &Shared, delivered: &Delivered, reason: String) {
         code: "invalid_command".to_owned(),
         original_subject: delivered.subject.clone(),
         original_body: delivered.body.clone(),
-        dead_at: Some(windlass_proto::instant(Timestamp::now())),
+        dead_at: Some(windlass_proto::instant(shared.broker.now())),
         ..v1::DeadLetter::default()
     };
     let id = delivered.derived_id();

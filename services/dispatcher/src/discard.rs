@@ -16,7 +16,12 @@ pub(crate) async fn discard(shared: &Shared, order: &Order) -> Carried {
     };
     tracing::info!(job_id = %order.job_id, queue = %order.queue, code = letter.code, by = order.requested_by,
         reason = order.reason, "a dead letter is discarded");
-    if shared.events.record(remark(order, &letter, Transition::Discarded, order.words())).await.is_err() {
+    if shared
+        .events
+        .record(remark(shared, order, &letter, Transition::Discarded, order.words()))
+        .await
+        .is_err()
+    {
         return Carried::Open;
     }
     removed(shared, &letters, &letter).await

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use jiff::Timestamp;
 use tokio::time::Instant;
 use windlass_broker::dead;
 use windlass_broker::jobs::{self, Change, Jobs, Seen, SeenRecord, Verdict, nonce};
+use windlass_core::admission::kept_for;
 use windlass_core::{Form, JobError, JobId, JobState, QueueName, RecordKind, protocol};
 use windlass_proto::{Done, RecordBody};
 
@@ -41,7 +41,7 @@ pub(crate) async fn write(
         result_content_type: String::new(),
         error: Some(end.error),
         accepted_at: last.body.accepted_at(),
-        ended_at: Timestamp::now(),
+        ended_at: shared.broker.now(),
         nonce: nonce(),
     };
     let change = Change {
@@ -51,7 +51,7 @@ pub(crate) async fn write(
         body: done.encode(),
         nonce: &done.nonce,
         trace: last.trace,
-        ttl: Some(shared.layout.horizon),
+        ttl: Some(kept_for(shared.layout.horizon)),
         timer: None,
         purge: end.purge_timer.then(|| last.record.kind.record_kind()),
     };

@@ -54,7 +54,7 @@ async fn expire(shared: &Shared, queue: &QueueName, job_id: JobId) -> bool {
     let Some(last) = seen.last.as_ref().filter(|_| !seen.view.done) else {
         return after_the_end(shared, queue, job_id, &seen).await;
     };
-    match decide(&jobs, last).await {
+    match decide(&jobs, last, shared.broker.now()).await {
         Decision::Leave => true,
         Decision::Unknown => false,
         Decision::Later(at) => match jobs.set_expiry(queue, job_id, at, TIMER_TIMEOUT).await {
@@ -85,7 +85,7 @@ enum Decision {
     Unknown,
 }
 
-async fn decide(jobs: &Jobs, last: &SeenRecord) -> Decision {
+async fn decide(jobs: &Jobs, last: &SeenRecord, now: Timestamp) -> Decision {
     // A job that was handed back before an attempt began waits for a worker: its claim names no task, its work does.
     let work = match &last.body {
         RecordBody::Claim(claim)
@@ -104,7 +104,6 @@ async fn decide(jobs: &Jobs, last: &SeenRecord) -> Decision {
     };
     let Some(job) = work else { return Decision::Leave };
     let max_wait = job.task.max_wait;
-    let now = Timestamp::now();
     if !is_expired(&job.attempts, job.due_at, max_wait, now) {
         return match expires_at(job.due_at, max_wait).filter(|_| job.attempts.is_empty()) {
             Some(at) => Decision::Later(at),

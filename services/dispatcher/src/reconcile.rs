@@ -7,6 +7,8 @@
 //! - *Markers of children* whose parent has ended.
 //! - *Messages that nobody gets any more*, as they were delivered as often as their consumer allowed: `zombie.rs`.
 //! - *Payloads that nobody needs* (`objects.rs`).
+//! - *Work whose queue has no consumer*, should no dispatcher know the queue; otherwise each looks after those that it
+//!   knows (`queues.rs`).
 //!
 //! All are looked for by walking the streams at a bounded pace. What is young is not looked at: in a fleet that keeps
 //! up, that is all of it but the timers.
@@ -172,6 +174,12 @@ async fn mend(
     };
     if matches!(found.record.kind, protocol::Kind::Later | protocol::Kind::Held) && !is_overdue {
         return Ok(None);
+    }
+    if found.record.kind == protocol::Kind::Ready {
+        // Its consumer may have been removed while no dispatcher knew the queue.
+        if let Err(error) = shared.queues.ensure(&shared.broker, &shared.layout, &address.queue).await {
+            tracing::warn!(queue = %address.queue, %error, "a queue's consumer could not be made");
+        }
     }
     let seen = jobs.read(&address.queue, address.job_id).await?;
     if protocol::is_left_over(&found.record, &seen.view) {

@@ -8,7 +8,6 @@
 //! "The job exists" is remembered for the horizon after its end. A command that is delivered again later than that may
 //! have made a job that has been forgotten, so it is refused, and the letter stays: whoever wants it may ask again.
 
-use jiff::Timestamp;
 use opentelemetry::trace::SpanKind;
 use windlass_broker::absence::SLACK;
 use windlass_broker::dead::Letters;
@@ -61,7 +60,7 @@ pub(crate) async fn redrive(shared: &Shared, order: &Order) -> Carried {
     let redriven = format!("as {} {}", task.id, order.words());
     let Some(mut accepted) = start(shared, order, task, letter.trace).await else { return Carried::Open };
     accepted.note = format!("redriven from {} {}", order.job_id, order.words());
-    let remark = remark(order, &letter, Transition::Redriven, redriven);
+    let remark = remark(shared, order, &letter, Transition::Redriven, redriven);
     if shared.events.record_all([accepted, remark]).await.is_err() {
         return Carried::Open;
     }
@@ -81,11 +80,17 @@ pub(crate) async fn meant(letters: &Letters, order: &Order) -> Option<Option<Let
 }
 
 /// What the dead job's history shows of an order.
-pub(crate) fn remark(order: &Order, letter: &Letter<Bytes>, transition: Transition, note: String) -> Event {
+pub(crate) fn remark(
+    shared: &Shared,
+    order: &Order,
+    letter: &Letter<Bytes>,
+    transition: Transition,
+    note: String,
+) -> Event {
     // By its last attempt, so that each of several deaths has its own.
     let attempt = letter.attempts.last().map_or(0, |attempt| attempt.number);
     let (queue, kind) = (order.queue.clone(), letter.kind.clone());
-    Event { note, ..Event::new(queue, order.job_id, kind, transition, attempt, Timestamp::now()) }
+    Event { note, ..Event::new(queue, order.job_id, kind, transition, attempt, shared.broker.now()) }
 }
 
 /// Removes a letter that has been dealt with, and the payload that was kept for it.
@@ -112,7 +117,7 @@ fn checked(shared: &Shared, order: &Order, letter: &Letter<Bytes>) -> Result<Tas
         Before::Never => true,
         Before::Perhaps => outcome_is_known(order.ordered_at, false, shared.absence.latest(), horizon, SLACK),
         Before::Certainly => {
-            let age = Timestamp::now().duration_since(order.ordered_at).unsigned_abs();
+            let age = shared.broker.now().duration_since(order.ordered_at).unsigned_abs();
             age + shared.layout.ack_wait < horizon
         }
     };

@@ -105,7 +105,7 @@ pub(crate) async fn keep(shared: &Shared, message: Message<'_>, rejection: Rejec
         Some((id, ..)) if code != "invalid_task" => *id,
         _ => message.derived_id,
     };
-    let now = Timestamp::now();
+    let now = shared.broker.now();
     let header = |(name, value): (&str, &str)| v1::Header { name: name.to_owned(), value: value.to_owned() };
     let letter = v1::DeadLetter {
         reason: reason.clone(),

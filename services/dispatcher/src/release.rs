@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::time::Instant;
 use windlass_broker::jobs::{Change, Jobs, Seen, Verdict, nonce};
 use windlass_core::protocol::{self, Removal};
@@ -36,7 +35,7 @@ pub(crate) async fn let_run(shared: &Shared, jobs: &Jobs, seen: &Seen, note: &st
         // It runs, is about to, or has ended: there is nothing to release.
         return Carried::Out;
     };
-    let now = Timestamp::now();
+    let now = shared.broker.now();
     let job = Job { due_at: now, nonce: nonce(), ..waiting.clone() };
     let change = Change {
         address: &last.address,

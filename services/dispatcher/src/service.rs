@@ -95,5 +95,10 @@ impl Service for Dispatcher {
 
 /// What goes on beside the consumers.
 async fn beside(shared: Arc<Shared>, instance: String, stop: CancellationToken) {
-    tokio::join!(shared.absence.run(&shared.broker, &stop), reconcile::run(&shared, &instance, &stop));
+    tokio::join!(
+        shared.absence.run(&shared.broker, &stop),
+        reconcile::run(&shared, &instance, &stop),
+        stop.run_until_cancelled(shared.queues.look_after(&shared)),
+        stop.run_until_cancelled(shared.broker.keep_time()),
+    );
 }

@@ -53,6 +53,30 @@ async fn a_job_is_what_its_events_fold_to() {
     );
 }
 
+/// An id that was forgotten and accepted again: the database keeps both acceptances, in one batch or in two.
+#[tokio::test]
+async fn a_second_acceptance_is_kept() {
+    let mut again = life("mail", 1).remove(0);
+    (again.at, again.accepted_at) = (second(5000), Some(second(5000)));
+    let mut events = life("mail", 1);
+    events.push(again.clone());
+    let expected = History::from_iter(events.clone()).view().unwrap();
+    let note = expected.transitions.last().and_then(|t| t.note.clone()).unwrap_or_default();
+    assert!(note.contains("accepted again"), "{note}");
+    let mut at_once = Database::new().await;
+    at_once.tell(events).await;
+    let mut later = Database::new().await;
+    later.tell(life("mail", 1)).await;
+    assert_eq!(later.tell(vec![again.clone()]).await, 1);
+    assert_eq!(later.tell(vec![again.clone()]).await, 0);
+    let mut before = Database::new().await;
+    before.tell(vec![again]).await;
+    before.tell(life("mail", 1)).await;
+    for database in [at_once, later, before] {
+        assert_eq!(find(&database.store, 1).await, expected);
+    }
+}
+
 #[tokio::test]
 async fn the_same_messages_again_change_nothing() {
     let database = Database::new().await;

@@ -1,19 +1,25 @@
 //! One connection to the broker, and what is known of its state.
 
+mod reports;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::{ClientError, ConnectOptions, Event, HeaderMap, Message, Request, ServerError};
+use async_nats::{ConnectOptions, HeaderMap, Message, Request};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout_at};
 
+use self::reports::on_event;
 use crate::Names;
 use crate::answer::{Answer, read_answer};
+use crate::clock::Clock;
 use crate::options::{Auth, Options};
+use crate::silence::Silence;
+use crate::storing::Storing;
 use crate::unread::Unread;
 
 /// Whether we are connected.
@@ -42,6 +48,15 @@ struct Shared {
     denied: watch::Receiver<Denied>,
     /// Room for jobs whose short timers wait in this process.
     soon: Arc<Semaphore>,
+    known: Known,
+}
+
+/// What was learnt on this connection.
+#[derive(Default)]
+struct Known {
+    clock: Clock,
+    silence: Silence,
+    storing: Storing,
     unread: Unread,
 }
 
@@ -186,8 +201,8 @@ impl Broker {
         let api_prefix = options.api_prefix.unwrap_or_else(|| "$JS.API".to_owned());
         let jetstream = async_nats::jetstream::with_prefix(client.clone(), &api_prefix);
         let soon = Arc::new(Semaphore::new(crate::jobs::soon::ROOM_KIB));
-        let unread = Unread::default();
-        let shared = Shared { names: options.names, api_prefix, status, denied, soon, unread };
+        let shared =
+            Shared { names: options.names, api_prefix, status, denied, soon, known: Known::default() };
         Ok(Self { client, jetstream, shared: Arc::new(shared) })
     }
 
@@ -201,7 +216,19 @@ impl Broker {
     }
 
     pub(crate) fn unread(&self) -> &Unread {
-        &self.shared.unread
+        &self.shared.known.unread
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.shared.known.clock
+    }
+
+    pub(crate) fn silence(&self) -> &Silence {
+        &self.shared.known.silence
+    }
+
+    pub(crate) fn storing(&self) -> &Storing {
+        &self.shared.known.storing
     }
 
     /// Where JetStream's API has a call.
@@ -265,7 +292,8 @@ impl Broker {
             request = request.headers(headers);
         }
         let seen = self.shared.denied.borrow().count;
-        let bound = Instant::now() + timeout;
+        let asked = Instant::now();
+        let bound = asked + timeout;
         // What is asked for while disconnected would lie in the client's buffer and be sent when nobody wants it any
         // more; and the client counts its time only from when there is room in that buffer.
         self.connected(bound).await?;
@@ -279,13 +307,16 @@ impl Broker {
             let mut denied = self.shared.denied.clone();
             let denial = denied.wait_for(|d| d.count > seen && d.text.contains(&subject));
             tokio::select! {
-                answer = timeout_at(bound, asking) => match answer {
-                    Ok(answer) => answer,
-                    Err(_) => return Err(Error::TimedOut { subject, timeout }),
+                answer = timeout_at(bound, asking) => if let Ok(answer) = answer {
+                    answer
+                } else {
+                    self.silence().unanswered(asked);
+                    return Err(Error::TimedOut { subject, timeout });
                 },
                 Ok(denied) = denial => return Err(Error::PermissionDenied(denied.text.clone())),
             }
         };
+        self.silence().answered();
         answer.map_err(|error| Self::request_error(subject, timeout, &error))
     }
 
@@ -360,41 +391,5 @@ impl Denials {
 impl fmt::Debug for Broker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Broker").field("status", &*self.shared.status.borrow()).finish_non_exhaustive()
-    }
-}
-
-fn on_event(event: &Event, status: &watch::Sender<Status>, denied: &watch::Sender<Denied>) {
-    match event {
-        Event::Connected => {
-            status.send_modify(|s| *s = Status { connected: true, epoch: s.epoch + 1, closed: false });
-            tracing::info!("connected to the broker");
-        }
-        Event::Disconnected => {
-            status.send_modify(|s| s.connected = false);
-            tracing::warn!("disconnected from the broker");
-        }
-        Event::Closed => {
-            status.send_modify(|s| *s = Status { connected: false, closed: true, ..*s });
-            tracing::info!("the connection to the broker is closed");
-        }
-        Event::ClientError(ClientError::MaxReconnects) => {
-            status.send_modify(|s| *s = Status { connected: false, closed: true, ..*s });
-            tracing::warn!("the broker was away for too long; what was not sent is forgotten");
-        }
-        Event::SlowConsumer(subscription) => {
-            metrics::counter!("windlass_broker_slow_consumer_total").increment(1);
-            tracing::warn!(subscription, "messages were dropped: a subscription is too slow");
-        }
-        Event::ServerError(ServerError::Other(text))
-            if text.to_lowercase().contains("permissions violation") =>
-        {
-            metrics::counter!("windlass_broker_permission_denied_total").increment(1);
-            tracing::error!(error = %text, "permission denied by the broker");
-            denied.send_modify(|d| *d = Denied { count: d.count + 1, text: text.clone() });
-        }
-        Event::Draining => tracing::debug!("draining the connection to the broker"),
-        // Of each try to reconnect: that it is away was said.
-        other if !status.borrow().connected => tracing::debug!(event = %other, "the broker is still away"),
-        other => tracing::warn!(event = %other, "the broker's connection reports"),
     }
 }

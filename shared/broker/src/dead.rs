@@ -11,6 +11,7 @@ use async_nats::HeaderMap;
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use bytes::Bytes;
 use prost::Message as _;
+use tokio::time::Instant;
 use windlass_core::settle::DeadCause;
 use windlass_core::trace::TraceParent;
 use windlass_core::{JobId, QueueName, Task};
@@ -18,6 +19,7 @@ use windlass_proto::{Done, attempts_to_wire, v1};
 
 use crate::connect::{Broker, Error};
 use crate::publish;
+use crate::storing;
 
 /// How long a letter is tried, a leader's loss included.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -71,7 +73,10 @@ pub async fn publish(
     }
     let body = fit(letter, broker.max_payload_bytes().saturating_sub(OWN_HEADERS_BYTES));
     let subject = broker.names().dead_subject(queue, job_id);
-    publish::publish_until(broker, subject, headers, body, WRITE_TIMEOUT).await.map(|_| ())
+    let began = Instant::now();
+    let stored = publish::publish_until(broker, subject, headers, body, WRITE_TIMEOUT).await;
+    broker.tried_to_store(storing::DEAD_LETTERS, began, &stored);
+    stored.map(|_| ())
 }
 
 /// The letter of a job, if there is one.

@@ -18,6 +18,7 @@ use crate::delivery::{Delivered, Handle};
 use crate::publish;
 use crate::pull::{Arrival, Puller};
 use crate::retry::Waits;
+use crate::storing;
 
 mod tell;
 use self::tell::TellWriter;
@@ -216,7 +217,10 @@ async fn store(broker: &Broker, subject: String, body: &Bytes) -> bool {
     let mut waits = Waits::until(Instant::now() + WRITE_TIMEOUT);
     loop {
         let timeout = waits.left().min(Duration::from_secs(5));
-        match publish::publish(broker, subject.clone(), HeaderMap::new(), body.clone(), timeout).await {
+        let began = Instant::now();
+        let tried = publish::publish(broker, subject.clone(), HeaderMap::new(), body.clone(), timeout).await;
+        broker.tried_to_store(storing::EVENTS, began, &tried);
+        match tried {
             Ok(_) => return true,
             Err(error) => {
                 metrics::counter!("windlass_event_write_errors_total").increment(1);

@@ -7,6 +7,7 @@ use async_nats::jetstream::kv::{Operation, Store};
 use async_nats::jetstream::stream::{DirectGetErrorKind, Stream as JetStreamStream};
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
+use jiff::Timestamp;
 use tokio::time::timeout;
 
 use crate::connect::{self, Broker};
@@ -32,6 +33,8 @@ pub struct Entry {
     pub value: Bytes,
     /// The condition for changing it.
     pub revision: u64,
+    /// When the broker stored it.
+    pub stored_at: Timestamp,
 }
 
 /// A key was set or removed.
@@ -95,8 +98,8 @@ impl Bucket {
         self.broker.jetstream.get_stream_no_info(name).await.map_err(|e| self.read_error(e))
     }
 
-    /// The value of a key; also whether it was removed, and under which revision.
-    async fn last(&self, key: &str) -> Result<Option<(u64, Option<Bytes>)>, Error> {
+    /// The value of a key; also whether it was removed, under which revision, and when.
+    async fn last(&self, key: &str) -> Result<Option<(u64, Timestamp, Option<Bytes>)>, Error> {
         let stream = self.stream().await?;
         let subject = Names::key_subject(&self.name, key);
         match self.within(CALL_TIMEOUT, Box::pin(stream.direct_get_last_for_subject(subject))).await? {
@@ -106,17 +109,17 @@ impl Bucket {
             Ok(Ok(message)) => {
                 let removed = message.headers.get("KV-Operation").is_some()
                     || message.headers.get("Nats-Marker-Reason").is_some();
-                Ok(Some((message.sequence, (!removed).then_some(message.payload))))
+                let at = Timestamp::from_nanosecond(message.time.unix_timestamp_nanos());
+                let at = at.map_err(|e| self.read_error(e))?;
+                Ok(Some((message.sequence, at, (!removed).then_some(message.payload))))
             }
         }
     }
 
     /// The value of a key.
     pub async fn get(&self, key: &str) -> Result<Option<Entry>, Error> {
-        Ok(self
-            .last(key)
-            .await?
-            .and_then(|(revision, value)| value.map(|value| Entry { key: key.to_owned(), value, revision })))
+        let Some((revision, stored_at, Some(value))) = self.last(key).await? else { return Ok(None) };
+        Ok(Some(Entry { key: key.to_owned(), value, revision, stored_at }))
     }
 
     /// Sets a key, whatever it was. Seconds are the unit of `ttl`; the least is one.
@@ -129,7 +132,7 @@ impl Bucket {
         match self.write(key, value.clone(), ttl, Some(0), None).await {
             Err(Error::Conflict(_)) => match self.last(key).await? {
                 // A marker of its removal stands in the way.
-                Some((revision, None)) => self.write(key, value, ttl, Some(revision), None).await,
+                Some((revision, _, None)) => self.write(key, value, ttl, Some(revision), None).await,
                 _ => Err(Error::Conflict(key.to_owned())),
             },
             other => other,

@@ -106,11 +106,6 @@ impl Names {
         self.bucket("cursors")
     }
 
-    /// The bucket of the queues that exist and their settings, by name.
-    pub fn queues_bucket(&self) -> String {
-        self.bucket("queues")
-    }
-
     /// The bucket of live workers, by id; entries expire.
     pub fn workers_bucket(&self) -> String {
         self.bucket("workers")

@@ -59,8 +59,6 @@ pub enum Part {
     Payloads(PoolName),
     /// The bucket of a pool's large results.
     Results(PoolName),
-    /// The bucket of queues.
-    Queues,
     /// The bucket of schedules.
     Schedules,
     /// The bucket of schedules' cursors.

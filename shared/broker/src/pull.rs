@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use async_nats::{StatusCode, Subscriber};
 use futures::StreamExt as _;
+use jiff::Timestamp;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::connect::{Broker, Denials, Error, Status};
@@ -70,6 +71,7 @@ pub enum Arrival {
 
 #[derive(serde::Deserialize)]
 struct ConsumerInfo {
+    ts: Timestamp,
     config: ConsumerConfig,
 }
 
@@ -87,9 +89,12 @@ struct ConsumerConfig {
 impl Puller {
     /// Prepares to receive from a durable consumer, which must exist.
     pub async fn open(broker: &Broker, stream: String, consumer: String) -> Result<Self, Error> {
+        let asked = std::time::Instant::now();
         let info: ConsumerInfo = broker
             .api(&format!("CONSUMER.INFO.{stream}.{consumer}"), &serde_json::json!({}), CALL_TIMEOUT)
             .await?;
+        // Before the first message is judged by it.
+        broker.learn_time(asked, info.ts);
         let max_ack_pending = u64::try_from(info.config.max_ack_pending).unwrap_or(1000);
         let inbox = broker.client.new_inbox();
         let elections = subscribe(broker, Names::elections_subject(&stream, &consumer)).await?;
@@ -225,6 +230,7 @@ impl Puller {
                     metrics::counter!("windlass_pull_silences_total").increment(1);
                     if Instant::now() >= silent {
                         tracing::warn!(consumer = self.consumer, "no sign from the broker; asking again");
+                        self.broker.heard_nothing();
                         self.forget();
                     } else {
                         tracing::warn!(consumer = self.consumer, "a request was forgotten; asking again");

@@ -44,6 +44,12 @@ impl JobId {
         Self(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
     }
 
+    /// When it was made, by the clock of who made it: a version 7 tells, others do not.
+    pub fn made_at(&self) -> Option<Timestamp> {
+        let (seconds, nanos) = self.0.get_timestamp().filter(|_| self.0.get_version_num() == 7)?.to_unix();
+        Timestamp::new(seconds.try_into().ok()?, nanos.try_into().ok()?).ok()
+    }
+
     /// The id of the task at this place of a stream: the same for every delivery of it.
     ///
     /// `stream_created_at` tells a stream from a later one of the same name.
@@ -128,6 +134,13 @@ mod tests {
         ] {
             assert!(bad.parse::<JobId>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn only_a_version_7_tells_its_time() {
+        let at = Timestamp::from_millisecond(1_700_000_000_123).unwrap();
+        assert_eq!(JobId::from_parts(at, [7; 10]).made_at(), Some(at));
+        assert_eq!(JobId::of_message(at, 7).made_at(), None);
     }
 
     #[test]

@@ -16,6 +16,8 @@ use tokio::time::Instant;
 pub struct Health {
     /// The cause why each condition is not met; none if it is.
     conditions: watch::Sender<BTreeMap<&'static str, Option<String>>>,
+    /// What is to be known of conditions that are met all the same.
+    remarks: Arc<Mutex<BTreeMap<&'static str, String>>>,
     beats: Arc<Mutex<BTreeMap<u64, Beat>>>,
     next_beat: Arc<AtomicU64>,
     started: Instant,
@@ -37,7 +39,7 @@ pub struct Condition {
     pub name: &'static str,
     /// Whether it is met.
     pub ready: bool,
-    /// Why not.
+    /// Why not; or what is to be known of it although it is met.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
 }
@@ -84,6 +86,7 @@ impl Health {
     pub fn new() -> Self {
         Self {
             conditions: watch::Sender::new(BTreeMap::new()),
+            remarks: Arc::default(),
             beats: Arc::default(),
             next_beat: Arc::default(),
             started: Instant::now(),
@@ -92,6 +95,17 @@ impl Health {
 
     /// A condition is met.
     pub fn ready(&self, name: &'static str) {
+        self.set(name, None);
+    }
+
+    /// A condition is met, but this is to be known of it.
+    pub fn ready_but(&self, name: &'static str, remark: Option<String>) {
+        let mut remarks = self.remarks.lock().unwrap_or_else(PoisonError::into_inner);
+        match remark {
+            Some(remark) => drop(remarks.insert(name, remark)),
+            None => drop(remarks.remove(name)),
+        }
+        drop(remarks);
         self.set(name, None);
     }
 
@@ -113,11 +127,16 @@ impl Health {
 
     /// Whether all conditions are met, and which are not.
     pub fn readiness(&self) -> Readiness {
+        let remarks = self.remarks.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let conditions: Vec<_> = self
             .conditions
             .borrow()
             .iter()
-            .map(|(&name, cause)| Condition { name, ready: cause.is_none(), cause: cause.clone() })
+            .map(|(&name, cause)| Condition {
+                name,
+                ready: cause.is_none(),
+                cause: cause.clone().or_else(|| remarks.get(name).cloned()),
+            })
             .collect();
         Readiness { ready: conditions.iter().all(|condition| condition.ready), conditions }
     }
@@ -203,6 +222,17 @@ mod tests {
         tokio::task::yield_now().await;
         health.ready("broker");
         assert!(waiting.await.unwrap().ready);
+    }
+
+    #[test]
+    fn a_remark_leaves_a_condition_met() {
+        let health = Health::new();
+        health.ready_but("clock", Some("an hour ahead".to_owned()));
+        let readiness = health.readiness();
+        assert!(readiness.ready && readiness.conditions[0].ready);
+        assert_eq!(readiness.conditions[0].cause.as_deref(), Some("an hour ahead"));
+        health.ready_but("clock", None);
+        assert_eq!(health.readiness().conditions[0].cause, None);
     }
 
     #[tokio::test(start_paused = true)]

@@ -9,6 +9,7 @@
 
 mod allocator;
 mod args;
+mod clock;
 mod codec;
 mod endpoint;
 mod export;
@@ -18,6 +19,7 @@ mod recorder;
 mod run;
 mod signal;
 mod start;
+mod storing;
 
 pub mod config;
 pub mod health;

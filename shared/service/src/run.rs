@@ -11,6 +11,7 @@ use tokio_util::task::AbortOnDropHandle;
 use windlass_broker::Broker;
 
 use crate::args::{Args, Output};
+use crate::clock;
 use crate::config::Config;
 use crate::endpoint::Endpoint;
 use crate::health::Health;
@@ -20,6 +21,7 @@ use crate::recorder;
 use crate::service::{Context, Exit, SERVICE, Service};
 use crate::signal::Signals;
 use crate::start::{BROKER, PROVISIONED, connect, follow, prepare};
+use crate::storing;
 use crate::telemetry::Telemetry;
 use crate::unread;
 
@@ -253,6 +255,9 @@ impl<S: Service> Process<'_, S> {
         };
         let _unread =
             AbortOnDropHandle::new(tokio::spawn(unread::watch(broker.clone(), self.health.clone())));
+        let _clock = AbortOnDropHandle::new(tokio::spawn(clock::watch(broker.clone(), self.health.clone())));
+        let _storing =
+            AbortOnDropHandle::new(tokio::spawn(storing::watch(broker.clone(), self.health.clone())));
         // A task of its own, so that its panic ends the process in order, with its cause.
         let mut running = AbortOnDropHandle::new(tokio::spawn(S::run(self.config.options.clone(), context)));
         let (ended, lost) = tokio::select! {

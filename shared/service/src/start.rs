@@ -98,18 +98,24 @@ pub(crate) async fn prepare(
 
 /// Reports the connection's state until it is closed for good.
 pub(crate) async fn follow(broker: &Broker, health: &Health) {
-    let mut status = broker.status();
+    let (mut status, mut silent) = (broker.status(), broker.is_silent());
     loop {
         let now = *status.borrow_and_update();
         if now.closed {
             break;
         }
-        if now.connected {
+        if now.connected && *silent.borrow_and_update() {
+            health.not_ready(BROKER, "the connection stands, and the broker does not answer");
+        } else if now.connected {
             health.ready(BROKER);
         } else {
             health.not_ready(BROKER, "the connection is lost, connecting again");
         }
-        if status.changed().await.is_err() {
+        let changed = tokio::select! {
+            changed = status.changed() => changed,
+            changed = silent.changed() => changed,
+        };
+        if changed.is_err() {
             break;
         }
     }

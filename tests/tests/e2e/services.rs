@@ -1,8 +1,9 @@
 //! Each service on its own: started, stopped and replaced in any order while jobs run.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use windlass_broker::provision::Layout;
 use windlass_core::Transition;
-use windlass_testkit::Fleet;
+use windlass_testkit::{Fleet, TestBroker};
 
 use crate::support::{command, gated, open, submit};
 
@@ -70,5 +71,27 @@ async fn a_monitor_without_a_broker_shows_its_history() -> Result<()> {
     let job: serde_json::Value =
         reqwest::get(format!("{monitor}/api/v1/jobs/{id}")).await?.error_for_status()?.json().await?;
     assert_eq!(job["state"], "succeeded");
+    Ok(())
+}
+
+/// Services that make what they use leave nothing out; and one whose layout is another than what it finds says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn services_that_apply_make_all_and_tell_what_they_change() -> Result<()> {
+    let mut fleet = Fleet::on(TestBroker::start().await?, Layout::default()).await?;
+    fleet.set_env("WINDLASS__PROVISION", "apply");
+    for label in ["dispatcher", "worker", "scheduler", "monitor"] {
+        fleet.service(label).await?;
+    }
+    let verified = fleet.cli(&["provision", "--verify"]).await?;
+    assert!(!verified.contains("missing"), "{verified}");
+
+    fleet.set_env("WINDLASS__LAYOUT__ACK_WAIT", "20s");
+    fleet.service("worker-2").await?;
+    let log = fleet.process("worker-2")?.log();
+    let warning = log.lines().find(|line| line.contains("differs from this program's layout"));
+    let warning = warning.context("it changed a setting and said nothing")?;
+    for part in ["consumer worker-default of stream JOBS", "ack_wait", "20s", "30s"] {
+        assert!(warning.contains(part), "{part}: {warning}");
+    }
     Ok(())
 }

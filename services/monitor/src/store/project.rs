@@ -47,7 +47,9 @@ type Key = (QueueName, JobId);
 struct Job {
     history: History,
     before: Option<JobView>,
-    changed: Vec<Event>,
+    /// What was known before.
+    known: History,
+    changed: usize,
 }
 
 // === impl Store ===
@@ -63,11 +65,11 @@ impl Store {
             if let Some(job) = jobs.get_mut(&(event.queue.clone(), event.job_id))
                 && job.history.record(event.clone())
             {
-                job.changed.push(event.clone());
+                job.changed += 1;
             }
         }
         let jobs: Vec<Job> =
-            order.iter().filter_map(|key| jobs.remove(key)).filter(|job| !job.changed.is_empty()).collect();
+            order.iter().filter_map(|key| jobs.remove(key)).filter(|job| job.changed > 0).collect();
         let applied = store(&mut transaction, &jobs).await.map_err(write)?;
         super::told::store(&mut transaction, messages).await.map_err(write)?;
         let mut ranges = load_ranges(&mut transaction).await?;
@@ -108,7 +110,7 @@ async fn load(
     }
     let job = |(key, history): (Key, History)| {
         let before = history.view();
-        (key, Job { history, before, changed: Vec::new() })
+        (key, Job { known: history.clone(), history, before, changed: 0 })
     };
     Ok(histories.into_iter().map(job).collect())
 }
@@ -119,9 +121,9 @@ async fn store(connection: &mut SqliteConnection, jobs: &[Job]) -> Result<Applie
     let mut attempts = Vec::new();
     let mut events = Vec::new();
     for job in jobs {
-        applied.changed += job.changed.len();
+        applied.changed += job.changed;
         // As kept, should two tellings of one transition have come in this batch.
-        events.extend(job.history.events().filter(|event| job.changed.contains(event)));
+        events.extend(job.history.events().filter(|event| !job.known.has(event)));
         let Some(after) = job.history.view() else { continue };
         let had_ended = job.before.as_ref().is_some_and(|before| before.state.is_terminal());
         if after.state.is_terminal() && !had_ended {

@@ -38,7 +38,7 @@ impl Soon {
     pub(super) fn take_over(jobs: &Jobs, change: &mut Change<'_>) -> Option<Self> {
         let (due_at, target) = change.timer?;
         if change.record != RecordKind::Later
-            || due_at.duration_since(Timestamp::now()).unsigned_abs() >= SOON
+            || due_at.duration_since(jobs.broker.now()).unsigned_abs() >= SOON
         {
             return None;
         }
@@ -54,7 +54,8 @@ impl Soon {
         let jobs = jobs.clone();
         tokio::spawn(async move {
             // Negative: it has come.
-            sleep(Duration::try_from(self.due_at.duration_since(Timestamp::now())).unwrap_or_default()).await;
+            let left = self.due_at.duration_since(jobs.broker.now());
+            sleep(Duration::try_from(left).unwrap_or_default()).await;
             let job = Job { nonce: nonce(), ..self.job };
             let change = Change {
                 address: &self.address,

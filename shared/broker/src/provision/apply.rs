@@ -15,7 +15,7 @@ const ROUNDS: usize = 5;
 /// What is to be done about one object that was found.
 enum Next {
     Done,
-    Update(Map<String, Value>),
+    Update { config: Map<String, Value>, differences: Vec<Difference> },
 }
 
 impl Broker {
@@ -114,7 +114,8 @@ async fn apply_stream(api: &Api<'_>, stream: &StreamSpec, allow_weaker: bool) ->
         match api.stream(&stream.name).await? {
             Found::Config { config, .. } => match next(&object, &stream.settings, config, allow_weaker)? {
                 Next::Done => return Ok(()),
-                Next::Update(config) => {
+                Next::Update { config, differences } => {
+                    say(&differences);
                     tracing::info!(stream = stream.name, "updating stream");
                     api.update_stream(&stream.name, config).await?;
                 }
@@ -142,7 +143,8 @@ async fn apply_consumer(
         match api.consumer(&reference).await? {
             Found::Config { config, .. } => match next(&object, &consumer.settings, config, allow_weaker)? {
                 Next::Done => return Ok(()),
-                Next::Update(config) => {
+                Next::Update { config, differences } => {
+                    say(&differences);
                     tracing::info!(stream = stream.name, consumer = consumer.name, "updating consumer");
                     api.update_consumer(&reference, config).await?;
                 }
@@ -167,13 +169,28 @@ fn next(
     if differences.is_empty() {
         return Ok(Next::Done);
     }
-    let weaker: Vec<_> = differences.into_iter().filter(|(_, weaker)| *weaker).map(|(d, _)| d).collect();
+    let weaker: Vec<_> = differences.iter().filter(|(_, weaker)| *weaker).map(|(d, _)| d.clone()).collect();
     if !weaker.is_empty() && !allow_weaker {
         return Err(Error::Weaker(weaker));
     }
     let Value::Object(mut config) = found else { return Ok(Next::Done) };
     config.extend(owned(wanted));
-    Ok(Next::Update(config))
+    let differences = differences.into_iter().map(|(difference, _)| difference).collect();
+    Ok(Next::Update { config, differences })
+}
+
+/// What was found may be what another program of the fleet has configured: then each start would change it again.
+fn say(differences: &[Difference]) {
+    for Difference { object, setting, expected, found } in differences {
+        tracing::warn!(
+            object,
+            setting,
+            own = expected,
+            found,
+            "a setting differs from this program's layout and is changed to its value: all programs of a fleet must \
+             have the same layout"
+        );
+    }
 }
 
 fn unchanged(object: &str, wanted: &Settings, found: Found) -> Error {

@@ -54,7 +54,8 @@ const COMMANDS_MAX_BYTES: i64 = 64 << 20;
 /// How long the broker remembers a message's id.
 const DUPLICATE_WINDOW: Duration = Duration::from_mins(2);
 
-/// A result is stored before the record of its job's end, by as long as that may take, and must outlast it.
+/// A result is stored before the record of its job's end, by as long as that may take, and must outlast it: the record
+/// is kept for up to a minute longer than the horizon (`windlass_core::admission::kept_for`).
 const RESULT_SLACK: Duration = Duration::from_mins(5);
 
 /// How long a bucket shows that an entry has expired, so that a watcher which lost its connection sees it.
@@ -84,7 +85,6 @@ pub fn desired(names: &Names, layout: &Layout) -> Desired {
         streams.push(results(names, layout, &pool));
     }
     for (part, bucket, history) in [
-        (Part::Queues, names.queues_bucket(), 1),
         (Part::Schedules, names.schedules_bucket(), 10),
         (Part::Cursors, names.cursors_bucket(), 1),
         (Part::Workers, names.workers_bucket(), 1),

@@ -14,6 +14,13 @@ use super::{AttemptView, JobView, TransitionView, result_value};
 use crate::trace::TraceParent;
 use crate::{Event, JobError, JobState, Outcome, Transition};
 
+/// The attempt under which the latest acceptance is kept, where an id was accepted more than once.
+const AGAIN: u32 = u32::MAX;
+
+/// What is shown of it: the later job's other events are told as the first one's.
+const ACCEPTED_AGAIN: &str =
+    "this id was accepted again after its end was forgotten: it may have run once more";
+
 /// The known events of one job of one queue.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct History {
@@ -73,6 +80,10 @@ fn preference(a: &Event, b: &Event) -> Ordering {
 impl History {
     /// Adds an event of this job; false if it told nothing new.
     pub fn record(&mut self, event: Event) -> bool {
+        if event.transition == Transition::Accepted { self.accept(event) } else { self.join(event) }
+    }
+
+    fn join(&mut self, event: Event) -> bool {
         match self.events.entry(rank(&event)) {
             Entry::Vacant(entry) => {
                 entry.insert(event);
@@ -86,6 +97,33 @@ impl History {
                 better
             }
         }
+    }
+
+    /// An id that was forgotten may be accepted again, and is another job then, whose events are told under the same
+    /// ranks. The first acceptance is kept and the latest one, so that this shows.
+    fn accept(&mut self, event: Event) -> bool {
+        let life = |event: &Event| event.accepted_at.unwrap_or(event.at);
+        let slots = [0, AGAIN].map(|attempt| rank(&Event { attempt, ..event.clone() }));
+        let before = slots.map(|slot| self.events.remove(&slot));
+        let event = Event { attempt: 0, ..event };
+        let known = before.iter().flatten().cloned().map(|event| Event { attempt: 0, ..event });
+        let all: Vec<Event> = known.chain([event]).collect();
+        let of = |at: Option<Timestamp>| {
+            all.iter().filter(|e| Some(life(e)) == at).max_by(|a, b| preference(a, b))
+        };
+        let (first, latest) = (all.iter().map(life).min(), all.iter().map(life).max());
+        let after = [
+            of(first).cloned(),
+            of(latest).filter(|_| latest > first).map(|event| Event { attempt: AGAIN, ..event.clone() }),
+        ];
+        let is_new = before != after;
+        self.events.extend(slots.into_iter().zip(after).filter_map(|(slot, event)| Some((slot, event?))));
+        is_new
+    }
+
+    /// Whether this very event is kept.
+    pub fn has(&self, event: &Event) -> bool {
+        self.events.get(&rank(event)) == Some(event)
     }
 
     /// The events that are kept, in the order of a job's life.
@@ -175,12 +213,20 @@ impl History {
         let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         let mut events: Vec<_> = self.events.iter().collect();
         events.sort_by_key(|(rank, event)| (event.at, **rank));
-        let view = |(_, event): (_, &Event)| TransitionView {
-            transition: event.transition,
-            attempt: event.attempt,
-            at: event.at,
-            worker: text(&event.worker),
-            note: text(&event.note),
+        let view = |(_, event): (_, &Event)| {
+            let again = event.transition == Transition::Accepted && event.attempt == AGAIN;
+            let note = match (again, event.note.as_str()) {
+                (false, note) => text(note),
+                (true, "") => text(ACCEPTED_AGAIN),
+                (true, note) => Some(format!("{ACCEPTED_AGAIN}; {note}")),
+            };
+            TransitionView {
+                transition: event.transition,
+                attempt: if again { 0 } else { event.attempt },
+                at: event.at,
+                worker: text(&event.worker),
+                note,
+            }
         };
         events.into_iter().map(view).collect()
     }

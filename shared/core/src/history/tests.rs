@@ -69,6 +69,38 @@ fn a_timer_that_ended_leaves_the_job_queued() {
     assert_eq!(done.at(second(900)).state, JobState::Succeeded);
 }
 
+/// Two lives of one id: the second acceptance shows, whatever comes first.
+#[test]
+fn an_id_that_was_accepted_again_says_so() {
+    let again = Event {
+        at: second(2000),
+        accepted_at: Some(second(2000)),
+        note: "waited 90 s".to_owned(),
+        ..accepted(0)
+    };
+    let events =
+        [accepted(0), event(Transition::Started, 1, 1), event(Transition::Succeeded, 1, 2), again.clone()];
+    let mut reversed = events.to_vec();
+    reversed.reverse();
+    for events in [&events[..], &reversed] {
+        let view = view(events);
+        assert_eq!(
+            (view.state, view.accepted_at, view.attempts.len()),
+            (JobState::Succeeded, Some(second(0)), 1)
+        );
+        let shown: Vec<_> = view.transitions.iter().map(|t| (t.transition, t.attempt, t.at)).collect();
+        assert_eq!(shown.last(), Some(&(Transition::Accepted, 0, second(2000))), "{shown:?}");
+        let note = view.transitions.last().and_then(|t| t.note.clone()).unwrap_or_default();
+        assert!(note.contains("accepted again") && note.contains("waited 90 s"), "{note}");
+    }
+    // Said twice it is one acceptance.
+    let told = Event { note: String::new(), ..again };
+    let once = view(&[told.clone(), told.clone()]);
+    assert_eq!((once.transitions.len(), &once.transitions[0].note), (1, &None));
+    let mut history: History = events.into_iter().collect();
+    assert!(!history.record(told), "it tells less than what is known");
+}
+
 #[test]
 fn attempts_are_merged_by_number() {
     let worker = |mut event: Event, worker: &str| {

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use jiff::Timestamp;
 use tokio::time::Instant;
 use windlass_broker::absence::{SLACK, Signs};
 use windlass_broker::delivery::Delivered;
@@ -85,7 +84,7 @@ async fn claim(
         && protocol::is_outdated(
             delivered.delivery(),
             claim.delivery_count,
-            Timestamp::now().duration_since(last.stored_at).unsigned_abs(),
+            shared.broker.now().duration_since(last.stored_at).unsigned_abs(),
             ack_wait,
         )
     {
@@ -93,7 +92,7 @@ async fn claim(
         return None;
     }
     held.attempts = last.body.attempts().to_vec();
-    let now = Timestamp::now();
+    let now = shared.broker.now();
     let (holder, handed_back, alone) = match &last.body {
         RecordBody::Claim(claim) => {
             *held.checkpoint() = claim.checkpoint.clone();
@@ -163,7 +162,7 @@ async fn claim(
 /// Whether this work may be of a job that ended before an absence of all dispatchers, and was forgotten in it.
 async fn may_repeat(shared: &Shared, delivered: &Delivered) -> bool {
     let horizon = shared.options.horizon;
-    let now = Timestamp::now();
+    let now = shared.broker.now();
     if now.duration_since(delivered.published_at).unsigned_abs() < horizon {
         return false;
     }
@@ -202,7 +201,7 @@ pub(super) async fn restate(shared: &Shared, held: &Held, restated: Restated, de
         work_sequence: held.work,
         worker: shared.options.id.clone(),
         reason,
-        claimed_at: Timestamp::now(),
+        claimed_at: shared.broker.now(),
         attempts,
         kind: held.job.task.kind.clone(),
         accepted_at: held.job.accepted_at,

@@ -114,6 +114,8 @@ impl Worker {
         for queue in &shared.options.queues {
             listeners.spawn(fetch::listen(Arc::clone(&shared), queue.clone()));
         }
+        let broker = shared.broker.clone();
+        listeners.spawn(async move { broker.keep_time().await });
         let announcing = stop.child_token();
         let presence = tokio::spawn(presence::announce(Arc::clone(&shared), announcing.clone()));
         let telling = tokio::spawn(tell(Arc::clone(&shared), announcing.clone()));

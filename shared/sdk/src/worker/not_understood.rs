@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::time::Instant;
 use windlass_broker::delivery::Delivered;
 use windlass_broker::jobs::{Address, Change, Seen, Verdict, nonce};
@@ -45,7 +44,7 @@ async fn mark(shared: &Shared, delivered: &Delivered, address: &Address, ack_wai
         work: &delivered.body,
         work_sequence: delivered.sequence,
         worker: &shared.options.id,
-        at: Timestamp::now(),
+        at: shared.broker.now(),
         nonce: &nonce,
         delivery_count: delivered.count,
     };

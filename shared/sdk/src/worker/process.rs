@@ -68,7 +68,7 @@ pub(super) async fn process(shared: &Shared, delivered: Delivered, ack_wait: Dur
         let message = "its worker was lost too often while it ran alone";
         return give_up(shared, &mut held, DeadCause::CrashLoop, message).await;
     }
-    if is_expired(&held.attempts, held.job.due_at, held.job.task.max_wait, Timestamp::now()) {
+    if is_expired(&held.attempts, held.job.due_at, held.job.task.max_wait, shared.broker.now()) {
         return expire(shared, &mut held).await;
     }
     if !shared.handlers.contains_key(&held.job.task.kind) {
@@ -155,7 +155,7 @@ async fn give_up(shared: &Shared, held: &mut Held, cause: DeadCause, message: &s
 
 async fn attempt(shared: &Shared, held: &mut Held) {
     let number = held.attempt_number();
-    let started_at = Timestamp::now();
+    let started_at = shared.broker.now();
     let waited = started_at.duration_since(held.job.due_at).unsigned_abs();
     let queue = held.address.queue.to_string();
     metrics::histogram!("windlass_queue_wait_seconds", "queue" => queue.clone()).record(waited.as_secs_f64());
@@ -213,7 +213,7 @@ async fn attempt(shared: &Shared, held: &mut Held) {
     windlass_broker::failpoint::hit(windlass_broker::failpoint::Point::WorkerHandlerEnded).await;
     let outcome = outcome_of(&ended);
     metrics::histogram!("messaging_process_duration_seconds", "queue" => queue.clone(), "outcome" => outcome)
-        .record(Timestamp::now().duration_since(started_at).as_secs_f64());
+        .record(shared.broker.now().duration_since(started_at).as_secs_f64().max(0.0));
     hop.set("windlass.job.outcome", outcome);
     if stuck.is_some() {
         tracing::error!(job_id = %held.address.job_id, kind = %task.kind, "a handler ignores its cancellation; its slot stays taken");
@@ -326,7 +326,7 @@ async fn malformed(shared: &Shared, delivered: &Delivered, reason: String) {
             .map(|(name, value)| v1::Header { name: name.to_owned(), value: value.to_owned() })
             .collect(),
         original_body: delivered.body.clone(),
-        dead_at: Some(windlass_proto::instant(Timestamp::now())),
+        dead_at: Some(windlass_proto::instant(shared.broker.now())),
         ..v1::DeadLetter::default()
     };
     match dead::publish(broker, &queue, job_id, letter).await {

@@ -19,6 +19,8 @@ pub enum Serving {
     Served,
     /// It has no consumer yet. The worker is as ready as it can be.
     NoConsumer,
+    /// It was served, and its consumer is gone. The dispatchers make it again if work waits there.
+    Missing,
     /// The broker refuses it for lack of a right, in these words.
     Denied(String),
     /// The broker cannot be asked, for this reason.
@@ -56,6 +58,10 @@ impl fmt::Display for Serving {
             Self::NoConsumer => {
                 f.write_str("has no consumer yet: publish to it, or name it in layout.queues")
             }
+            Self::Missing => f.write_str(
+                "its consumer was removed: a dispatcher makes it again with the next task, or within seconds if work \
+                 waits",
+            ),
             Self::Denied(words) => write!(
                 f,
                 "this worker has no right to its jobs ({words}): give its user the rights of the pool, or take the \
@@ -88,6 +94,10 @@ impl Board {
     pub(super) fn set(&self, queue: &QueueName, now: Serving) {
         self.queues.send_if_modified(|queues| {
             let before = queues.get(queue);
+            let now = match (before, now) {
+                (Some(Serving::Served | Serving::Missing), Serving::NoConsumer) => Serving::Missing,
+                (_, now) => now,
+            };
             let is_alike = before.is_some_and(|b| std::mem::discriminant(b) == std::mem::discriminant(&now));
             if is_alike {
                 return false;
@@ -95,7 +105,7 @@ impl Board {
             match &now {
                 Serving::Opening => {}
                 Serving::Served => tracing::info!(%queue, "serving the queue"),
-                Serving::NoConsumer => {
+                Serving::NoConsumer | Serving::Missing => {
                     tracing::warn!(%queue, state = %now, "the queue's consumer is missing; looking again");
                 }
                 Serving::Denied(_) => tracing::error!(%queue, state = %now, "the queue may not be served"),
@@ -138,5 +148,21 @@ mod tests {
             assert_eq!(serving.is_settled(), settled, "{serving:?}");
             assert!(serving.to_string().contains(words), "{serving}");
         }
+    }
+
+    #[test]
+    fn a_queue_that_was_served_and_has_no_consumer_is_not_settled() {
+        let queue = QueueName::default();
+        let board = Board::new(std::slice::from_ref(&queue));
+        let is = |serving: &Serving| board.watch().borrow()[&queue] == *serving;
+        board.set(&queue, Serving::NoConsumer);
+        assert!(is(&Serving::NoConsumer), "it has none yet");
+        board.set(&queue, Serving::Served);
+        board.set(&queue, Serving::NoConsumer);
+        assert!(is(&Serving::Missing) && !Serving::Missing.is_settled());
+        board.set(&queue, Serving::NoConsumer);
+        assert!(is(&Serving::Missing));
+        board.set(&queue, Serving::Served);
+        assert!(is(&Serving::Served));
     }
 }

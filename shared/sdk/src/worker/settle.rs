@@ -6,6 +6,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::time::Instant;
 use windlass_broker::jobs::{Change, Verdict, nonce};
+use windlass_core::admission::kept_for;
 use windlass_core::attempt::{push_bounded, without_messages};
 use windlass_core::settle::{AfterFailure, Failed, after_failure};
 use windlass_core::{Attempt, Form, JobError, JobState, Outcome, RecordKind};
@@ -59,7 +60,7 @@ pub(super) async fn end(
         result_content_type: String::new(),
         error,
         accepted_at: held.job.accepted_at,
-        ended_at: Timestamp::now(),
+        ended_at: shared.broker.now(),
         nonce: nonce(),
     };
     let mut written = write_end(shared, held, &done).await;
@@ -109,7 +110,7 @@ pub(super) async fn fail(shared: &Shared, held: &mut Held, attempt: Attempt, ret
         attempts: &attempts,
         terminal: attempt.error.as_ref().is_some_and(|e| e.terminal),
         retry_after,
-        elapsed: Timestamp::now().duration_since(held.job.accepted_at).unsigned_abs(),
+        elapsed: shared.broker.now().duration_since(held.job.accepted_at).unsigned_abs(),
     };
     match after_failure(policy, &failed) {
         AfterFailure::Dead(_) => {
@@ -129,7 +130,7 @@ pub(super) async fn snooze(shared: &Shared, held: &mut Held, attempt: Attempt, d
 async fn again(shared: &Shared, held: &mut Held, attempt: &Attempt, delay: Duration, tried: &'static str) {
     let mut attempts = held.attempts.clone();
     push_bounded(&mut attempts, attempt.clone());
-    let due_at = Timestamp::now().saturating_add(delay).unwrap_or(Timestamp::MAX);
+    let due_at = shared.broker.now().saturating_add(delay).unwrap_or(Timestamp::MAX);
     let mut job = Job {
         attempts,
         checkpoint: held.checkpoint().clone(),
@@ -214,7 +215,7 @@ async fn write_end(shared: &Shared, held: &Held, done: &Done) -> Written {
         body: done.encode(),
         nonce: &done.nonce,
         trace: held.trace,
-        ttl: Some(shared.options.horizon),
+        ttl: Some(kept_for(shared.options.horizon)),
         timer: None,
         purge: None,
     };
@@ -283,7 +284,7 @@ pub(super) fn ended_attempt(
         number: held.attempt_number(),
         worker: shared.options.id.clone(),
         started_at: Some(started_at),
-        ended_at: Timestamp::now(),
+        ended_at: shared.broker.now(),
         outcome,
         error,
         alone: held.is_alone(),

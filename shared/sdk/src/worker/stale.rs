@@ -1,6 +1,5 @@
 //! A message whose job this worker does not hold, or not any more.
 
-use jiff::Timestamp;
 use windlass_broker::dead;
 use windlass_broker::jobs::{Address, Seen};
 use windlass_core::protocol::{self, Stale};
@@ -28,7 +27,7 @@ pub(super) async fn not_mine(shared: &Shared, held: &Held, seen: &Seen, stale: S
     let queue = held.address.queue.to_string();
     metrics::counter!("windlass_refusals_total", "queue" => queue, "tried" => tried).increment(1);
     tracing::info!(job_id = %held.address.job_id, token = held.token(), tried, ?stale, "not the holder of this job");
-    let mut event = held.teller().event(Transition::Refused, held.attempt_number(), Timestamp::now());
+    let mut event = held.teller().event(Transition::Refused, held.attempt_number(), shared.broker.now());
     event.worker.clone_from(&shared.options.id);
     event.note = format!("tried to {tried} with token {}, which is not valid any more", held.token());
     let said = shared.events.record(event).await.is_ok();
