@@ -62,6 +62,7 @@ fn preference(a: &Event, b: &Event) -> Ordering {
                 &event.note,
                 event.priority,
                 event.alone,
+                event.claimed_id,
             ),
         )
     }
@@ -180,7 +181,7 @@ impl History {
             attempt: event.attempt,
             at: event.at,
             worker: text(&event.worker),
-            note: text(&event.note),
+            note: text(&event.note).or_else(|| event.claimed_id.map(|id| format!("it bears the id {id}"))),
         };
         events.into_iter().map(view).collect()
     }
@@ -227,7 +228,6 @@ impl AttemptView {
 fn state_after(event: &Event) -> JobState {
     match event.transition {
         Transition::Accepted if event.due_at > Some(event.accepted_at.unwrap_or(event.at)) => JobState::Scheduled,
-        Transition::Snoozed => JobState::Scheduled,
         Transition::Accepted
         | Transition::Released
         | Transition::Crashed
@@ -237,7 +237,8 @@ fn state_after(event: &Event) -> JobState {
         | Transition::Redriven
         | Transition::Discarded => JobState::Queued,
         Transition::Started => JobState::Running,
-        Transition::Retried => JobState::Retrying,
+        // It has run, whether it failed or asked for it.
+        Transition::Retried | Transition::Snoozed => JobState::Retrying,
         Transition::Succeeded => JobState::Succeeded,
         Transition::Dead | Transition::Rejected => JobState::Dead,
         Transition::Cancelled => JobState::Cancelled,
