@@ -297,7 +297,8 @@ async fn status_tells_lag_and_gaps() {
     assert_eq!(status["events"]["standstill"]["reason"], "the disk is full");
     assert_eq!(status["gaps"][0]["last_sequence"], 3);
     assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
-    assert!(server.html("/").await.contains("Events 1 to 3 were gone"));
+    let page = server.html("/").await;
+    assert!(page.contains("Events 1 to 3 were gone") && page.contains("the disk is full"), "{page}");
 }
 
 #[tokio::test]

@@ -132,7 +132,7 @@ impl Ear {
 
     /// The error of a wait that was in vain.
     pub(crate) fn timed_out(&self, what: &str) -> Error {
-        let no_handler = self.look(|known| known.without_handler());
+        let no_handler = self.look(Known::without_handler);
         Error::TimedOut {
             what: what.to_owned(),
             waited: self.patience,

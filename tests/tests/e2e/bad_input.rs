@@ -147,7 +147,8 @@ async fn a_rejected_message_is_found_by_the_id_that_it_bears() -> Result<()> {
     fleet.tap.heard(free, Transition::Succeeded).await?;
     loop {
         if let Ok(shown) = fleet.cli(&["job", "get", &free.to_string()]).await {
-            return Ok(ensure!(!shown.contains("rejected"), "{shown}"));
+            ensure!(!shown.contains("rejected"), "{shown}");
+            return Ok(());
         }
     }
 }
