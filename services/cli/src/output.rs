@@ -62,6 +62,9 @@ fn error_value(error: &Error) -> serde_json::Value {
     if let Error::Ambiguous { queues, .. } = error {
         value["queues"] = queues.clone().into();
     }
+    if let Error::Rejected { rejected, .. } = error {
+        value["rejected"] = json!(rejected);
+    }
     json!({ "error": value })
 }
 

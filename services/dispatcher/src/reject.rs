@@ -100,11 +100,13 @@ pub(crate) async fn keep(shared: &Shared, message: Message<'_>, rejection: Rejec
     metrics::counter!("windlass_tasks_rejected_total", "code" => code).increment(1);
     tracing::warn!(subject = message.subject, code, field, reason, "not a valid task");
     let queue = queue.unwrap_or_else(dead::unknown_queue);
-    // Where its own id could not be read, or is taken by a valid job perhaps, the message's place names it.
+    // Where its own id could not be read, or is taken by a valid job perhaps, the message's place names it: neither the
+    // history nor the letter of a job may be touched by a message that merely bears its id.
     let job_id = match &task {
         Some((id, ..)) if code != "invalid_task" => *id,
         _ => message.derived_id,
     };
+    let claimed_id = windlass_proto::claimed_id(&message.headers, message.body).filter(|id| *id != job_id);
     let now = shared.broker.now();
     let header = |(name, value): (&str, &str)| v1::Header { name: name.to_owned(), value: value.to_owned() };
     let letter = v1::DeadLetter {
@@ -115,6 +117,7 @@ pub(crate) async fn keep(shared: &Shared, message: Message<'_>, rejection: Rejec
         original_headers: message.headers.into_iter().map(header).collect(),
         original_body: message.body.clone(),
         dead_at: Some(windlass_proto::instant(now)),
+        claimed_id: claimed_id.map(|id| id.to_string()).unwrap_or_default(),
         ..v1::DeadLetter::default()
     };
     if let Err(error) = dead::publish(&shared.broker, &queue, job_id, letter).await {
@@ -124,6 +127,7 @@ pub(crate) async fn keep(shared: &Shared, message: Message<'_>, rejection: Rejec
     let kind = task.as_ref().map(|(_, kind, _)| kind.clone());
     let mut event = Event::new(queue, job_id, kind, Transition::Rejected, 0, now);
     event.accepted_at = Some(message.published_at);
+    event.claimed_id = claimed_id;
     event.priority = task.map(|(_, _, priority)| priority).unwrap_or_default();
     event.traceparent = message.trace.map(|t| t.to_string()).unwrap_or_default();
     let message = if field.is_empty() { reason } else { format!("{field}: {reason}") };

@@ -27,7 +27,7 @@ use tokio::sync::watch;
 use windlass_broker::dead::Letters;
 
 pub use access::OperatorToken;
-pub use problem::Problem;
+pub use problem::{Problem, RejectedMessage};
 
 use crate::operations::Operations;
 use crate::progress::Progress;

@@ -38,6 +38,8 @@ pub struct Operations(Arc<Shared>);
 struct Shared {
     broker: Broker,
     stop: CancellationToken,
+    /// For a command that is under way when the monitor stops.
+    grace: Duration,
     tasks: TaskTracker,
     slots: Arc<Semaphore>,
     /// The oldest first.
@@ -125,14 +127,24 @@ pub enum OperationState {
 
 impl Operations {
     /// None yet. When `stop` is cancelled those that run are aborted.
-    pub fn new(broker: Broker, stop: CancellationToken) -> Self {
+    /// A command that is under way by then has `grace` for its answer, which is less than the drain takes.
+    pub fn new(broker: Broker, stop: CancellationToken, grace: Duration) -> Self {
         let (tasks, slots) = (TaskTracker::new(), Arc::new(Semaphore::new(MOST_RUNNING)));
-        Self(Arc::new(Shared { broker, stop, tasks, slots, known: Mutex::default() }))
+        Self(Arc::new(Shared { broker, stop, grace, tasks, slots, known: Mutex::default() }))
     }
 
-    /// Stores one command.
+    /// Stores one command. Cut short by the monitor's stop, it may be stored or not.
     pub async fn command(&self, verb: Verb, member: &Member, reason: &str) -> Result<(), connect::Error> {
-        commands::publish(&self.0.broker, member.command(verb, reason, WHO)).await.map(|_| ())
+        let Shared { broker, stop, grace, .. } = &*self.0;
+        let subject = || broker.names().command_subject(&member.queue, verb.as_str());
+        let cut = async {
+            stop.cancelled().await;
+            tokio::time::sleep(*grace).await;
+        };
+        tokio::select! {
+            stored = commands::publish(broker, member.command(verb, reason, WHO)) => stored.map(|_| ()),
+            () = cut => Err(connect::Error::TimedOut { subject: subject(), timeout: *grace }),
+        }
     }
 
     /// Whether nothing is begun any more.

@@ -15,7 +15,7 @@ use windlass_broker::events::{self, EventMessage, EventReader};
 use windlass_broker::failpoint::{Point, hit};
 use windlass_service::health::Health;
 
-use crate::progress::Progress;
+use crate::progress::{Progress, Standstill};
 use crate::store::{self, Message, Store};
 use crate::trace;
 
@@ -39,6 +39,14 @@ pub(crate) struct Projection {
     pub(crate) health: Health,
 }
 
+/// What a round did.
+enum Round {
+    /// Nothing came.
+    Quiet,
+    /// What came is stored.
+    Stored,
+}
+
 #[derive(Debug, thiserror::Error)]
 enum Error {
     #[error("events cannot be read")]
@@ -55,21 +63,41 @@ impl Projection {
         let heartbeat = self.health.heartbeat("projection", STALLED);
         let mut reader = None;
         let mut looked_at = None;
+        let mut unstored = false;
         while !stop.is_cancelled() {
             heartbeat.beat();
             match self.round(&mut reader, &mut looked_at, stop).await {
-                Ok(()) => self.health.ready(CONDITION),
+                // What could not be stored comes again; until it does, a quiet round says nothing.
+                Ok(Round::Quiet) if unstored && self.progress.borrow().lag != Some(0) => {}
+                Ok(_) => {
+                    unstored = false;
+                    self.goes_on();
+                }
                 Err(error) => {
                     // Whatever it had taken comes again.
                     reader = None;
+                    unstored |= matches!(error, Error::Store(_));
                     metrics::counter!("windlass_monitor_projection_errors_total").increment(1);
                     let error = format!("{:#}", anyhow::Error::new(error));
                     tracing::warn!(error, "the projection failed, trying again");
-                    self.health.not_ready(CONDITION, error);
+                    self.stands_still(error);
                     stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
                 }
             }
         }
+    }
+
+    fn goes_on(&self) {
+        self.health.ready(CONDITION);
+        self.progress.send_if_modified(|progress| progress.standstill.take().is_some());
+    }
+
+    fn stands_still(&self, reason: String) {
+        self.health.not_ready(CONDITION, reason.clone());
+        self.progress.send_modify(|progress| {
+            let since = progress.standstill.as_ref().map_or_else(Timestamp::now, |known| known.since);
+            progress.standstill = Some(Standstill { since, reason });
+        });
     }
 
     async fn round(
@@ -77,9 +105,9 @@ impl Projection {
         reader: &mut Option<EventReader>,
         looked_at: &mut Option<Instant>,
         stop: &CancellationToken,
-    ) -> Result<(), Error> {
+    ) -> Result<Round, Error> {
         if looked_at.is_none_or(|at| at.elapsed() >= LOOK) {
-            self.look().await?;
+            self.look(stop).await?;
             *looked_at = Some(Instant::now());
         }
         let reader = match reader {
@@ -87,8 +115,8 @@ impl Projection {
             None => reader.insert(EventReader::open(&self.broker).await?),
         };
         match stop.run_until_cancelled(reader.next_batch(self.batch_size, WAIT)).await.transpose()? {
-            Some(batch) if !batch.is_empty() => self.project(batch).await,
-            _ => Ok(()),
+            Some(batch) if !batch.is_empty() => self.project(batch).await.map(|()| Round::Stored),
+            _ => Ok(Round::Quiet),
         }
     }
 
@@ -103,7 +131,16 @@ impl Projection {
                 lines: std::mem::take(&mut message.lines),
             })
             .collect();
-        let applied = self.store.apply(&messages).await?;
+        let applied = match self.store.apply(&messages).await {
+            Ok(applied) => applied,
+            Err(error) => {
+                // As soon as it is tried again, not when their lease ends; unsaid, that is when they come.
+                for message in &batch {
+                    let _ = message.put_back(PAUSE / 2).await;
+                }
+                return Err(error.into());
+            }
+        };
         hit(Point::BatchStored).await;
         for message in &batch {
             message.ack().await?;
@@ -126,10 +163,12 @@ impl Projection {
     }
 
     /// Compares the stream with what was processed.
-    async fn look(&self) -> Result<(), Error> {
+    async fn look(&self, stop: &CancellationToken) -> Result<(), Error> {
         // In this order: what another process stores meanwhile is never taken for missing, nor for beyond the end.
         let before = self.store.processed().await?;
-        let extent = events::extent(&self.broker).await?;
+        let Some(extent) = stop.run_until_cancelled(events::extent(&self.broker)).await.transpose()? else {
+            return Ok(());
+        };
         // A stream that ends before what was read of it was restored from an earlier copy.
         let end = if before.last() > extent.last_sequence { extent.last_sequence } else { u64::MAX };
         if self.store.follow(&extent.created, end).await? {
@@ -150,11 +189,14 @@ impl Projection {
         let lag = extent.last_sequence.saturating_sub(processed.count());
         #[allow(clippy::cast_precision_loss, reason = "a gauge is for people")]
         metrics::gauge!("windlass_monitor_lag_messages").set(lag as f64);
-        self.progress.send_replace(Progress {
-            last_sequence: Some(extent.last_sequence),
-            processed_sequence: processed.last(),
-            lag: Some(lag),
-            checked_at: Some(Timestamp::now()),
+        self.progress.send_modify(|progress| {
+            *progress = Progress {
+                last_sequence: Some(extent.last_sequence),
+                processed_sequence: processed.last(),
+                lag: Some(lag),
+                checked_at: Some(Timestamp::now()),
+                standstill: progress.standstill.take(),
+            };
         });
         Ok(())
     }

@@ -51,7 +51,8 @@ impl Service for Monitor {
     async fn run(options: Options, context: Context) -> anyhow::Result<()> {
         let store = open(&options).await?;
         let (progress, progress_seen) = watch::channel(Progress::default());
-        let operations = Operations::new(context.broker.clone(), context.stop.clone());
+        let operations =
+            Operations::new(context.broker.clone(), context.stop.clone(), context.drain_timeout / 2);
         let routes = Api {
             store: store.clone(),
             progress: progress_seen,

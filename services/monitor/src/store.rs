@@ -15,8 +15,9 @@ use std::str::FromStr as _;
 use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+    Sqlite, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 
 pub use list::{Filter, JobRow, Page, QueueCounts};
@@ -104,6 +105,25 @@ impl Store {
             .await
             .map_err(open)?;
         Ok(Self { writer, readers })
+    }
+
+    /// The writing connection, for one transaction.
+    async fn writer(&self, what: &'static str) -> Result<PoolConnection<Sqlite>, Error> {
+        self.writer.acquire().await.map_err(|source| Error::Statement(what, source))
+    }
+
+    /// Gives the writing connection back. After a failure it is ended, and the next transaction gets a new one: a full
+    /// disk has SQLite roll back by itself, of which the connection's count of open transactions knows nothing.
+    async fn give_back<T>(
+        &self,
+        connection: PoolConnection<Sqlite>,
+        outcome: Result<T, Error>,
+    ) -> Result<T, Error> {
+        if outcome.is_err() {
+            // Late or not, it is not used again; the failure that led here is the one to tell.
+            let _ = tokio::time::timeout(WAIT, connection.close()).await;
+        }
+        outcome
     }
 
     /// Ends all connections, the write-ahead log merged into the file.

@@ -6,11 +6,14 @@
 mod fixture;
 
 use fixture::conform::conform;
-use fixture::served::{Served, TOKEN};
+use fixture::served::{GRACE, Served, TOKEN};
 use fixture::{accepted, event, job_id};
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 use tokio::time::Instant;
+use windlass_broker::commands::Verb;
+use windlass_broker::commands::set::Member;
+use windlass_broker::connect;
 use windlass_core::Transition;
 use windlass_monitor::operations::{MOST_KEPT, MOST_RUNNING};
 use windlass_proto::v1;
@@ -313,4 +316,19 @@ async fn operations_are_bounded_and_aborted_between_two_commands() {
     assert!(all.iter().all(|operation| operation.ended_at.is_some()));
     let stored = server.commands().await.len();
     assert!(stored < 5 * MOST_RUNNING, "{stored} are commanded");
+}
+
+/// A command that the broker does not answer ends with the monitor's stop, not only when its own time is over (15 s).
+#[tokio::test]
+async fn a_stop_does_not_wait_for_a_silent_broker() {
+    let mut server = Served::start().await;
+    let pid = server.nats.server().pid().unwrap();
+    windlass_testkit::process::signal(pid, "STOP").await.unwrap();
+    let member = Member { queue: "mail".parse().unwrap(), job_id: job_id(1), dead_at: None };
+    let commanding = server.operations.command(Verb::Cancel, &member, "a reason");
+    // In this order: the command is on its way when the stop comes.
+    let both = async { tokio::join!(commanding, async { server.stop.cancel() }).0 };
+    let stored = tokio::time::timeout(GRACE * 20, both).await.expect("it outlives the stop");
+    assert!(matches!(stored, Err(connect::Error::TimedOut { .. })), "{stored:?}");
+    windlass_testkit::process::signal(pid, "CONT").await.unwrap();
 }

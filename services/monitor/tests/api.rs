@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use windlass_core::fingerprint::fingerprint;
 use windlass_core::{Event, Transition};
 use windlass_monitor::api::{Api, router};
-use windlass_monitor::progress::Progress;
+use windlass_monitor::progress::{Progress, Standstill};
 
 /// The monitor's routes on a free port, until dropped.
 struct Server {
@@ -245,6 +245,41 @@ async fn a_trace_is_linked_where_its_address_is_configured() {
     assert!(job.contains("href=\"http://localhost:16686/trace/4bf92f3577b34da6a3ce929d0e0e4736\""), "{job}");
 }
 
+/// A rejected message is told under an id of its own; whoever looks for the id that it bears is led there, unless a job
+/// has that id.
+#[tokio::test]
+async fn a_rejected_message_is_found_by_the_id_that_it_bears() {
+    let mut server = Server::start(None).await;
+    let rejected = Event {
+        claimed_id: Some(job_id(7)),
+        error: Some(error("Windlass-Delay: `soon` is no duration")),
+        ..event("mail", 1, Transition::Rejected, 0, 9)
+    };
+    server.database.tell(vec![rejected]).await;
+    let path = format!("/api/v1/jobs/{}", job_id(7));
+    let answer = server.get(&path).await;
+    let (status, problem): (_, Value) = (answer.status().as_u16(), answer.json().await.unwrap());
+    assert_eq!((status, &problem["rejected"]["id"]), (404, &json!(job_id(1))), "{problem}");
+    assert_eq!(
+        (&problem["rejected"]["queue"], &problem["rejected"]["reason"]),
+        (&json!("mail"), &json!("Windlass-Delay: `soon` is no duration"))
+    );
+    assert!(problem["detail"].as_str().unwrap().contains(&job_id(1).to_string()), "{problem}");
+    let document = server.json("/api/v1/openapi.json").await;
+    let content = &document["paths"]["/api/v1/jobs/{id}"]["get"]["responses"]["404"]["content"];
+    conform(&document, &content["application/problem+json"]["schema"], &problem, "problem");
+    let elsewhere: Value = server.get(&format!("{path}?queue=web")).await.json().await.unwrap();
+    assert!(elsewhere.get("rejected").is_none(), "{elsewhere}");
+    let told = server.json(&format!("/api/v1/jobs/{}", job_id(1))).await;
+    let note = told["transitions"][0]["note"].as_str().unwrap().to_owned();
+    assert!(told["state"] == "dead" && note.contains(&job_id(7).to_string()), "{told}");
+
+    server.database.tell(life("mail", 7)).await;
+    let job = server.json(&path).await;
+    assert_eq!((&job["id"], &job["state"]), (&json!(job_id(7)), &json!("succeeded")));
+    assert!(!job.to_string().contains("rejected"), "{job}");
+}
+
 #[tokio::test]
 async fn status_tells_lag_and_gaps() {
     let server = Server::start(None).await;
@@ -255,12 +290,15 @@ async fn status_tells_lag_and_gaps() {
         processed_sequence: 7,
         lag: Some(2),
         checked_at: Some(second(2)),
+        standstill: Some(Standstill { since: second(1), reason: "the disk is full".to_owned() }),
     });
     let status = server.json("/api/v1/status").await;
     assert_eq!(status["events"]["lag"], 2);
+    assert_eq!(status["events"]["standstill"]["reason"], "the disk is full");
     assert_eq!(status["gaps"][0]["last_sequence"], 3);
     assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
-    assert!(server.html("/").await.contains("Events 1 to 3 were gone"));
+    let page = server.html("/").await;
+    assert!(page.contains("Events 1 to 3 were gone") && page.contains("the disk is full"), "{page}");
 }
 
 #[tokio::test]

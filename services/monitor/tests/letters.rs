@@ -10,6 +10,7 @@ use fixture::served::Served;
 use fixture::{job_id, second};
 use serde_json::{Value, json};
 use windlass_core::fingerprint::fingerprint;
+use windlass_proto::v1;
 
 fn ids(list: &Value) -> Vec<String> {
     list["letters"].as_array().unwrap().iter().map(|l| l["id"].as_str().unwrap().to_owned()).collect()
@@ -36,6 +37,7 @@ async fn letters_are_filtered_paged_and_grouped() {
     assert_eq!(count("kind=page.get").await, 200);
     assert_eq!(count("code=handler&contains=DISK").await, 6);
     assert_eq!(count("code=panic").await, 0);
+    assert_eq!(count("code=card_declined").await, 0);
     assert_eq!(count(&format!("fingerprint={disk}")).await, 6);
     assert_eq!(count(&format!("since={}&until={}", second(290), second(295))).await, 5);
 
@@ -96,4 +98,45 @@ async fn one_letter_has_all_that_is_known_as_the_document_says() {
     assert_eq!(letter["redrivable"], true);
     assert_eq!(letter["fingerprint"], fingerprint("handler", "no user 1"));
     assert_eq!(letter["attempts"][0]["error"]["fingerprint"], letter["fingerprint"]);
+}
+
+/// A terminal failure's letter says so; it is found by what its handler said as well.
+#[tokio::test]
+async fn a_letter_is_found_by_the_code_of_its_last_error() {
+    let server = Served::start().await;
+    let error =
+        |code: &str| v1::JobError { code: code.to_owned(), terminal: true, ..v1::JobError::default() };
+    let attempt = |number, code| v1::Attempt {
+        number,
+        ended_at: Some(windlass_proto::instant(second(5))),
+        outcome: v1::Outcome::Failed.into(),
+        error: Some(error(code)),
+        ..v1::Attempt::default()
+    };
+    let letter = v1::DeadLetter {
+        code: "terminal_error".to_owned(),
+        attempts: vec![attempt(1, "network"), attempt(2, "card_declined")],
+        claimed_id: job_id(8).to_string(),
+        ..v1::DeadLetter::default()
+    };
+    server.letter("mail", 1, letter).await;
+    server.dead("mail", 2, "mail.send", "no user 8", 6).await;
+    let expected = vec![job_id(1).to_string()];
+    for (query, found) in [
+        ("code=card_declined", true),
+        ("code=terminal_error", true),
+        ("code=network", false),
+        (&*format!("contains={}", job_id(8)), true),
+    ] {
+        let list = server.json(&format!("/api/v1/dead?{query}")).await;
+        assert_eq!(ids(&list), if found { expected.clone() } else { Vec::new() }, "{query}");
+        if found {
+            let row = &list["letters"][0];
+            assert_eq!(
+                (&row["code"], &row["error_code"]),
+                (&json!("terminal_error"), &json!("card_declined"))
+            );
+            assert_eq!(row["claimed_id"], job_id(8).to_string());
+        }
+    }
 }

@@ -1,9 +1,9 @@
 //! One connection to the broker, and what is known of its state.
 
+mod error;
 mod reports;
 
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +21,8 @@ use crate::options::{Auth, Options};
 use crate::silence::Silence;
 use crate::storing::Storing;
 use crate::unread::Unread;
+
+pub use self::error::{Cause, Error};
 
 /// Whether we are connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -73,66 +75,6 @@ pub struct Denials {
     denied: watch::Receiver<Denied>,
     seen: u64,
     quoted: String,
-}
-
-/// The broker cannot be reached, or does not answer as it must.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// No connection.
-    #[error("cannot connect to the broker at {url}")]
-    Connect {
-        /// Where.
-        url: String,
-        /// Why.
-        source: async_nats::ConnectError,
-    },
-    /// The credentials file cannot be read.
-    #[error("cannot read the credentials file {}", path.display())]
-    Credentials {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// A right is missing.
-    #[error("permission denied by the broker: {0}")]
-    PermissionDenied(String),
-    /// Nobody listens on the subject: the stream or consumer does not exist, or has no leader now.
-    #[error("nothing answers on {0}: the stream or consumer is missing, or has no leader just now")]
-    NoResponders(String),
-    /// No answer within the time; a write may or may not have happened.
-    #[error("no answer from the broker on {subject} within {} s", timeout.as_secs_f64())]
-    TimedOut {
-        /// What was asked.
-        subject: String,
-        /// For how long.
-        timeout: Duration,
-    },
-    /// The message is larger than the broker takes.
-    #[error("the message is larger than the broker takes: {0}")]
-    TooLarge(String),
-    /// The broker refused, with its code.
-    #[error("the broker refused: {description} ({code})")]
-    Refused {
-        /// JetStream's `err_code`.
-        code: u64,
-        /// In its words.
-        description: String,
-    },
-    /// The answer cannot be read.
-    #[error("the broker's answer on {subject} cannot be read: {reason}")]
-    Malformed {
-        /// What was asked.
-        subject: String,
-        /// What is wrong with the answer.
-        reason: String,
-    },
-    /// Not connected just now; nothing was sent, and nothing will be.
-    #[error("not connected to the broker")]
-    Disconnected,
-    /// The connection is closed for good.
-    #[error("the connection to the broker is closed")]
-    Closed,
 }
 
 /// How long an answer is waited for before it is listened for a refusal as well.
@@ -191,7 +133,7 @@ impl Broker {
         let client = connect
             .connect(servers)
             .await
-            .map_err(|source| Error::Connect { url: options.url.clone(), source })?;
+            .map_err(|error| Error::Connect { url: options.url.clone(), source: error.into() })?;
         let mut status = status;
         // The event may come after the connection is handed out.
         let connected = status.wait_for(|s| s.connected);

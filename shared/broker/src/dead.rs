@@ -54,6 +54,7 @@ pub fn of_job(
         dead_at: Some(windlass_proto::instant(done.ended_at)),
         incomplete: false,
         traceparent: trace.map(|trace| trace.to_string()).unwrap_or_default(),
+        claimed_id: String::new(),
     }
 }
 

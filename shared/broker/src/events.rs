@@ -326,6 +326,11 @@ impl EventMessage {
         message
     }
 
+    /// Gives it back, to be delivered again after this long.
+    pub async fn put_back(&self, delay: Duration) -> Result<(), Error> {
+        Ok(self.handle.nak(Some(delay)).await?)
+    }
+
     /// Says that it is dealt with.
     pub async fn ack(&self) -> Result<(), Error> {
         Ok(self.handle.ack().await?)

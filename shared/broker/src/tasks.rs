@@ -36,8 +36,20 @@ pub enum Error {
         limit: usize,
     },
     /// The broker did not take it.
-    #[error("the task was not accepted")]
-    Broker(#[source] connect::Error),
+    #[error(transparent)]
+    Broker(connect::Error),
+}
+
+// === impl Error ===
+
+impl Error {
+    /// Whether publishing it again, as it is, can help.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::TooLarge { .. } => false,
+            Self::Broker(error) => error.may_pass(),
+        }
+    }
 }
 
 /// Publishes a task as an envelope, and waits until it is stored, for at most `wait`.

@@ -46,6 +46,8 @@ pub struct Event {
     pub started_at: Option<Timestamp>,
     /// Whether the attempt had no neighbour in its process, with its beginning and its end.
     pub alone: bool,
+    /// With rejected: the id that the message bears. The event is not that job's: one may exist.
+    pub claimed_id: Option<JobId>,
 }
 
 // === impl Event ===
@@ -80,6 +82,7 @@ impl Event {
             note: String::new(),
             started_at: None,
             alone: false,
+            claimed_id: None,
         }
     }
 }

@@ -21,6 +21,8 @@ pub struct Letter<P> {
     pub queue: QueueName,
     /// Of the job; of a message that named none, derived from its place.
     pub job_id: JobId,
+    /// Of a rejected message: the id that it bears. The letter is not that job's: one may exist.
+    pub claimed_id: Option<JobId>,
     /// Of the letter in its stream.
     pub sequence: u64,
     /// When the job died. With queue and id it names this death, however often its letter is stored.
@@ -63,6 +65,12 @@ impl<P> Letter<P> {
         if self.field.is_empty() { self.reason.clone() } else { format!("{}: {}", self.field, self.reason) }
     }
 
+    /// The code of the error that its last attempt ended with; none where nothing was run, or that did not fail.
+    pub fn error_code(&self) -> Option<&str> {
+        let error = self.attempts.last()?.error.as_ref()?;
+        (!error.code.is_empty()).then_some(error.code.as_str())
+    }
+
     /// Of the error that the job died of: that of its last attempt, where this was the cause.
     pub fn fingerprint(&self) -> String {
         match self.attempts.last().and_then(|attempt| attempt.error.as_ref()) {
@@ -93,6 +101,7 @@ pub(crate) mod tests {
         Letter {
             queue: queue.parse().unwrap(),
             job_id: "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap(),
+            claimed_id: None,
             sequence: 7,
             dead_at: Timestamp::from_second(100).unwrap(),
             code: code.to_owned(),
@@ -108,7 +117,7 @@ pub(crate) mod tests {
         }
     }
 
-    fn failed(message: &str, code: &str) -> Attempt {
+    pub(super) fn failed(message: &str, code: &str) -> Attempt {
         let error = JobError { message: message.to_owned(), code: code.to_owned(), terminal: true };
         let (started_at, ended_at) = (None, Timestamp::UNIX_EPOCH);
         Attempt {

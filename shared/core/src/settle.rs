@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use crate::JobId;
 use crate::attempt::{Attempt, crashes, crashes_alone, failures};
 use crate::retry::{RetryPolicy, unit};
@@ -95,12 +97,35 @@ impl DeadCause {
     }
 }
 
+/// After so long a job that a worker knows no handler for is given to the next.
+pub const UNKNOWN_KIND_DELAY: Duration = Duration::from_secs(5);
+
+/// How a job was handed on because nobody who was given it has a handler for its kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HandedOn {
+    /// How often it was delivered before.
+    pub times: u64,
+    /// Since when nobody knew its kind.
+    pub since: Timestamp,
+}
+
+impl HandedOn {
+    /// Whether that was enough: never before the patience has passed. Nor by time alone: one that waited while no worker
+    /// was there must still meet those that are.
+    pub fn is_enough(self, now: Timestamp, patience: Duration) -> bool {
+        let times = u32::try_from(self.times).unwrap_or(u32::MAX);
+        let waited = now.duration_since(self.since);
+        !waited.is_negative()
+            && waited.unsigned_abs() >= patience
+            && UNKNOWN_KIND_DELAY.saturating_mul(times) >= patience
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::Outcome;
     use crate::retry::Parts;
-    use jiff::Timestamp;
     use proptest::prelude::*;
 
     fn attempt(number: u32, outcome: Outcome) -> Attempt {
@@ -170,5 +195,23 @@ mod tests {
         };
         assert_eq!(after(90), AfterFailure::Retry(Duration::from_secs(10)));
         assert_eq!(after(91), AfterFailure::Dead(DeadCause::DeadlineExceeded));
+    }
+
+    #[test]
+    fn an_unknown_kind_has_all_of_the_patience() {
+        let since = Timestamp::from_second(100).unwrap();
+        for (times, second, expected) in [
+            (1, 106, false),
+            // Delivered more often than every 5 s, as by workers that stop.
+            (9, 107, false),
+            (2, 108, true),
+            // Nobody was there meanwhile.
+            (1, 900, false),
+            (u64::MAX, 90, false),
+        ] {
+            let now = Timestamp::from_second(second).unwrap();
+            let enough = HandedOn { times, since }.is_enough(now, Duration::from_secs(8));
+            assert_eq!(enough, expected, "{times} times, at {second}");
+        }
     }
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JobState {
-    /// Waits for an instant.
+    /// Waits for its first attempt's instant.
     Scheduled,
     /// Waits for somebody's leave.
     Held,
@@ -17,7 +17,7 @@ pub enum JobState {
     Queued,
     /// A worker has it.
     Running,
-    /// Failed, and waits for its next attempt.
+    /// Has run, and waits for the instant of its next attempt: it failed, or snoozed.
     Retrying,
     /// Ended well.
     Succeeded,

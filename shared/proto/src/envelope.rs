@@ -133,6 +133,17 @@ pub fn read_task(incoming: Incoming<'_>) -> Result<Task<Bytes>, Error> {
     })
 }
 
+/// The id that a message bears, whatever else is wrong with it; none where none can be read.
+pub fn claimed_id(headers: &[(&str, &str)], body: &Bytes) -> Option<JobId> {
+    match find(headers, self::headers::ID) {
+        Ok(Some(id)) => id.parse().ok(),
+        Ok(None) if find(headers, self::headers::KIND) == Ok(None) => {
+            v1::Task::decode(body.clone()).ok()?.id.parse().ok()
+        }
+        _ => None,
+    }
+}
+
 fn encoding(words: Option<&str>, key_id: Option<&str>) -> Result<Encoding, Error> {
     let key_id = key_id.map(|id| id.parse().map_err(|e| Error::new(headers::KEY_ID, e))).transpose()?;
     Encoding::from_words(words.unwrap_or_default(), key_id).map_err(|e| Error::new(headers::ENCODING, e))
@@ -225,6 +236,28 @@ mod tests {
             origin: None,
         };
         assert_eq!(read(&[], &v1::Task::from(&task).encode_to_vec()).unwrap(), task);
+    }
+
+    #[test]
+    fn the_id_is_read_whatever_else_is_wrong() {
+        let envelope =
+            |id: &str| v1::Task { id: id.to_owned(), priority: 99, ..v1::Task::default() }.encode_to_vec();
+        let (kind, id) = (("Windlass-Kind", "a b"), ("windlass-id", ID));
+        for (headers, body, found) in [
+            (&[kind, id, ("Windlass-Delay", "soon")][..], &b"x"[..], true),
+            (&[id][..], b"x", true),
+            (&[], &envelope(ID), true),
+            (&[("Windlass-Nonsense", "1")], &envelope(ID), true),
+            // A plain task's body is the payload.
+            (&[kind], &envelope(ID), false),
+            (&[kind, id, id], b"x", false),
+            (&[kind, ("Windlass-Id", "7")], b"x", false),
+            (&[], &envelope("7"), false),
+            (&[], b"\xff", false),
+        ] {
+            let claimed = claimed_id(headers, &Bytes::copy_from_slice(body));
+            assert_eq!(claimed, found.then(|| ID.parse().unwrap()), "{headers:?}");
+        }
     }
 
     #[test]

@@ -51,6 +51,7 @@ impl From<Event> for v1::Event {
             result_encoding,
             result_object,
             alone: event.alone,
+            claimed_id: event.claimed_id.map(|id| id.to_string()).unwrap_or_default(),
         }
     }
 }
@@ -87,6 +88,8 @@ impl v1::Event {
             note: self.note,
             started_at: time::optional("started_at", self.started_at)?,
             alone: self.alone,
+            // For people: what cannot be read leads nowhere.
+            claimed_id: self.claimed_id.parse().ok(),
         })
     }
 }

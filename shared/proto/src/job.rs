@@ -51,6 +51,8 @@ pub struct Claim {
     pub checkpoint: Bytes,
     /// Its attempt runs with no neighbour in its process.
     pub alone: bool,
+    /// Since when it is handed on because nobody who was given it has a handler for its kind.
+    pub kind_unknown_since: Option<Timestamp>,
 }
 
 /// The end of a job.
@@ -203,6 +205,7 @@ impl Claim {
             delivery_count: self.delivery_count,
             checkpoint: self.checkpoint.clone(),
             alone: self.alone,
+            kind_unknown_since: self.kind_unknown_since.map(time::to_wire),
         }
         .encode_to_vec()
         .into()
@@ -225,6 +228,7 @@ impl Claim {
             delivery_count: wire.delivery_count,
             checkpoint: wire.checkpoint,
             alone: wire.alone,
+            kind_unknown_since: time::optional("kind_unknown_since", wire.kind_unknown_since)?,
         })
     }
 }

@@ -64,6 +64,7 @@ pub fn read_letter(place: LetterPlace, body: Bytes, is_task: impl FnOnce(&str) -
     Letter {
         queue,
         job_id,
+        claimed_id: wire.claimed_id.parse().ok(),
         sequence,
         dead_at: dead_at.unwrap_or(stored_at),
         code: wire.code,

@@ -16,7 +16,7 @@ mod time;
 mod told;
 mod unread;
 
-pub use envelope::{DEFAULT_CONTENT_TYPE, Incoming, headers, read_task};
+pub use envelope::{DEFAULT_CONTENT_TYPE, Incoming, claimed_id, headers, read_task};
 pub use job::{Claim, Done, Job, RecordBody, attempts_to_wire};
 pub use letter::{LetterPlace, read_letter};
 pub use task::decode_task;

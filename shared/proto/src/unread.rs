@@ -41,6 +41,7 @@ impl HandBack<'_> {
             delivery_count: self.delivery_count,
             checkpoint: work.checkpoint,
             alone: false,
+            kind_unknown_since: None,
         };
         Ok(claim.encode_to_vec().into())
     }

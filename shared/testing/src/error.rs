@@ -44,7 +44,8 @@ pub enum Error {
     #[error("the end of a job cannot be read")]
     Client(#[from] windlass::client::Error),
     /// What was waited for did not come in time.
-    #[error("not within {} s: {what}; heard until then:\n{heard}", waited.as_secs_f64())]
+    #[error("not within {} s: {what}{}; heard until then:\n{heard}", waited.as_secs_f64(),
+        no_handler.as_ref().map(|text| format!("; {text}")).unwrap_or_default())]
     TimedOut {
         /// What was waited for.
         what: String,
@@ -52,6 +53,8 @@ pub enum Error {
         waited: Duration,
         /// The transitions until then, a line for each job.
         heard: String,
+        /// Which kinds of the jobs that have not ended have no handler here, and which have.
+        no_handler: Option<String>,
     },
     /// The job ended longer ago than ends are remembered (the worker's option `horizon`).
     #[error("the end of job {id} is remembered no more")]

@@ -54,7 +54,7 @@ impl Fleet {
         handlers: Handlers<S>,
         options: Options,
     ) -> Result<Self, Error> {
-        let ear = Ear::new(PATIENCE);
+        let ear = Ear::new(PATIENCE).with_kinds(handlers.kinds());
         let (pool, codec) = (options.pool.clone(), options.codec.clone());
         let (host, inside) = Box::pin(Host::start(handlers, options, ear.clone())).await?;
         let Inside { broker, url, folder, server_pid } = inside;

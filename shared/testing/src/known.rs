@@ -24,6 +24,8 @@ pub(crate) struct Known {
     pub(crate) ended: Vec<Key>,
     /// What each was submitted with, or why that is not known.
     pub(crate) payloads: BTreeMap<Key, Result<Bytes, String>>,
+    /// The kinds that its worker has handlers for.
+    pub(crate) handled: Vec<Kind>,
     /// Why the fleet runs no more.
     pub(crate) failure: Option<String>,
     jobs: BTreeMap<Key, Standing>,
@@ -87,6 +89,31 @@ impl Known {
             matches!(state, Some(JobState::Queued | JobState::Running))
         };
         self.jobs.iter().filter(|(_, standing)| is_busy(standing)).map(|(key, _)| key.clone()).collect()
+    }
+
+    /// For people: the kinds of live jobs that nobody here can handle; none if there are none.
+    pub(crate) fn without_handler(&self) -> Option<String> {
+        let live = |key: &Key| {
+            let state = self.jobs.get(key).and_then(|standing| standing.now);
+            state.is_some_and(|(state, _)| !state.is_terminal())
+        };
+        let mut missing: Vec<&str> = self
+            .accepted
+            .iter()
+            .filter(|(key, _)| live(key))
+            .filter_map(|(_, kind)| kind.as_ref())
+            .filter(|kind| !self.handled.contains(kind))
+            .map(Kind::as_str)
+            .collect();
+        missing.sort_unstable();
+        missing.dedup();
+        if missing.is_empty() {
+            return None;
+        }
+        let has: Vec<&str> = self.handled.iter().map(Kind::as_str).collect();
+        let has = if has.is_empty() { "none".to_owned() } else { has.join(", ") };
+        let word = if missing.len() == 1 { "kind" } else { "kinds" };
+        Some(format!("the fleet has no handler for the {word} {}; it has: {has}", missing.join(", ")))
     }
 
     /// For people: the transitions of each job, in the order of their arrival, the latest jobs last.

@@ -12,7 +12,7 @@ use windlass_broker::events::{self, EventReader};
 use windlass_broker::jobs::{Jobs, Overheard};
 use windlass_broker::objects::Objects;
 use windlass_broker::{Broker, connect};
-use windlass_core::Task;
+use windlass_core::{Kind, Task};
 
 use crate::error::Error;
 use crate::known::Known;
@@ -46,6 +46,12 @@ pub(crate) struct Payloads {
 impl Ear {
     pub(crate) fn new(patience: Duration) -> Self {
         Self { known: Arc::new(watch::Sender::new(Known::default())), patience }
+    }
+
+    /// Knows what its worker can handle.
+    pub(crate) fn with_kinds(self, kinds: Vec<Kind>) -> Self {
+        self.known.send_modify(|known| known.handled = kinds);
+        self
     }
 
     /// Hears the same, and waits so long.
@@ -126,7 +132,13 @@ impl Ear {
 
     /// The error of a wait that was in vain.
     pub(crate) fn timed_out(&self, what: &str) -> Error {
-        Error::TimedOut { what: what.to_owned(), waited: self.patience, heard: self.look(Known::heard) }
+        let no_handler = self.look(Known::without_handler);
+        Error::TimedOut {
+            what: what.to_owned(),
+            waited: self.patience,
+            heard: self.look(Known::heard),
+            no_handler,
+        }
     }
 }
 

@@ -1,8 +1,9 @@
 //! What arrives malformed is kept with its reason and its bytes, and harms nothing.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use prost::Message as _;
-use windlass_core::Transition;
+use serde_json::json;
+use windlass_core::{Event, JobId, JobState, Transition};
 use windlass_proto::v1;
 use windlass_testkit::Fleet;
 
@@ -85,6 +86,71 @@ async fn what_is_no_task_becomes_a_dead_letter_with_its_reason_and_its_bytes() -
     let id = submit(&fleet, command(&["true"])).await?;
     fleet.result(id).await?;
     Ok(())
+}
+
+/// Whoever looks for the id that a rejected message bears is told of the rejection; a job of that id is not touched.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rejected_message_is_found_by_the_id_that_it_bears() -> Result<()> {
+    let mut fleet = Fleet::running().await?;
+    fleet.service("monitor").await?;
+    let client = fleet.broker.client("operator").await?;
+    let subject = "windlass.task.default";
+    let ends = |id: JobId, delay: &'static str| {
+        let (fleet, client) = (&fleet, &client);
+        async move {
+            let id_text = id.to_string();
+            let headers =
+                [("Windlass-Kind", "command.run"), ("Windlass-Id", &*id_text), ("Windlass-Delay", delay)];
+            client.publish(subject, None, &headers, br#"{"argv": ["true"]}"#).await?;
+            let bears = |e: &&Event| e.claimed_id == Some(id);
+            let all = fleet.tap.until("its rejection", |all| all.iter().any(|e| bears(&e))).await?;
+            Ok::<_, anyhow::Error>(all.iter().find(bears).cloned().expect("just heard"))
+        }
+    };
+    // The header itself is wrong; the task is read and breaks a limit.
+    for (n, delay) in ["nonsense", "400days"].into_iter().enumerate() {
+        let id: JobId = format!("01890a5d-ac96-774b-bcce-00000000000{n}").parse()?;
+        let rejected = ends(id, delay).await?;
+        assert_ne!(rejected.job_id, id);
+        let (id, under) = (id.to_string(), rejected.job_id.to_string());
+        let complaint = loop {
+            // Once the monitor has read it; until then nothing is known.
+            let complaint = fleet.cli(&["job", "get", &id]).await.expect_err("it is no job").to_string();
+            if complaint.contains("rejected") {
+                break complaint;
+            }
+            ensure!(complaint.contains("no job"), "{complaint}");
+        };
+        assert!(complaint.contains(&under) && complaint.to_lowercase().contains("delay"), "{complaint}");
+        assert!(fleet.cli(&["job", "get", &under]).await?.contains(&id));
+        let listed = fleet.cli(&["dead", "list", "--contains", &id, "-o", "json"]).await?;
+        let listed: serde_json::Value = serde_json::from_str(&listed)?;
+        assert_eq!(
+            (&listed["letters"][0]["id"], &listed["letters"][0]["claimed_id"]),
+            (&json!(under), &json!(id))
+        );
+    }
+    // A duplicate that is no valid task leaves the job, its history and its letter alone.
+    let policy = windlass_core::RetryPolicy::default().with_max_attempts(1)?;
+    let dead = command(&["false"]).failing().into_submission(&fleet).retry(policy).submit().await?.id;
+    fleet.tap.heard(dead, Transition::Dead).await?;
+    let letter = dead_letter(&fleet, "default", dead).await?;
+    ends(dead, "nonsense").await?;
+    assert_eq!(dead_letter(&fleet, "default", dead).await?, letter);
+    assert!(fleet.tap.of(dead).iter().all(|(transition, _)| *transition != Transition::Rejected));
+    assert!(!fleet.cli(&["job", "get", &dead.to_string()]).await?.contains("rejected"));
+    // An id that was borne in vain is free.
+    let free: JobId = "01890a5d-ac96-774b-bcce-000000000000".parse()?;
+    let headers = [("Windlass-Kind", "command.run"), ("Windlass-Id", &*free.to_string())];
+    client.publish(subject, None, &headers, br#"{"argv": ["true"]}"#).await?;
+    assert_eq!(fleet.ended(free).await?.state, JobState::Succeeded);
+    fleet.tap.heard(free, Transition::Succeeded).await?;
+    loop {
+        if let Ok(shown) = fleet.cli(&["job", "get", &free.to_string()]).await {
+            ensure!(!shown.contains("rejected"), "{shown}");
+            return Ok(());
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

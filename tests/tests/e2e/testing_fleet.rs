@@ -218,3 +218,18 @@ async fn a_process_that_dies_leaves_nothing() -> Result<()> {
     }
     Ok(())
 }
+
+/// A wait that is in vain because nobody can handle a job says so.
+#[tokio::test]
+async fn a_kind_without_a_handler_is_named() -> Result<()> {
+    let fleet = Fleet::start(Handlers::new().register(mail)?).await?.with_patience(Duration::from_secs(1));
+    let placed = fleet.client().submit(&order(1)).await?;
+    let error = fleet.ended(&placed.queue, placed.id).await.expect_err("nobody places it").to_string();
+    assert!(
+        error.contains("the fleet has no handler for the kind order.place; it has: mail.send"),
+        "{error}"
+    );
+    let error = fleet.drain().await.expect_err("it is there still").to_string();
+    assert!(error.contains("no handler for the kind order.place"), "{error}");
+    Ok(())
+}

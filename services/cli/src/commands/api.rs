@@ -6,8 +6,8 @@ use serde::de::DeserializeOwned;
 use windlass::JobId;
 use windlass_core::QueueName;
 use windlass_core::history::JobView;
-use windlass_monitor::api::Problem;
 use windlass_monitor::api::schema::{JobList, QueueList};
+use windlass_monitor::api::{Problem, RejectedMessage};
 
 /// For a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -53,8 +53,8 @@ pub(crate) enum Error {
 pub(crate) enum Known {
     /// This.
     Job(Box<JobView>),
-    /// Nothing, or nothing yet.
-    Nothing,
+    /// Nothing, or nothing yet; a message that bears the id may have been rejected.
+    Nothing(Option<Box<RejectedMessage>>),
     /// Several queues have the id.
     Several(Vec<String>),
 }
@@ -77,7 +77,7 @@ impl Monitor {
         let query = queue.map(|queue| format!("?queue={queue}")).unwrap_or_default();
         match self.get(&format!("/api/v1/jobs/{id}{query}")).await {
             Ok(view) => Ok(Known::Job(Box::new(view))),
-            Err(Error::Refused(problem)) if problem.status == 404 => Ok(Known::Nothing),
+            Err(Error::Refused(problem)) if problem.status == 404 => Ok(Known::Nothing(problem.rejected)),
             Err(Error::Refused(problem)) if problem.status == 409 => Ok(Known::Several(problem.queues)),
             Err(error) => Err(error),
         }

@@ -1,5 +1,6 @@
 //! Why a command did not do what was asked.
 
+use std::borrow::Cow;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use windlass::JobId;
 use windlass_broker::jobs;
 use windlass_core::{InvalidTask, JobState, ScheduleId};
+use windlass_monitor::api::RejectedMessage;
 use windlass_scheduler::{file, store};
 
 use super::api;
@@ -98,6 +100,14 @@ pub(crate) enum Error {
         /// Where it was looked for.
         place: String,
     },
+    /// No such job, but a message that bears its id.
+    #[error("no job {id} is known: a message that bears this id was rejected: {}", rejected.reason)]
+    Rejected {
+        /// Which.
+        id: JobId,
+        /// Why, and under which id that is told.
+        rejected: Box<RejectedMessage>,
+    },
     /// An id is unique within its queue only.
     #[error("several queues have a job {id}: {}", queues.join(", "))]
     Ambiguous {
@@ -172,7 +182,7 @@ impl Error {
             | Self::Keys(_)
             | Self::Fleet(connect::Error::Option { .. } | connect::Error::Unknown(_))
             | Self::Api(api::Error::Refused(_)) => 2,
-            Self::NotFound { .. } | Self::NoSchedule(_) | Self::NoLetter(_) => 4,
+            Self::NotFound { .. } | Self::Rejected { .. } | Self::NoSchedule(_) | Self::NoLetter(_) => 4,
             Self::Ambiguous { .. } => 5,
             _ => 1,
         }
@@ -194,8 +204,11 @@ impl Error {
     }
 
     /// What to do next.
-    pub(crate) fn hint(&self) -> Option<&'static str> {
-        Some(match self {
+    pub(crate) fn hint(&self) -> Option<Cow<'static, str>> {
+        if let Self::Rejected { rejected, .. } = self {
+            return Some(format!("`windlass dead show {}` shows what was published", rejected.id).into());
+        }
+        Some(Cow::Borrowed(match self {
             Self::Fleet(connect::Error::Broker { .. }) => {
                 "check that the broker runs, that the address is its, and the user and password (--nats-user, \
                  --nats-password-file)"
@@ -203,7 +216,7 @@ impl Error {
             Self::Api(api::Error::Unreachable { .. }) | Self::NoMonitor => {
                 "start windlass-monitor, or look at its log; `job get ID` works without it"
             }
-            Self::NotAccepted(windlass::client::Error::NotAccepted { .. }) => {
+            Self::NotAccepted(windlass::client::Error::NotAccepted { source, .. }) if source.may_pass() => {
                 "submit it again with --id and the same id: that makes no second job"
             }
             Self::NotFound { .. } => {
@@ -212,7 +225,9 @@ impl Error {
             Self::Letters(windlass_broker::connect::Error::NoResponders(_)) => {
                 "`windlass provision` lets the stream of dead letters be read in batches"
             }
-            Self::NoLetter(_) => "`windlass dead list` names those that exist",
+            Self::NoLetter(_) => {
+                "`windlass dead list` names those that exist; with `--contains ID` rejected messages that bear the id"
+            }
             Self::NotRedrivable { .. } => {
                 "`windlass dead show ID` shows what it holds; publish a valid task in its stead"
             }
@@ -225,7 +240,7 @@ impl Error {
             Self::Sealed { .. } => "name the file of the workers' keys with --codec-keys",
             Self::NoSchedule(_) => "`windlass schedule list` names those that exist",
             _ => return None,
-        })
+        }))
     }
 }
 
@@ -251,6 +266,8 @@ fn argument(field: &'static str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use windlass_broker::tasks;
+
     use super::*;
 
     #[test]
@@ -258,6 +275,26 @@ mod tests {
         for (field, expected) in [("attempt_timeout", "timeout"), ("run_at", "at"), ("payload", "payload")] {
             let error = Error::from(windlass::client::Error::Invalid(InvalidTask::new(field, "is wrong")));
             assert_eq!((error.field(), error.exit_code()), (Some(expected), 2));
+        }
+    }
+
+    #[test]
+    fn only_what_may_pass_is_to_be_tried_again() {
+        use windlass_broker::connect::Error as Broker;
+        let hint = |source| {
+            let id = "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap();
+            Error::from(windlass::client::Error::NotAccepted { id, source }).hint()
+        };
+        for (source, expected) in [
+            (tasks::Error::Broker(Broker::Disconnected), true),
+            (tasks::Error::Broker(Broker::Refused { code: 10_077, description: "full".into() }), true),
+            (tasks::Error::Broker(Broker::Refused { code: 10_054, description: "too large".into() }), false),
+            (tasks::Error::Broker(Broker::TooLarge("x".into())), false),
+            (tasks::Error::Broker(Broker::PermissionDenied("x".into())), false),
+            (tasks::Error::TooLarge { bytes: 2, limit: 1 }, false),
+        ] {
+            let text = source.to_string();
+            assert_eq!(hint(source).is_some(), expected, "{text}");
         }
     }
 

@@ -15,34 +15,32 @@ use crate::connect::Fleet;
 
 /// The job of this id, in this queue or in the only one that has it.
 pub(super) async fn find(fleet: &Fleet, id: JobId, queue: Option<&QueueName>) -> Result<JobView, Error> {
-    let silent = match history(fleet, id, queue).await? {
-        Ok(Some(view)) => return Ok(view),
-        Ok(None) => None,
-        Err(silent) => Some(silent),
+    let (silent, rejected) = match history(fleet, id, queue).await? {
+        Ok(Known::Job(view)) => return Ok(*view),
+        Ok(Known::Several(queues)) => return Err(Error::Ambiguous { id, queues }),
+        Ok(Known::Nothing(rejected)) => (None, rejected),
+        Err(silent) => (Some(silent), None),
     };
     if let Some(view) = live(fleet, id, queue).await? {
         return Ok(view);
+    }
+    if let Some(rejected) = rejected {
+        return Err(Error::Rejected { id, rejected });
     }
     let place = queue.map(|queue| format!(" in the queue {queue}")).unwrap_or_default();
     let past = silent.map(|error| format!(": none is live, and the past is not known, as {error}"));
     Err(Error::NotFound { id, place: place + &past.unwrap_or_default() })
 }
 
-/// The job as the monitor has it. The inner error says why the monitor could not be asked.
-async fn history(
-    fleet: &Fleet,
-    id: JobId,
-    queue: Option<&QueueName>,
-) -> Result<Result<Option<JobView>, Error>, Error> {
+/// What the monitor knows of the id. The inner error says why it could not be asked.
+async fn history(fleet: &Fleet, id: JobId, queue: Option<&QueueName>) -> Result<Result<Known, Error>, Error> {
     let known = match fleet.monitor().await {
         Ok(Some(monitor)) => monitor.job(id, queue).await,
         Ok(None) => return Ok(Err(Error::NoMonitor)),
         Err(error) => return Ok(Err(error.into())),
     };
     match known {
-        Ok(Known::Job(view)) => Ok(Ok(Some(*view))),
-        Ok(Known::Nothing) => Ok(Ok(None)),
-        Ok(Known::Several(queues)) => Err(Error::Ambiguous { id, queues }),
+        Ok(known) => Ok(Ok(known)),
         Err(error @ api::Error::Refused(_)) => Err(error.into()),
         Err(error) => Ok(Err(error.into())),
     }

@@ -164,6 +164,7 @@ mod tests {
             delivery_count: 1,
             checkpoint: bytes::Bytes::new(),
             alone: false,
+            kind_unknown_since: None,
         })
     }
 

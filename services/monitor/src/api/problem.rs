@@ -5,6 +5,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use windlass_core::JobId;
 
 use crate::store;
 
@@ -35,6 +36,22 @@ pub struct Problem {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     pub queues: Vec<String>,
+    /// Where no job has this id: the rejected message that bears it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, nullable = false, value_type = RejectedMessage)]
+    pub rejected: Option<Box<RejectedMessage>>,
+}
+
+/// A message that was no valid task, and became no job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RejectedMessage {
+    /// Under which it is told: `GET /api/v1/jobs/{id}` and `GET /api/v1/dead/{id}` know it.
+    #[schema(value_type = String, format = "uuid")]
+    pub id: JobId,
+    /// Where it was published.
+    pub queue: String,
+    /// Why.
+    pub reason: String,
 }
 
 // === impl Problem ===
@@ -49,6 +66,7 @@ impl Problem {
             field: None,
             expected: None,
             queues: Vec::new(),
+            rejected: None,
         }
     }
 
@@ -60,6 +78,11 @@ impl Problem {
 
     pub(super) fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, detail)
+    }
+
+    /// No job has this id, but a message that bears it was rejected.
+    pub(super) fn rejected(detail: impl Into<String>, rejected: RejectedMessage) -> Self {
+        Self { rejected: Some(Box::new(rejected)), ..Self::not_found(detail) }
     }
 
     /// What is asked for stands on the broker, which cannot be read.

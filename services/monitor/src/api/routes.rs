@@ -9,7 +9,7 @@ use windlass_core::history::JobView;
 
 use super::query::{self, ListQuery, RawPath, RawQuery};
 use super::schema::{EventsStatus, JobList, JobStateSchema, JobViewSchema, QueueList, Status};
-use super::{Api, Problem, page};
+use super::{Api, Problem, RejectedMessage, page};
 
 /// How many gaps are told.
 const GAPS: u32 = 100;
@@ -47,7 +47,8 @@ pub(super) async fn list_jobs(State(api): State<Api>, raw: RawQuery) -> Result<J
     responses(
         (status = 200, body = JobViewSchema),
         (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No job has this id; `rejected` tells of a message that bears it, and was no valid \
+            task", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "Several queues have a job of this id: `queues` names them", body = Problem,
             content_type = "application/problem+json"),
     ),
@@ -67,8 +68,15 @@ pub(super) async fn find(api: &Api, path: RawPath, raw: RawQuery) -> Result<JobV
     match (found.pop(), found.is_empty()) {
         (Some(job), true) => Ok(job.at(Timestamp::now())),
         (None, _) => {
-            let place = queue.map(|queue| format!(" in the queue {queue}")).unwrap_or_default();
-            Err(Problem::not_found(format!("no job {id} is known{place}")))
+            let place = queue.as_ref().map(|queue| format!(" in the queue {queue}")).unwrap_or_default();
+            let detail = format!("no job {id} is known{place}");
+            let Some(event) = api.store.rejected(id, queue.as_ref()).await? else {
+                return Err(Problem::not_found(detail));
+            };
+            let detail = format!("{detail}: a message that bears this id was rejected, see {}", event.job_id);
+            let reason = event.error.map(|error| error.message).unwrap_or_default();
+            let (id, queue) = (event.job_id, event.queue.to_string());
+            Err(Problem::rejected(detail, RejectedMessage { id, queue, reason }))
         }
         (Some(last), false) => {
             found.push(last);

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 pub use action::{ActionProblems, Commanded, Manner, ManyJobs, ManyLetters, OperationList, Preview, Why};
 pub use letter::{GroupSchema, LetterFilter, LetterGroups, LetterList, LetterRowSchema, LetterViewSchema};
 
-use crate::progress::Progress;
+use crate::progress::{Progress, Standstill};
 use crate::store::{Gap, JobRow, Page, QueueCounts};
 
 /// A part of a list of jobs.
@@ -58,6 +58,9 @@ pub struct EventsStatus {
     /// When the stream was last looked at.
     #[schema(required, value_type = Option<String>, format = DateTime)]
     pub checked_at: Option<Timestamp>,
+    /// Since when, and why, nothing is stored: the disk is full, say, or the broker is away. Null while all is well.
+    #[schema(required)]
+    pub standstill: Option<Standstill>,
 }
 
 /// As `core::JobState`.
@@ -65,7 +68,7 @@ pub struct EventsStatus {
 #[schema(as = JobState)]
 #[serde(rename_all = "snake_case")]
 pub enum JobStateSchema {
-    /// Waits for an instant.
+    /// Waits for its first attempt's instant.
     Scheduled,
     /// Waits for somebody's leave.
     Held,
@@ -73,7 +76,7 @@ pub enum JobStateSchema {
     Queued,
     /// A worker has it.
     Running,
-    /// Failed, and waits for its next attempt.
+    /// Has run, and waits for the instant of its next attempt: it failed, or snoozed.
     Retrying,
     /// Ended well.
     Succeeded,
@@ -257,6 +260,7 @@ impl From<&Progress> for EventsStatus {
             processed_sequence: progress.processed_sequence,
             lag: progress.lag,
             checked_at: progress.checked_at,
+            standstill: progress.standstill.clone(),
         }
     }
 }

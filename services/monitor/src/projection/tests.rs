@@ -6,7 +6,7 @@ use tokio::task::JoinHandle;
 use windlass_broker::events::EventWriter;
 use windlass_broker::provision::Layout;
 use windlass_core::{Event, JobId, JobState, Kind, PoolName, Transition};
-use windlass_testkit::TestBroker;
+use windlass_testkit::{SmallDisk, TestBroker};
 
 use super::*;
 
@@ -60,9 +60,12 @@ fn job_id(number: u64) -> JobId {
 
 /// Stores one message with one event.
 async fn say(writer: &EventWriter, job: u64, transition: Transition) {
+    writer.record(event(job, transition)).await.unwrap();
+}
+
+fn event(job: u64, transition: Transition) -> Event {
     let kind: Kind = "file.digest".parse().unwrap();
-    let event = Event::new("default".parse().unwrap(), job_id(job), kind, transition, 1, Timestamp::now());
-    writer.record(event).await.unwrap();
+    Event::new("default".parse().unwrap(), job_id(job), kind, transition, 1, Timestamp::now())
 }
 
 async fn broker() -> (TestBroker, EventWriter) {
@@ -109,4 +112,37 @@ async fn what_another_database_got_is_a_gap() {
     let gaps = second.store.gaps(10).await.unwrap();
     assert_eq!(gaps.iter().map(|gap| (gap.first_sequence, gap.last_sequence)).collect::<Vec<_>>(), [(1, 2)]);
     second.stop().await;
+}
+
+/// What the database's full disk keeps out is stored once there is room, by the same process; until then it says so.
+#[tokio::test]
+async fn a_full_disk_is_survived() {
+    let disk = match SmallDisk::mount(2) {
+        Ok(disk) => disk,
+        // A container without the right to mount cannot show it.
+        Err(error) => return tracing::warn!(%error, "not tested"),
+    };
+    let (server, writer) = broker().await;
+    let mut running = Running::start(&server, &disk.path().join("monitor.db")).await;
+    say(&writer, 1, Transition::Accepted).await;
+    running.catch_up(1).await;
+
+    disk.fill().unwrap();
+    let large = Event { note: "x".repeat(200_000), ..event(1, Transition::Started) };
+    writer.record(large).await.unwrap();
+    let stands =
+        running.progress.wait_for(|progress| progress.standstill.is_some() && progress.lag == Some(1));
+    let progress = tokio::time::timeout(Duration::from_secs(30), stands).await.unwrap().unwrap().clone();
+    let reason = progress.standstill.unwrap().reason;
+    assert!(reason.contains("full"), "{reason}");
+    assert!(!running.health.readiness().ready);
+    assert_eq!(running.state(1).await, JobState::Queued, "what was known is shown");
+
+    disk.free().unwrap();
+    running.catch_up(2).await;
+    let goes_on = running.progress.wait_for(|progress| progress.standstill.is_none());
+    tokio::time::timeout(Duration::from_secs(30), goes_on).await.unwrap().unwrap();
+    assert!(running.health.readiness().ready);
+    assert_eq!(running.state(1).await, JobState::Running);
+    running.stop().await;
 }

@@ -1,7 +1,7 @@
 //! One job.
 
 use windlass_core::history::{History, JobView};
-use windlass_core::{JobId, QueueName};
+use windlass_core::{Event, JobId, QueueName};
 
 use super::rows::event_of;
 use super::{Error, Store};
@@ -34,5 +34,18 @@ impl Store {
             view.logs = self.log_lines(&view.queue, id).await?;
         }
         Ok(views)
+    }
+
+    /// The latest rejected message that bears this id. It is told under an id of its own, as a job of this one may exist.
+    pub async fn rejected(
+        &self,
+        claimed_id: JobId,
+        queue: Option<&QueueName>,
+    ) -> Result<Option<Event>, Error> {
+        const SQL: &str = "SELECT * FROM events WHERE claimed_id = ?1 AND (?2 IS NULL OR queue = ?2) \
+             ORDER BY at_ns DESC LIMIT 1";
+        let query = sqlx::query(SQL).bind(claimed_id.to_string()).bind(queue.map(QueueName::as_str));
+        let row = super::read("tell a rejected message", query.fetch_optional(&self.readers)).await?;
+        row.as_ref().map(event_of).transpose()
     }
 }

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 use sqlx::sqlite::Sqlite;
-use sqlx::{QueryBuilder, SqliteConnection};
+use sqlx::{Connection as _, QueryBuilder, SqliteConnection};
 use windlass_core::history::{AttemptView, History, JobView};
 use windlass_core::told::{LogLine, Progress};
 use windlass_core::{Event, JobId, QueueName};
@@ -19,6 +19,7 @@ use super::{Error, Store};
 
 /// Rows in one statement: some 20 columns each stay far below SQLite's 32,766 parameters.
 const ROWS: usize = 256;
+const STORE: &str = "store a batch";
 
 /// A message of EVENTS.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -57,29 +58,35 @@ struct Job {
 impl Store {
     /// Stores what these messages tell and that they were processed, all or nothing.
     pub async fn apply(&self, messages: &[Message]) -> Result<Applied, Error> {
-        let write = |source| Error::Statement("store a batch", source);
-        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(write)?;
-        let mut order = Vec::new();
-        let mut jobs = load(&mut transaction, messages, &mut order).await?;
-        for event in messages.iter().flat_map(|message| &message.events) {
-            if let Some(job) = jobs.get_mut(&(event.queue.clone(), event.job_id))
-                && job.history.record(event.clone())
-            {
-                job.changed += 1;
-            }
-        }
-        let jobs: Vec<Job> =
-            order.iter().filter_map(|key| jobs.remove(key)).filter(|job| job.changed > 0).collect();
-        let applied = store(&mut transaction, &jobs).await.map_err(write)?;
-        super::told::store(&mut transaction, messages).await.map_err(write)?;
-        let mut ranges = load_ranges(&mut transaction).await?;
-        for message in messages {
-            ranges.insert(message.sequence..=message.sequence);
-        }
-        store_ranges(&mut transaction, &ranges).await.map_err(write)?;
-        transaction.commit().await.map_err(write)?;
-        Ok(applied)
+        let mut writer = self.writer(STORE).await?;
+        let outcome = apply(&mut writer, messages).await;
+        self.give_back(writer, outcome).await
     }
+}
+
+async fn apply(writer: &mut SqliteConnection, messages: &[Message]) -> Result<Applied, Error> {
+    let write = |source| Error::Statement(STORE, source);
+    let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(write)?;
+    let mut order = Vec::new();
+    let mut jobs = load(&mut transaction, messages, &mut order).await?;
+    for event in messages.iter().flat_map(|message| &message.events) {
+        if let Some(job) = jobs.get_mut(&(event.queue.clone(), event.job_id))
+            && job.history.record(event.clone())
+        {
+            job.changed += 1;
+        }
+    }
+    let jobs: Vec<Job> =
+        order.iter().filter_map(|key| jobs.remove(key)).filter(|job| job.changed > 0).collect();
+    let applied = store(&mut transaction, &jobs).await.map_err(write)?;
+    super::told::store(&mut transaction, messages).await.map_err(write)?;
+    let mut ranges = load_ranges(&mut transaction).await?;
+    for message in messages {
+        ranges.insert(message.sequence..=message.sequence);
+    }
+    store_ranges(&mut transaction, &ranges).await.map_err(write)?;
+    transaction.commit().await.map_err(write)?;
+    Ok(applied)
 }
 
 /// The histories of the jobs that these messages name, as far as they are known; `order` is that of their first event.

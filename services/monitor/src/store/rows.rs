@@ -12,7 +12,7 @@ use super::Error;
 /// The columns of `events`, in the order in which [`bind_event`] binds them.
 pub(super) const EVENT_COLUMNS: &str = "queue, job_id, attempt, transition, kind, at_ns, worker, outcome, \
      error_code, error_message, error_terminal, result, result_content_type, due_at_ns, accepted_at_ns, \
-     started_at_ns, priority, traceparent, note, result_form, alone";
+     started_at_ns, priority, traceparent, note, result_form, alone, claimed_id";
 
 /// Instants outside of the years 1678 to 2262 are stored as the nearest that fits.
 pub(super) fn to_ns(at: Timestamp) -> i64 {
@@ -62,7 +62,8 @@ pub(super) fn bind_event(mut row: sqlx::query_builder::Separated<'_, Sqlite, &'s
         .push_bind(event.traceparent.as_str())
         .push_bind(event.note.as_str())
         .push_bind(form_column(&event.result_form))
-        .push_bind(event.alone);
+        .push_bind(event.alone)
+        .push_bind(event.claimed_id.map(|id| id.to_string()));
 }
 
 pub(super) fn event_of(row: &SqliteRow) -> Result<Event, Error> {
@@ -73,6 +74,7 @@ pub(super) fn event_of(row: &SqliteRow) -> Result<Event, Error> {
         nanos.map(|nanos| from_ns(name, nanos)).transpose()
     };
     let kind: Option<String> = row.try_get("kind").map_err(column)?;
+    let claimed_id: Option<String> = row.try_get("claimed_id").map_err(column)?;
     let outcome: Option<String> = row.try_get("outcome").map_err(column)?;
     Ok(Event {
         job_id: word("job_id", &text("job_id")?)?,
@@ -94,6 +96,7 @@ pub(super) fn event_of(row: &SqliteRow) -> Result<Event, Error> {
         note: text("note")?,
         started_at: instant("started_at_ns")?,
         alone: row.try_get("alone").map_err(column)?,
+        claimed_id: claimed_id.map(|id| word("claimed_id", &id)).transpose()?,
     })
 }
 

@@ -4,12 +4,15 @@ use std::ops::RangeInclusive;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use sqlx::SqliteConnection;
+use sqlx::{Connection as _, SqliteConnection};
 use utoipa::ToSchema;
 
 use super::rows::{from_ns, to_ns};
 use super::{Error, Store};
 use crate::ranges::Ranges;
+
+const RECORD: &str = "record a gap";
+const FOLLOW: &str = "follow the stream";
 
 /// Messages that were gone from EVENTS before the monitor read them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -28,59 +31,18 @@ pub struct Gap {
 impl Store {
     /// Records what the stream no longer holds and the monitor never saw; returns what is new of it.
     pub async fn record_gaps(&self, first_sequence: u64, now: Timestamp) -> Result<Vec<Gap>, Error> {
-        let write = |source| Error::Statement("record a gap", source);
-        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(write)?;
-        let mut ranges = load_ranges(&mut transaction).await?;
-        let missing = ranges.missing_before(first_sequence);
-        if missing.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut gaps = Vec::new();
-        for range in missing {
-            let gap = Gap { first_sequence: *range.start(), last_sequence: *range.end(), found_at: now };
-            sqlx::query("INSERT INTO gaps (first_sequence, last_sequence, found_at_ns) VALUES (?, ?, ?)")
-                .bind(column(gap.first_sequence))
-                .bind(column(gap.last_sequence))
-                .bind(to_ns(now))
-                .execute(&mut *transaction)
-                .await
-                .map_err(write)?;
-            ranges.insert(range);
-            gaps.push(gap);
-        }
-        store_ranges(&mut transaction, &ranges).await.map_err(write)?;
-        transaction.commit().await.map_err(write)?;
-        Ok(gaps)
+        let mut writer = self.writer(RECORD).await?;
+        let outcome = record_gaps(&mut writer, first_sequence, now).await;
+        self.give_back(writer, outcome).await
     }
 
     /// Says which stream the sequences are of, and how far it goes. Those of another stream, or beyond its end (it was
     /// restored from an earlier copy), say nothing of this one and are forgotten; what was told of jobs stays. Returns
     /// whether any were.
     pub async fn follow(&self, created: &str, last_sequence: u64) -> Result<bool, Error> {
-        let write = |source| Error::Statement("follow the stream", source);
-        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(write)?;
-        let known: Option<String> = sqlx::query_scalar("SELECT created FROM source")
-            .fetch_optional(&mut *transaction)
-            .await
-            .map_err(write)?;
-        let before = load_ranges(&mut transaction).await?;
-        let mut ranges = before.clone();
-        ranges.truncate(if known.as_deref().is_none_or(|known| known == created) {
-            last_sequence
-        } else {
-            0
-        });
-        if known.as_deref() == Some(created) && ranges == before {
-            return Ok(false);
-        }
-        sqlx::query("INSERT OR REPLACE INTO source (only_row, created) VALUES (1, ?)")
-            .bind(created)
-            .execute(&mut *transaction)
-            .await
-            .map_err(write)?;
-        store_ranges(&mut transaction, &ranges).await.map_err(write)?;
-        transaction.commit().await.map_err(write)?;
-        Ok(ranges != before)
+        let mut writer = self.writer(FOLLOW).await?;
+        let outcome = follow(&mut writer, created, last_sequence).await;
+        self.give_back(writer, outcome).await
     }
 
     /// Which messages were processed, or are known to be gone.
@@ -102,6 +64,59 @@ impl Store {
         };
         rows.into_iter().map(gap).collect()
     }
+}
+
+async fn record_gaps(
+    writer: &mut SqliteConnection,
+    first_sequence: u64,
+    now: Timestamp,
+) -> Result<Vec<Gap>, Error> {
+    let write = |source| Error::Statement(RECORD, source);
+    let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(write)?;
+    let mut ranges = load_ranges(&mut transaction).await?;
+    let missing = ranges.missing_before(first_sequence);
+    if missing.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut gaps = Vec::new();
+    for range in missing {
+        let gap = Gap { first_sequence: *range.start(), last_sequence: *range.end(), found_at: now };
+        sqlx::query("INSERT INTO gaps (first_sequence, last_sequence, found_at_ns) VALUES (?, ?, ?)")
+            .bind(column(gap.first_sequence))
+            .bind(column(gap.last_sequence))
+            .bind(to_ns(now))
+            .execute(&mut *transaction)
+            .await
+            .map_err(write)?;
+        ranges.insert(range);
+        gaps.push(gap);
+    }
+    store_ranges(&mut transaction, &ranges).await.map_err(write)?;
+    transaction.commit().await.map_err(write)?;
+    Ok(gaps)
+}
+
+async fn follow(writer: &mut SqliteConnection, created: &str, last_sequence: u64) -> Result<bool, Error> {
+    let write = |source| Error::Statement(FOLLOW, source);
+    let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(write)?;
+    let known: Option<String> = sqlx::query_scalar("SELECT created FROM source")
+        .fetch_optional(&mut *transaction)
+        .await
+        .map_err(write)?;
+    let before = load_ranges(&mut transaction).await?;
+    let mut ranges = before.clone();
+    ranges.truncate(if known.as_deref().is_none_or(|known| known == created) { last_sequence } else { 0 });
+    if known.as_deref() == Some(created) && ranges == before {
+        return Ok(false);
+    }
+    sqlx::query("INSERT OR REPLACE INTO source (only_row, created) VALUES (1, ?)")
+        .bind(created)
+        .execute(&mut *transaction)
+        .await
+        .map_err(write)?;
+    store_ranges(&mut transaction, &ranges).await.map_err(write)?;
+    transaction.commit().await.map_err(write)?;
+    Ok(ranges != before)
 }
 
 /// A sequence as a column; no stream counts beyond what fits.

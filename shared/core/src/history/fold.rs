@@ -69,6 +69,7 @@ fn preference(a: &Event, b: &Event) -> Ordering {
                 &event.note,
                 event.priority,
                 event.alone,
+                event.claimed_id,
             ),
         )
     }
@@ -216,7 +217,9 @@ impl History {
         let view = |(_, event): (_, &Event)| {
             let again = event.transition == Transition::Accepted && event.attempt == AGAIN;
             let note = match (again, event.note.as_str()) {
-                (false, note) => text(note),
+                (false, note) => {
+                    text(note).or_else(|| event.claimed_id.map(|id| format!("it bears the id {id}")))
+                }
                 (true, "") => text(ACCEPTED_AGAIN),
                 (true, note) => Some(format!("{ACCEPTED_AGAIN}; {note}")),
             };
@@ -273,7 +276,6 @@ impl AttemptView {
 fn state_after(event: &Event) -> JobState {
     match event.transition {
         Transition::Accepted if event.due_at > Some(event.accepted_at.unwrap_or(event.at)) => JobState::Scheduled,
-        Transition::Snoozed => JobState::Scheduled,
         Transition::Accepted
         | Transition::Released
         | Transition::Crashed
@@ -283,7 +285,8 @@ fn state_after(event: &Event) -> JobState {
         | Transition::Redriven
         | Transition::Discarded => JobState::Queued,
         Transition::Started => JobState::Running,
-        Transition::Retried => JobState::Retrying,
+        // It has run, whether it failed or asked for it.
+        Transition::Retried | Transition::Snoozed => JobState::Retrying,
         Transition::Succeeded => JobState::Succeeded,
         Transition::Dead | Transition::Rejected => JobState::Dead,
         Transition::Cancelled => JobState::Cancelled,

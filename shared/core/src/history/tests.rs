@@ -45,6 +45,7 @@ fn the_last_transition_decides_the_state() {
     check(&[(T::Started, 1), (T::Crashed, 1), (T::Started, 2)], S::Running);
     check(&[(T::Started, 1), (T::HandedBack, 1)], S::Queued);
     check(&[(T::Started, 1), (T::Retried, 1)], S::Retrying);
+    check(&[(T::Started, 1), (T::Snoozed, 1)], S::Retrying);
     check(&[(T::Started, 1), (T::Retried, 1), (T::Released, 1)], S::Queued);
     check(&[(T::Started, 1), (T::Refused, 1)], S::Running);
     check(&[(T::Succeeded, 1), (T::Started, 2)], S::Succeeded);

@@ -16,11 +16,12 @@ pub struct Filter {
     pub queue: Option<QueueName>,
     /// Of this kind.
     pub kind: Option<Kind>,
-    /// With this code.
+    /// With this code, or whose last attempt failed with it.
     pub code: Option<String>,
     /// With this fingerprint.
     pub fingerprint: Option<Print>,
-    /// Whose reason, or the error of one of its attempts, has this text in it, without regard to case.
+    /// Whose reason, or the error of one of its attempts, or the id that a rejected message bears, has this text in it,
+    /// without regard to case.
     pub contains: Option<String>,
     /// Dead since this instant.
     pub since: Option<Timestamp>,
@@ -52,7 +53,7 @@ impl Filter {
         }
         fits(self.queue.as_ref(), Some(&letter.queue))
             && fits(self.kind.as_ref(), letter.kind.as_ref())
-            && fits(self.code.as_ref(), Some(&letter.code))
+            && self.code.as_deref().is_none_or(|code| code == letter.code || Some(code) == letter.error_code())
             && self.since.is_none_or(|since| letter.dead_at >= since)
             && self.until.is_none_or(|until| letter.dead_at < until)
             && self.contains.as_ref().is_none_or(|text| contains(letter, &text.to_lowercase()))
@@ -63,7 +64,9 @@ impl Filter {
 
 fn contains<P>(letter: &Letter<P>, text: &str) -> bool {
     let mut errors = letter.attempts.iter().filter_map(|attempt| attempt.error.as_ref());
-    letter.message().to_lowercase().contains(text) || errors.any(|e| e.message.to_lowercase().contains(text))
+    letter.message().to_lowercase().contains(text)
+        || errors.any(|e| e.message.to_lowercase().contains(text))
+        || letter.claimed_id.is_some_and(|id| id.to_string().contains(text))
 }
 
 // === impl Print ===
@@ -88,7 +91,7 @@ impl fmt::Display for Print {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::letter;
+    use super::super::tests::{failed, letter};
     use super::*;
 
     #[test]
@@ -115,6 +118,16 @@ mod tests {
         check(Filter { fingerprint: dead.fingerprint().parse().ok(), ..none() }, true);
         check(Filter { fingerprint: "0123456789abcdef".parse().ok(), ..none() }, false);
         assert!("0123456789ABCDEF".parse::<Print>().is_err());
+        let bears = |text: &str| Filter { contains: Some(text.to_owned()), ..none() };
+        check(bears("01890A5D-ac96-774b-bcce-0000000000ff"), false);
+        dead.claimed_id = "01890a5d-ac96-774b-bcce-0000000000ff".parse().ok();
+        assert!(bears("01890A5D-ac96-774b-bcce-0000000000ff").matches(&dead));
+        dead.code = "terminal_error".to_owned();
+        dead.attempts = vec![failed("no bank", "network"), failed("no money", "card_declined")];
+        for (code, expected) in [("terminal_error", true), ("card_declined", true), ("network", false)] {
+            let filter = Filter { code: Some(code.to_owned()), ..none() };
+            assert_eq!(filter.matches(&dead), expected, "{code}");
+        }
         let unknown = letter("mail", "malformed", "x");
         assert!(!Filter { kind: "a.b".parse().ok(), ..none() }.matches(&unknown));
     }

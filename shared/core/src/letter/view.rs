@@ -14,12 +14,18 @@ use crate::{Attempt, JobId};
 pub struct LetterRow {
     /// Of the job.
     pub id: JobId,
+    /// Of a rejected message: the id that it bears. The letter is not that job's: one may exist.
+    #[serde(default)]
+    pub claimed_id: Option<JobId>,
     /// Of the job.
     pub queue: String,
     /// Empty where none is known.
     pub kind: String,
-    /// A short stable word.
+    /// A short stable word: why it is dead.
     pub code: String,
+    /// The code of its last attempt's error, as its handler gave it.
+    #[serde(default)]
+    pub error_code: Option<String>,
     /// For people.
     pub reason: String,
     /// Which field was refused, where one was.
@@ -73,9 +79,11 @@ impl LetterRow {
     pub fn of<P>(letter: &Letter<P>) -> Self {
         Self {
             id: letter.job_id,
+            claimed_id: letter.claimed_id,
             queue: letter.queue.to_string(),
             kind: letter.kind.as_ref().map(ToString::to_string).unwrap_or_default(),
             code: letter.code.clone(),
+            error_code: letter.error_code().map(str::to_owned),
             reason: letter.reason.clone(),
             field: (!letter.field.is_empty()).then(|| letter.field.clone()),
             fingerprint: letter.fingerprint(),

@@ -38,6 +38,7 @@ pub(super) async fn open(
         attempts: job.attempts.clone(),
         checkpoint: Mutex::new(job.checkpoint.clone()),
         alone: AtomicBool::new(false),
+        kind_unknown_since: None,
         trace: delivered.trace(),
         handle: delivered.handle().clone(),
         delivery_count: AtomicU64::new(delivered.count),
@@ -96,6 +97,7 @@ async fn claim(
     let (holder, handed_back, alone) = match &last.body {
         RecordBody::Claim(claim) => {
             *held.checkpoint() = claim.checkpoint.clone();
+            held.kind_unknown_since = claim.kind_unknown_since;
             (claim.worker.clone(), claim.reason == v1::ClaimReason::HandBack, claim.alone)
         }
         // A first holder leaves its name in an event only.
@@ -209,6 +211,7 @@ pub(super) async fn restate(shared: &Shared, held: &Held, restated: Restated, de
         delivery_count: held.delivery_count.load(Ordering::Relaxed),
         checkpoint: checkpoint.clone(),
         alone: held.is_alone(),
+        kind_unknown_since: held.kind_unknown_since,
     };
     // It outlasts the attempt, and whoever might still hold the token that it replaced.
     let ttl = match reason {

@@ -231,11 +231,12 @@ impl Context {
     /// Saves a checkpoint for the next attempt; returns once it is stored.
     pub async fn save<T: Serialize>(&self, value: &T) -> Result<(), NotSaved> {
         let About { job_id, codec, .. } = &self.inner.about;
-        let checkpoint = codec.seal_text(*job_id, Field::Checkpoint, &serde_json::to_string(value)?)?;
-        let checkpoint = Bytes::from(checkpoint);
-        if checkpoint.len() > CHECKPOINT_LIMIT_BYTES {
-            return Err(NotSaved::TooLarge(checkpoint.len()));
+        let plain = serde_json::to_string(value)?;
+        // What the handler gave counts: sealed it is a third longer, which the claim has room for.
+        if plain.len() > CHECKPOINT_LIMIT_BYTES {
+            return Err(NotSaved::TooLarge(plain.len()));
         }
+        let checkpoint = Bytes::from(codec.seal_text(*job_id, Field::Checkpoint, &plain)?);
         self.renew(Renewal::Checkpoint(checkpoint)).await
     }
 

@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use tokio::time::Instant;
 use windlass_broker::delivery::Handle;
 use windlass_broker::jobs::Address;
@@ -36,6 +37,8 @@ pub(super) struct Held {
     pub(super) checkpoint: Mutex<Bytes>,
     /// It runs with no neighbour in this process.
     pub(super) alone: AtomicBool,
+    /// Since when it is handed on because nobody has a handler for its kind.
+    pub(super) kind_unknown_since: Option<Timestamp>,
     pub(super) trace: Option<TraceParent>,
     pub(super) handle: Handle,
     /// The broker's count of this delivery.

@@ -11,7 +11,7 @@ use windlass_broker::delivery::Delivered;
 use windlass_broker::jobs::{Address, Verdict};
 use windlass_broker::trace::{Hop, Relation, Subject};
 use windlass_core::expiry::is_expired;
-use windlass_core::settle::{DeadCause, is_crash_loop, runs_alone};
+use windlass_core::settle::{DeadCause, HandedOn, UNKNOWN_KIND_DELAY, is_crash_loop, runs_alone};
 use windlass_core::{JobError, JobState, Outcome, Transition};
 use windlass_proto::{Job, v1};
 
@@ -31,8 +31,6 @@ use super::stale;
 use crate::failure::{Failure, Follows};
 use crate::handler::extract::Payload;
 
-/// How long a kind that nobody here handles stays away.
-const UNKNOWN_KIND_DELAY: Duration = Duration::from_secs(5);
 /// Before a job that found no place here is offered to another worker, or to this one again.
 const NO_PLACE_DELAY: Duration = Duration::from_secs(1);
 /// A job that waits longer than this before it may run starts a trace of its own, linked to its publisher's.
@@ -72,10 +70,12 @@ pub(super) async fn process(shared: &Shared, delivered: Delivered, ack_wait: Dur
         return expire(shared, &mut held).await;
     }
     if !shared.handlers.contains_key(&held.job.task.kind) {
-        // In hand-overs, not by the job's age: one that waited long must still meet a worker that knows its kind.
-        let waited = UNKNOWN_KIND_DELAY
-            * u32::try_from(held.delivery_count.load(Ordering::Relaxed)).unwrap_or(u32::MAX);
-        if waited < shared.options.unknown_kind_patience {
+        let now = Timestamp::now();
+        let handed_on = HandedOn {
+            times: held.delivery_count.load(Ordering::Relaxed).saturating_sub(1),
+            since: *held.kind_unknown_since.get_or_insert(now),
+        };
+        if !handed_on.is_enough(now, shared.options.unknown_kind_patience) {
             tracing::warn!(kind = %held.job.task.kind, "no handler for this kind; handing the job on");
             return settle::hand_back(shared, &mut held, None, Some(UNKNOWN_KIND_DELAY)).await;
         }
@@ -87,6 +87,7 @@ pub(super) async fn process(shared: &Shared, delivered: Delivered, ack_wait: Dur
         )
         .await;
     }
+    held.kind_unknown_since = None;
     let place =
         if runs_alone(&held.attempts) { alone(shared, &held).await } else { shared.isolation.enter() };
     match place {

@@ -134,7 +134,7 @@ impl Client {
         tokio::time::timeout(PATIENCE, reading).await.context("the objects cannot be read in time")?
     }
 
-    /// All messages of a stream, subject and body, as its leader has them; waits for it to have one.
+    /// All messages of a stream, subject and body, as its leader has them; waits for a leader.
     pub async fn messages(&self, stream: &str) -> Result<Vec<(String, Bytes)>> {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -150,7 +150,8 @@ impl Client {
         let stream = jetstream.get_stream(stream).await?;
         let state = &stream.cached_info().state;
         let mut messages = Vec::new();
-        for sequence in state.first_sequence..=state.last_sequence {
+        // One that never held a message begins with 0, which no message has.
+        for sequence in state.first_sequence.max(1)..=state.last_sequence {
             match stream.get_raw_message(sequence).await {
                 Ok(message) => messages.push((message.subject.to_string(), message.payload)),
                 // Acknowledged, deleted or expired.
@@ -167,7 +168,7 @@ impl Client {
         let jetstream = async_nats::jetstream::with_prefix(self.nats.clone(), &self.api_prefix);
         let stream = jetstream.get_stream(stream).await?;
         let state = &stream.cached_info().state;
-        let (first, last) = (state.first_sequence.max(from), state.last_sequence);
+        let (first, last) = (state.first_sequence.max(from).max(1), state.last_sequence);
         let reads = (first..=last).map(|sequence| {
             let stream = &stream;
             async move { one(stream.get_raw_message(sequence).await) }
@@ -233,4 +234,22 @@ fn header_map(headers: &[(&str, &str)]) -> HeaderMap {
             map
         },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::TestBroker;
+
+    /// At once: the wait for a leader is longer than this.
+    #[tokio::test]
+    async fn a_stream_that_never_held_a_message_has_none() {
+        let server = TestBroker::with_credentials().await.unwrap();
+        server.provision(&windlass_broker::provision::Layout::default()).await.unwrap();
+        let admin = server.client("admin").await.unwrap();
+        let reading = async {
+            assert_eq!(admin.messages("COMMANDS").await.unwrap(), []);
+            assert_eq!(admin.messages_from("COMMANDS", 0).await.unwrap().0, []);
+        };
+        tokio::time::timeout(crate::PATIENCE / 4, reading).await.unwrap();
+    }
 }

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use anyhow::Result;
 use windlass::handler::{BatchItem, BatchOptions, Call, Next, Returned};
+use windlass::worker::Options;
 use windlass::{
     AttemptNumber, Cancellation, Deadline, Failure, Handlers, JobId, JobState, Logger, Payload, Progress,
     State, blocking,
 };
 use windlass_core::{Outcome, Transition};
 
-use super::{Alpha, Beta, fleet, host};
+use super::{Alpha, Beta, fleet, host, host_with};
 
 /// What a handler says decides what follows; only failures use attempts.
 #[tokio::test(flavor = "multi_thread")]
@@ -202,5 +203,24 @@ async fn a_blocking_handler_is_cancelled_by_asking() -> Result<()> {
     let id = fleet.client.task(&Alpha::new("panic")).max_attempts(1).submit().await?.id;
     let error = fleet.ended(id).await?.error.expect("a panic is a failure");
     assert!(error.code == "panic" && error.message.contains("a bad day"), "{error:?}");
+    Ok(())
+}
+
+/// A job of a kind that nobody knows is handed on for as long as it is said, and not a moment less.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_kind_has_all_of_its_patience() -> Result<()> {
+    async fn handle(_: Beta) -> Result<(), Failure> {
+        Ok(())
+    }
+    let patience = Duration::from_secs(1);
+    let fleet = fleet().await?;
+    let options = Options { unknown_kind_patience: patience, ..Options::default() };
+    let _worker = host_with(&fleet, Handlers::new().register(handle)?, options).await?;
+    let id = fleet.client.submit(&Alpha::new("x")).await?.id;
+    assert_eq!(fleet.ended(id).await?.error.map(|e| e.code).as_deref(), Some("unknown_kind"));
+    let accepted = fleet.tap.heard(id, Transition::Accepted).await?;
+    let dead = fleet.tap.heard(id, Transition::Dead).await?;
+    let waited = dead.at.duration_since(accepted.at);
+    assert!(!waited.is_negative() && waited.unsigned_abs() >= patience, "{waited:?}");
     Ok(())
 }

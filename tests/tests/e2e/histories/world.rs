@@ -287,6 +287,7 @@ impl Subject {
             delivery_count: delivered.count,
             checkpoint: Bytes::new(),
             alone: false,
+            kind_unknown_since: None,
         };
         self.write(Step::on(token, RecordKind::Claim), &claim.nonce, claim.encode()).await
     }

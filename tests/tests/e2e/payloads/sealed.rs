@@ -154,10 +154,11 @@ async fn a_sealed_payload_is_redriven() -> Result<()> {
     let mut dead = Vec::new();
     // What is not sealed is not said; the second is too large for its task.
     for task in [make(String::new()), make("x".repeat(300_000))] {
-        let id = client.task(&task).submit().await?.id;
-        assert_eq!(fleet.ended(id).await?.state, JobState::Dead);
-        fleet.tap.heard(id, Transition::Dead).await?;
-        dead.push(id);
+        dead.push(client.task(&task).submit().await?.id);
+    }
+    for id in &dead {
+        assert_eq!(fleet.ended(*id).await?.state, JobState::Dead);
+        fleet.tap.heard(*id, Transition::Dead).await?;
     }
     has(&fleet, 1).await?;
     first.drain().await?;

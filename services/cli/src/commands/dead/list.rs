@@ -105,7 +105,7 @@ fn table(letters: &[LetterRow], now: Timestamp) -> String {
             letter.id.to_string(),
             letter.kind.clone(),
             letter.queue.clone(),
-            letter.code.clone(),
+            code(letter),
             letter.fingerprint.clone(),
             letter.attempt_count.to_string(),
             relative(letter.dead_at, now),
@@ -113,6 +113,14 @@ fn table(letters: &[LetterRow], now: Timestamp) -> String {
         ]);
     }
     table.render()
+}
+
+/// Why it is dead, and the code of its last error where that is another.
+fn code(letter: &LetterRow) -> String {
+    match &letter.error_code {
+        Some(error) if *error != letter.code => format!("{} ({error})", letter.code),
+        _ => letter.code.clone(),
+    }
 }
 
 fn groups_table(groups: &LetterGroups, now: Timestamp) -> String {
@@ -126,7 +134,7 @@ fn groups_table(groups: &LetterGroups, now: Timestamp) -> String {
             relative(group.last_dead_at, now),
             group.sample.queue.clone(),
             group.sample.kind.clone(),
-            group.sample.code.clone(),
+            code(&group.sample),
             cut(&group.sample.reason, REASON_CHARACTERS),
         ]);
     }

@@ -23,13 +23,13 @@ pub(super) struct Selection {
     /// Only those of this kind
     #[arg(long, value_name = "KIND", allow_hyphen_values = true)]
     kind: Option<String>,
-    /// Only those with this code, as `handler`
+    /// Only those with this code, or whose last error has it, as `handler`
     #[arg(long, value_name = "CODE", allow_hyphen_values = true)]
     code: Option<String>,
     /// Only those with this fingerprint
     #[arg(long, value_name = "HEX", allow_hyphen_values = true)]
     fingerprint: Option<String>,
-    /// Only those with this text in their reason, or in the error of an attempt
+    /// Only those with this text in their reason, in the error of an attempt, or in the id that a rejected message bears
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     contains: Option<String>,
     /// Only jobs that died at this instant or later: as 2026-01-31T09:00:00Z, or 2h for two hours ago

@@ -53,10 +53,12 @@ fn text(view: &LetterView, now: Timestamp) -> String {
         }
     };
     field("id", &row.id.to_string());
+    field("bears id", &row.claimed_id.map(|id| id.to_string()).unwrap_or_default());
     field("kind", &row.kind);
     field("queue", &row.queue);
     field("died", &format!("{} ({})", instant(row.dead_at), relative(row.dead_at, now)));
     field("code", &row.code);
+    field("last error", row.error_code.as_deref().unwrap_or_default());
     field("field", row.field.as_deref().unwrap_or_default());
     field("reason", &row.reason);
     field("fingerprint", &row.fingerprint);

@@ -16,13 +16,13 @@ pub struct LetterFilter {
     /// Only letters of this kind
     #[schema(nullable = false)]
     pub kind: Option<String>,
-    /// Only letters with this code
+    /// Only letters with this code, or whose last attempt failed with it
     #[schema(nullable = false)]
     pub code: Option<String>,
     /// Only letters with this fingerprint
     #[schema(nullable = false)]
     pub fingerprint: Option<String>,
-    /// Only letters with this text in their reason or in the error of an attempt
+    /// Only letters with this text in their reason, in the error of an attempt, or in the id that a rejected message bears
     #[schema(nullable = false)]
     pub contains: Option<String>,
     /// Only of jobs that died at this instant, or later
@@ -65,12 +65,18 @@ pub struct LetterRowSchema {
     /// Of the job, a UUID.
     #[schema(format = "uuid")]
     pub id: String,
+    /// Of a rejected message: the id that it bears, a UUID. The letter is not that job's: one may exist.
+    #[schema(required, format = "uuid")]
+    pub claimed_id: Option<String>,
     /// Of the job.
     pub queue: String,
     /// Empty where none is known.
     pub kind: String,
-    /// A short stable word, as `handler`, `terminal_error`, `invalid_task` or `max_deliveries`.
+    /// A short stable word, as `handler`, `terminal_error`, `invalid_task` or `max_deliveries`: why it is dead.
     pub code: String,
+    /// The code of its last attempt's error, as its handler gave it.
+    #[schema(required)]
+    pub error_code: Option<String>,
     /// For people.
     pub reason: String,
     /// Which field was refused, where one was.
@@ -94,12 +100,18 @@ pub struct LetterViewSchema {
     /// Of the job, a UUID.
     #[schema(format = "uuid")]
     pub id: String,
+    /// Of a rejected message: the id that it bears, a UUID. The letter is not that job's: one may exist.
+    #[schema(required, format = "uuid")]
+    pub claimed_id: Option<String>,
     /// Of the job.
     pub queue: String,
     /// Empty where none is known.
     pub kind: String,
-    /// A short stable word, as `handler`, `terminal_error`, `invalid_task` or `max_deliveries`.
+    /// A short stable word, as `handler`, `terminal_error`, `invalid_task` or `max_deliveries`: why it is dead.
     pub code: String,
+    /// The code of its last attempt's error, as its handler gave it.
+    #[schema(required)]
+    pub error_code: Option<String>,
     /// For people.
     pub reason: String,
     /// Which field was refused, where one was.
