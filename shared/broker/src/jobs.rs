@@ -6,6 +6,7 @@ mod expiry;
 mod overheard;
 mod seen;
 pub(crate) mod soon;
+mod waiting;
 
 use std::time::Duration;
 
@@ -205,12 +206,6 @@ impl Jobs {
         let filter = self.broker.names().pool_filter(&self.pool, record);
         let stream = self.unseen_stream().await?;
         self.found(stream.get_first_raw_message_by_subject(filter, from)).await
-    }
-
-    /// Whether a job of this queue is ready: waits for a worker, or is with one.
-    pub async fn has_work(&self, queue: &QueueName) -> Result<bool, Error> {
-        let filter = self.broker.names().queue_filter(&self.pool, queue, RecordKind::Ready);
-        Ok(self.last_under(&filter).await?.is_some())
     }
 
     async fn last_under(&self, filter: &str) -> Result<Option<SeenRecord>, Error> {
