@@ -31,10 +31,10 @@ pub(crate) async fn admit(shared: &Shared, delivered: Delivered, ack_wait: Durat
     match read(shared, &delivered) {
         Ok((queue, task)) => match objects::check(shared, &queue, &task).await {
             Checked::There => create(shared, &delivered, queue, task, deadline).await,
-            Checked::Refused(rejection) => reject(shared, &delivered, *rejection).await,
+            Checked::Refused(rejection) => Box::pin(reject(shared, &delivered, *rejection)).await,
             Checked::Open => {}
         },
-        Err(rejection) => reject(shared, &delivered, rejection).await,
+        Err(rejection) => Box::pin(reject(shared, &delivered, rejection)).await,
     }
 }
 
@@ -73,7 +73,7 @@ async fn create(
         Ok(()) => {}
         Err(error @ provision::Error::TooManyQueues { .. }) => {
             let rejection = Rejection::invalid("queue", error).of_queue(&queue).of_task(&task);
-            return reject(shared, delivered, rejection).await;
+            return Box::pin(reject(shared, delivered, rejection)).await;
         }
         Err(error) => {
             tracing::warn!(%queue, %error, "the queue's consumer could not be made; the task waits");
@@ -97,7 +97,7 @@ async fn create(
     // Both stand before the job does: what is left of one that is not made harms nobody.
     let parent = task.parent.clone().filter(|parent| !parent.detached);
     if let Some(parent) = &parent
-        && !children::mark(shared, parent, &address.queue, address.job_id).await
+        && !Box::pin(children::mark(shared, parent, &address.queue, address.job_id)).await
     {
         return;
     }
@@ -138,7 +138,7 @@ async fn create(
         Ok(Verdict::Lost) => {
             metrics::counter!("windlass_tasks_duplicate_total", "queue" => queue).increment(1);
             hop.set("windlass.task.duplicate", true);
-            match jobs.read(&address.queue, address.job_id).await {
+            match Box::pin(jobs.read(&address.queue, address.job_id)).await {
                 Ok(seen) => match &seen.last {
                     Some(last) => last.accepted(),
                     // Forgotten between the refusal and this look: the redelivery decides.
@@ -192,7 +192,7 @@ async fn set_expiry(
 ) -> Option<u64> {
     let Some(at) = expires_at else { return Some(0) };
     let left = deadline.saturating_duration_since(Instant::now());
-    match jobs.set_expiry(&address.queue, address.job_id, at, left).await {
+    match Box::pin(jobs.set_expiry(&address.queue, address.job_id, at, left)).await {
         Ok(sequence) => Some(sequence),
         Err(error) => {
             tracing::warn!(job_id = %address.job_id, %error, "the timer of a job's expiry could not be set; the task is delivered again");
@@ -204,7 +204,7 @@ async fn set_expiry(
 /// A child whose parent was cancelled meanwhile is cancelled too.
 async fn follow(shared: &Shared, parent: Option<&Parent>, address: &Address) -> bool {
     match parent {
-        Some(parent) => children::follow(shared, parent, &address.queue, address.job_id).await,
+        Some(parent) => Box::pin(children::follow(shared, parent, &address.queue, address.job_id)).await,
         None => true,
     }
 }

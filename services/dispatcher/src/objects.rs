@@ -50,13 +50,13 @@ pub(crate) async fn check(shared: &Shared, queue: &QueueName, task: &Task<bytes:
         return refused("payload_object.name", format!("is not of this job: expected `{expected}`"));
     }
     let payloads = Objects::payloads(&shared.broker, &shared.layout.pool_of(queue));
-    match payloads.check(object, Instant::now() + CHECK_TIMEOUT).await {
+    match Box::pin(payloads.check(object, Instant::now() + CHECK_TIMEOUT)).await {
         Ok(()) => Checked::There,
         Err(error) if error.may_pass() => {
             tracing::warn!(job_id = %task.id, error = %anyhow::Error::new(error), "a payload could not be looked at; the task waits");
             Checked::Open
         }
-        Err(error) => match shared.jobs(queue).read(queue, task.id).await {
+        Err(error) => match Box::pin(shared.jobs(queue).read(queue, task.id)).await {
             // The task came again, and its job may have ended in between.
             Ok(seen) if seen.last.is_some() => Checked::There,
             Ok(_) => refused("payload_object", error.to_string()),

@@ -49,7 +49,7 @@ impl Queues {
         if self.is_ensured(queue) {
             return Ok(());
         }
-        ensure_queue(broker, layout, queue).await?;
+        Box::pin(ensure_queue(broker, layout, queue)).await?;
         self.write().insert(queue.clone(), Known { ensured_at: Instant::now(), exists: true });
         Ok(())
     }

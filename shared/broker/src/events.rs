@@ -48,6 +48,10 @@ struct Pending {
     stored: oneshot::Sender<bool>,
 }
 
+/// Events on their way.
+#[derive(Debug)]
+pub struct Storing(Vec<oneshot::Receiver<bool>>);
+
 /// Events could not be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -140,6 +144,17 @@ impl EventWriter {
         self.record_all([event]).await
     }
 
+    /// Says events without waiting; gives what waits for them to be stored, or nothing if there is no room for all.
+    pub fn try_record_all(&self, events: impl IntoIterator<Item = Event>) -> Option<Storing> {
+        let mut answers = Vec::new();
+        for event in events {
+            let (stored, answer) = oneshot::channel();
+            self.buffer.try_send(Pending { event, stored }).ok()?;
+            answers.push(answer);
+        }
+        Some(Storing(answers))
+    }
+
     /// Says events, and waits until all of them are stored.
     pub async fn record_all(&self, events: impl IntoIterator<Item = Event>) -> Result<(), Error> {
         let mut answers = Vec::new();
@@ -148,12 +163,21 @@ impl EventWriter {
             self.buffer.send(Pending { event, stored }).await.map_err(|_| Error::NotStored)?;
             answers.push(answer);
         }
-        for answer in answers {
+        if Storing(answers).stored().await { Ok(()) } else { Err(Error::NotStored) }
+    }
+}
+
+// === impl Storing ===
+
+impl Storing {
+    /// Waits for it; true if all of them are stored.
+    pub async fn stored(self) -> bool {
+        for answer in self.0 {
             if !answer.await.unwrap_or(false) {
-                return Err(Error::NotStored);
+                return false;
             }
         }
-        Ok(())
+        true
     }
 }
 

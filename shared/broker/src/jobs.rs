@@ -317,12 +317,14 @@ impl Jobs {
             match protocol::after_write(answer, silent_before) {
                 AfterWrite::Won(sequence) => return Ok(Verdict::Won(sequence)),
                 AfterWrite::Lost => return Ok(Verdict::Lost),
-                AfterWrite::Compare => match self.read(&change.address.queue, change.address.job_id).await {
-                    Ok(seen) => return Ok(compare(&seen, change.nonce)),
-                    Err(error) => {
-                        tracing::warn!(%error, "a refused write could not be compared; trying again");
+                AfterWrite::Compare => {
+                    match Box::pin(self.read(&change.address.queue, change.address.job_id)).await {
+                        Ok(seen) => return Ok(compare(&seen, change.nonce)),
+                        Err(error) => {
+                            tracing::warn!(%error, "a refused write could not be compared; trying again");
+                        }
                     }
-                },
+                }
                 AfterWrite::Again => {
                     metrics::counter!("windlass_writes_undecided_total").increment(1);
                     // Even 10164 leaves a write of ours that may still come into force.

@@ -34,7 +34,7 @@ pub use codec::CodecSettings;
 pub use layers::Assignment;
 pub use nats::Nats;
 pub use problem::{Problem, Problems, Validate};
-pub use run::{main, run_with_args};
+pub use run::{main, run_with_args, runtime};
 pub use secret::{Secret, ServerUrl};
 pub use service::{Context, Exit, Service};
 pub use windlass_broker::provision::{Layout, Part};

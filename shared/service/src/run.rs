@@ -51,7 +51,7 @@ struct Process<'a, S: Service> {
 
 /// The whole of a service's `main`.
 pub fn main<S: Service>() -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match runtime().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             print(Exit::Failed, &format!("cannot start the runtime: {error}\n"));
@@ -62,6 +62,14 @@ pub fn main<S: Service>() -> ExitCode {
     // What still blocks a thread has had its time.
     runtime.shutdown_timeout(Duration::from_millis(100));
     exit.into()
+}
+
+/// What a service runs on: one thread. It mostly waits for the broker, and to wake one thread from another costs more
+/// than the work that is handed over. What blocks or computes has threads of its own.
+pub fn runtime() -> tokio::runtime::Builder {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(1).enable_all();
+    builder
 }
 
 /// Runs a service as its own program would, with these arguments (without the program's name), in this process. It

@@ -57,7 +57,13 @@ pub(super) async fn open(
         tracing::info!(job_id = %held.address.job_id, "a delivery is too old to be run");
         return None;
     }
-    let seen = not_understood::read(shared, delivered, &held.address, ack_wait).await?;
+    Box::pin(look(shared, delivered, held, opening)).await
+}
+
+/// As the protocol asks where a delivery may not be the first, by what stands in the stream.
+async fn look(shared: &Shared, delivered: &Delivered, held: Held, opening: Opening) -> Option<Held> {
+    let work = held.work;
+    let seen = not_understood::read(shared, delivered, &held.address, held.ack_wait).await?;
     let standing = match opening {
         Opening::Run | Opening::Check => protocol::check(work, &seen.view),
         Opening::Claim => protocol::claim(work, &seen.view),

@@ -23,7 +23,7 @@ pub(super) async fn keep(held: &Held, jobs: &Jobs) {
         in_doubt |= !held.is_leased();
         if in_doubt {
             let token = held.token();
-            match jobs.read(&held.address.queue, held.address.job_id).await {
+            match Box::pin(jobs.read(&held.address.queue, held.address.job_id)).await {
                 Ok(seen) if !seen.view.done && seen.view.last.is_some_and(|l| l.sequence == token) => {}
                 // A claim of our own came in between, or is on its way: its own outcome tells.
                 Ok(_) if held.claiming.load(Ordering::Acquire) || held.token() != token => continue,

@@ -101,7 +101,7 @@ fn not_opened(error: &codec::Error, limit: usize) -> Failure {
 pub(super) async fn collect(shared: &Shared, held: &Held, state: JobState) {
     let Some(object) = held.job.task.form.object.as_ref().filter(|_| state != JobState::Dead) else { return };
     let objects = Objects::payloads(&shared.broker, &shared.options.pool);
-    if let Err(error) = objects.remove(&object.name).await {
+    if let Err(error) = Box::pin(objects.remove(&object.name)).await {
         tracing::debug!(job_id = %held.address.job_id, %error, "a payload was not removed; it is collected later");
     }
 }

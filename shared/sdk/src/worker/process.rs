@@ -48,26 +48,26 @@ pub(super) async fn process(shared: &Shared, delivered: Delivered, ack_wait: Dur
             return if error.is_unknown {
                 not_understood::hand_on(shared, &delivered, address.as_ref(), &error, ack_wait).await;
             } else {
-                malformed(shared, &delivered, error.to_string()).await;
+                Box::pin(malformed(shared, &delivered, error.to_string())).await;
             };
         }
     };
     windlass_broker::failpoint::hit(windlass_broker::failpoint::Point::WorkerDelivered).await;
     if let Some(doing) = shared.running.doing(&address.queue, address.job_id, delivered.sequence)
-        && is_kept(doing, &delivered, ack_wait).await
+        && Box::pin(is_kept(doing, &delivered, ack_wait)).await
     {
         return;
     }
     let Some(mut held) = open(shared, &delivered, address, job, ack_wait).await else { return };
     if !run {
-        return settle::hand_back(shared, &mut held, None, None).await;
+        return Box::pin(settle::hand_back(shared, &mut held, None, None)).await;
     }
     if is_crash_loop(&held.attempts) {
         let message = "its worker was lost too often while it ran alone";
-        return give_up(shared, &mut held, DeadCause::CrashLoop, message).await;
+        return Box::pin(give_up(shared, &mut held, DeadCause::CrashLoop, message)).await;
     }
     if is_expired(&held.attempts, held.job.due_at, held.job.task.max_wait, shared.broker.now()) {
-        return expire(shared, &mut held).await;
+        return Box::pin(expire(shared, &mut held)).await;
     }
     if !shared.handlers.contains_key(&held.job.task.kind) {
         let now = Timestamp::now();
@@ -77,22 +77,20 @@ pub(super) async fn process(shared: &Shared, delivered: Delivered, ack_wait: Dur
         };
         if !handed_on.is_enough(now, shared.options.unknown_kind_patience) {
             tracing::warn!(kind = %held.job.task.kind, "no handler for this kind; handing the job on");
-            return settle::hand_back(shared, &mut held, None, Some(UNKNOWN_KIND_DELAY)).await;
+            return Box::pin(settle::hand_back(shared, &mut held, None, Some(UNKNOWN_KIND_DELAY))).await;
         }
-        return give_up(
-            shared,
-            &mut held,
-            DeadCause::UnknownKind,
-            "no worker of its queue has a handler for its kind",
-        )
-        .await;
+        let message = "no worker of its queue has a handler for its kind";
+        return Box::pin(give_up(shared, &mut held, DeadCause::UnknownKind, message)).await;
     }
     held.kind_unknown_since = None;
-    let place =
-        if runs_alone(&held.attempts) { alone(shared, &held).await } else { shared.isolation.enter() };
+    let place = if runs_alone(&held.attempts) {
+        Box::pin(alone(shared, &held)).await
+    } else {
+        shared.isolation.enter()
+    };
     match place {
         Some(_place) => attempt(shared, &mut held).await,
-        None => settle::hand_back(shared, &mut held, None, Some(NO_PLACE_DELAY)).await,
+        None => Box::pin(settle::hand_back(shared, &mut held, None, Some(NO_PLACE_DELAY))).await,
     }
 }
 
@@ -241,24 +239,29 @@ async fn settle_by(shared: &Shared, held: &mut Held, started_at: Timestamp, ende
                 let attempt = ended_attempt(shared, held, started_at, Outcome::Succeeded, None);
                 settle::end(shared, held, Some(attempt), JobState::Succeeded, result, None).await;
             }
-            Err(failure) => settle_failure(shared, held, started_at, failure, hop).await,
+            Err(failure) => Box::pin(settle_failure(shared, held, started_at, failure, hop)).await,
         },
-        Ended::Returned(Err(failure)) => settle_failure(shared, held, started_at, failure, hop).await,
+        Ended::Returned(Err(failure)) => {
+            Box::pin(settle_failure(shared, held, started_at, failure, hop)).await;
+        }
         Ended::Stopped(Reason::TimedOut) => {
             let seconds = held.attempt_timeout(shared).as_secs_f64();
             let error = Failure::new(format!("took longer than {seconds} s")).code("timeout").into_error();
             hop.fail(&error.message);
             let attempt = ended_attempt(shared, held, started_at, Outcome::TimedOut, Some(error));
-            settle::fail(shared, held, attempt, None).await;
+            Box::pin(settle::fail(shared, held, attempt, None)).await;
         }
         Ended::Stopped(Reason::Cancelled(reason)) => {
-            settle_failure(shared, held, started_at, Failure::cancel(reason).in_clear(), hop).await;
+            let failure = Failure::cancel(reason).in_clear();
+            Box::pin(settle_failure(shared, held, started_at, failure, hop)).await;
         }
         Ended::Stopped(Reason::Draining) => {
             let attempt = ended_attempt(shared, held, started_at, Outcome::HandedBack, None);
-            settle::hand_back(shared, held, Some(attempt), None).await;
+            Box::pin(settle::hand_back(shared, held, Some(attempt), None)).await;
         }
-        Ended::Stopped(Reason::LeaseLost) => stale::refused(shared, held, "keep its lease").await,
+        Ended::Stopped(Reason::LeaseLost) => {
+            Box::pin(stale::refused(shared, held, "keep its lease")).await;
+        }
     }
 }
 

@@ -48,9 +48,9 @@ pub(super) async fn store(shared: &Shared, held: &Held, value: Bytes) -> Result<
     let objects = Objects::results(&shared.broker, &shared.options.pool);
     let deadline = Instant::now() + STORE_TIMEOUT;
     let stored = tokio::select! {
-        stored = objects.put(&held.address.queue, id, &bytes, deadline) => stored.map_err(|e| chain(&e)),
+        stored = Box::pin(objects.put(&held.address.queue, id, &bytes, deadline)) => stored.map_err(|e| chain(&e)),
         // Whoever has the job now settles it; what we write is refused.
-        () = lease::keep(held, &shared.jobs) => Err("the lease was lost meanwhile".to_owned()),
+        () = Box::pin(lease::keep(held, &shared.jobs)) => Err("the lease was lost meanwhile".to_owned()),
     };
     match stored {
         Ok(object) => Ok(Recorded { bytes: Bytes::new(), form: Form { encoding, object: Some(object) } }),

@@ -82,13 +82,13 @@ pub(super) async fn end(
     windlass_broker::failpoint::hit(windlass_broker::failpoint::Point::WorkerDoneWritten).await;
     // The letter first: an event that says "dead" can be acted upon.
     let state = done.state;
-    if state == JobState::Dead && !bury(shared, held, &done).await {
+    if state == JobState::Dead && !Box::pin(bury(shared, held, &done)).await {
         return;
     }
     if state == JobState::Dead {
         windlass_broker::failpoint::hit(windlass_broker::failpoint::Point::WorkerLetterStored).await;
     }
-    if state == JobState::Cancelled && !tell_children(shared, held).await {
+    if state == JobState::Cancelled && !Box::pin(tell_children(shared, held)).await {
         return;
     }
     let event = held.teller().ended(&done);
@@ -240,7 +240,7 @@ async fn write(shared: &Shared, held: &Held, change: Change<'_>, tried: &'static
     let job_id = held.address.job_id;
     match verdict {
         Ok(Verdict::Won(_)) => return Written::Yes,
-        Ok(Verdict::Lost) => refused(shared, held, tried).await,
+        Ok(Verdict::Lost) => Box::pin(refused(shared, held, tried)).await,
         Ok(Verdict::Undecided) => {
             tracing::warn!(%job_id, tried, "the outcome of a write is not known; leaving the job to its lease");
         }

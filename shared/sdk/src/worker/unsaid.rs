@@ -1,14 +1,13 @@
 //! Events that must be stored before their message is acknowledged.
 
-use tokio::task::JoinHandle;
-use windlass_broker::events::EventWriter;
+use windlass_broker::events::{EventWriter, Storing};
 use windlass_core::Event;
 
 /// Some of them may be on their way already.
 #[derive(Debug, Default)]
 pub(super) struct Unsaid {
     events: Vec<Event>,
-    storing: Option<JoinHandle<bool>>,
+    storing: Option<Storing>,
 }
 
 // === impl Unsaid ===
@@ -22,8 +21,8 @@ impl Unsaid {
     /// Says this, and what was added before, without waiting for it.
     pub(super) fn begin(&mut self, writer: &EventWriter, event: Event) {
         self.events.push(event);
-        let (writer, events) = (writer.clone(), self.events.clone());
-        self.storing = Some(tokio::spawn(async move { writer.record_all(events).await.is_ok() }));
+        // Without room, they are said with the last.
+        self.storing = writer.try_record_all(self.events.iter().cloned());
     }
 
     /// Says this too; true once all of it is stored.
@@ -31,7 +30,7 @@ impl Unsaid {
         let storing = self.storing.take();
         let earlier = async {
             let stored = match storing {
-                Some(storing) => storing.await.unwrap_or(false),
+                Some(storing) => storing.stored().await,
                 None => false,
             };
             stored || writer.record_all(self.events.iter().cloned()).await.is_ok()
