@@ -136,6 +136,9 @@ async fn a_worker_without_the_key_names_it() -> Result<()> {
 /// A dead letter's job starts again as another job, and opens what was sealed for the first: large payloads as well.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sealed_payload_is_redriven() -> Result<()> {
+    async fn other(_: crate::execution::Alpha) -> Result<(), windlass::Failure> {
+        Ok(())
+    }
     let mut fleet = Fleet::start().await?;
     fleet.service("dispatcher").await?;
     let keys = [key(&fleet, "known").await?];
@@ -143,7 +146,7 @@ async fn a_sealed_payload_is_redriven() -> Result<()> {
     let codec = Codec::default().with_keys(keys.join("\n").parse::<Keyring>()?);
     let client = fleet.client.clone().with_codec(codec.clone());
     // Nobody has a handler for it while it dies.
-    let without = windlass::Handlers::new();
+    let without = windlass::Handlers::new().register(other)?;
     let options = || windlass::worker::Options {
         codec: codec.clone(),
         unknown_kind_patience: std::time::Duration::from_millis(1),
