@@ -90,7 +90,8 @@ impl Tap {
         all.into_iter().find(|e| of(&e)).ok_or_else(|| anyhow::anyhow!("an event went away"))
     }
 
-    /// What was heard of a job so far, each transition of an attempt once.
+    /// What was heard of a job so far, each transition of an attempt once: its acceptance first. That is told by another
+    /// service than the rest, and may be heard after the start, or even after the end; who compares waits for it.
     pub fn of(&self, id: JobId) -> Vec<(Transition, u32)> {
         let mut seen = Vec::new();
         for event in self.events.borrow().iter().filter(|e| e.job_id == id) {
@@ -99,6 +100,7 @@ impl Tap {
                 seen.push(transition);
             }
         }
+        seen.sort_by_key(|(transition, _)| *transition != Transition::Accepted);
         seen
     }
 }

@@ -17,12 +17,13 @@ async fn a_task_becomes_a_job_that_succeeds() -> Result<()> {
     let result = fleet.result(id).await?;
     assert_eq!((&result["exit_code"], &result["stdout"]), (&json!(3), &json!("out\n")));
     assert_eq!(result["stderr"], "err\n");
+    fleet.tap.heard(id, Transition::Accepted).await?;
     let end = fleet.tap.heard(id, Transition::Succeeded).await?;
     assert_eq!((end.attempt, end.outcome), (1, Some(Outcome::Succeeded)));
     assert_eq!(
         fleet.tap.of(id),
         [(Transition::Accepted, 0), (Transition::Started, 1), (Transition::Succeeded, 1)],
-        "events of a job come in their order when nothing fails"
+        "events of an attempt come in their order when nothing fails"
     );
     Ok(())
 }
@@ -86,6 +87,7 @@ async fn failures_are_retried_and_then_dead_with_their_cause() -> Result<()> {
     assert_eq!(ended.state, JobState::Dead);
     let error = ended.error.expect("a dead job has a cause");
     assert!(error.message.contains("no luck"), "{error:?}");
+    fleet.tap.heard(id, Transition::Accepted).await?;
     fleet.tap.heard(id, Transition::Dead).await?;
     assert_eq!(
         fleet.tap.of(id),

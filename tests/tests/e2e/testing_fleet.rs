@@ -90,7 +90,11 @@ async fn a_retry_waits_for_the_clock() -> Result<()> {
     let after = fleet.client().submit(&order(2)).await?.id;
     assert_eq!(fleet.ended(&default, after).await?.state, JobState::Succeeded);
     let so_far = [(Transition::Accepted, 0), (Transition::Started, 1), (Transition::Retried, 1)];
-    assert_eq!(fleet.heard_of(failing), so_far);
+    fleet.heard(failing, Transition::Accepted).await?;
+    // Told by another service than the rest.
+    let mut heard = fleet.heard_of(failing);
+    heard.sort_by_key(|(transition, _)| *transition != Transition::Accepted);
+    assert_eq!(heard, so_far);
 
     for _ in 0..2 {
         fleet.drain().await?;
