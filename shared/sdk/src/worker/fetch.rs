@@ -70,9 +70,14 @@ impl Fetch {
 
     async fn serve(&self, puller: &mut Puller, slots: &Arc<Semaphore>) -> Result<(), Error> {
         let mut denials = puller.denials();
+        let mut wanted_alone = self.shared.isolation.wanted();
         loop {
-            if !self.shared.isolation.is_open() && puller.outstanding() == 0 {
-                // A job runs alone here: nothing is asked for before it has ended.
+            if !self.shared.isolation.is_open() {
+                // A job runs alone here: nothing is asked for before it has ended. What was asked for would come here and
+                // be handed on, and come again; given up, it goes to other workers.
+                if puller.outstanding() > 0 {
+                    return Ok(());
+                }
                 tokio::select! {
                     () = self.stop.cancelled() => return Ok(()),
                     () = self.shared.isolation.opened() => {}
@@ -94,6 +99,7 @@ impl Fetch {
                     self.stop.run_until_cancelled(tokio::time::sleep(DENIED_AGAIN)).await;
                     return Ok(());
                 }
+                () = async { drop(wanted_alone.wait_for(|wanted| *wanted).await) } => continue,
                 arrival = puller.next() => arrival.map_err(|_| Error::Closed)?,
                 // With nothing asked for, only a free slot changes anything.
                 permit = slots.acquire(), if puller.outstanding() == 0 => {

@@ -56,6 +56,11 @@ impl Isolation {
         !*self.wanted.borrow()
     }
 
+    /// Whether somebody runs alone, or waits to, as it changes.
+    pub(super) fn wanted(&self) -> watch::Receiver<bool> {
+        self.wanted.subscribe()
+    }
+
     /// Waits until this worker takes jobs.
     pub(super) async fn opened(&self) {
         // Fails only when the sender is gone, which is ours.
