@@ -8,13 +8,11 @@ use serde::Serialize;
 use super::Error;
 use super::load::{Load, Pace};
 use super::records::Records;
-use super::report::Percentiles;
+use super::report::{Percentiles, show};
 use super::settings::{Settings, duration};
 use super::stage::Stage;
-use super::work;
 use crate::dev::screen::Screen;
 use crate::global::Global;
-use crate::output::{self, Format};
 
 /// How late jobs start that are due at one instant
 #[derive(Debug, clap::Args)]
@@ -50,31 +48,20 @@ pub(super) async fn run(args: Args, global: &Global, screen: &Screen) -> Result<
     let Args { jobs, delay, settings } = args;
     let stage = Stage::start(&settings, global, screen).await?;
     let due_at = Timestamp::now() + delay;
-    let load = Load {
-        jobs,
-        payload: settings.payload,
-        queues: work::queues(settings.queues),
-        pace: Pace::AsAccepted,
-        due_at: Some(due_at),
-    };
+    let load = Load { due_at: Some(due_at), ..Load::new(&settings, jobs, Pace::AsAccepted) };
     screen.busy("submitting");
     load.submit(&stage.client, screen).await?;
-    if Timestamp::now() >= due_at {
+    let left = Duration::try_from(due_at.duration_since(Timestamp::now())).unwrap_or_default();
+    if left.is_zero() {
         let reason = format!("is {delay:?}, which had passed before all {jobs} jobs were submitted");
         return Err(Error::Usage { option: "in", reason });
     }
     // Nothing is asked of the broker before the instant, nor while they start.
-    tokio::time::sleep(delay + Duration::from_secs(1)).await;
+    tokio::time::sleep(left + Duration::from_secs(1)).await;
     let records = Records::wait(&stage.jobs, jobs, LIMIT, screen).await?;
     stage.stop().await;
     let report = Report { late: records.lateness(due_at), run: records.runs(), jobs, settings };
-    let shown = if global.output == Format::Json {
-        output::json(&report)
-    } else {
-        output::text(&format!(
-            "{jobs} jobs due at one instant\nlate    {}\nrun     {}\n",
-            report.late, report.run
-        ))
-    };
-    shown.map_err(Error::Print)
+    show(&report, global.output, |report| {
+        format!("{jobs} jobs due at one instant\nlate    {}\nrun     {}\n", report.late, report.run)
+    })
 }

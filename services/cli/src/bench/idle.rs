@@ -5,12 +5,12 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::Error;
+use super::report::show;
 use super::settings::{Settings, duration};
 use super::stage::Stage;
 use super::usage::Share;
 use crate::dev::screen::Screen;
 use crate::global::Global;
-use crate::output::{self, Format};
 
 /// What the services need while nothing happens
 #[derive(Debug, clap::Args)]
@@ -57,14 +57,11 @@ pub(super) async fn run(args: Args, global: &Global, screen: &Screen) -> Result<
     };
     let processes = used.into_iter().map(idle).collect();
     let report = Report { seconds, processes, settings: args.settings };
-    let shown = if global.output == Format::Json {
-        output::json(&report)
-    } else {
+    show(&report, global.output, |report| {
         let mut text = "process       % of a core  resident MB\n".to_owned();
         for Idle { process, cpu_percent, resident_memory_mb } in &report.processes {
             text = format!("{text}{process:<14}{cpu_percent:>11.2}{resident_memory_mb:>13.1}\n");
         }
-        output::text(&text)
-    };
-    shown.map_err(Error::Print)
+        text
+    })
 }

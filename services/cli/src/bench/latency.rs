@@ -7,14 +7,12 @@ use serde::Serialize;
 use super::Error;
 use super::load::{Load, Pace};
 use super::records::Records;
-use super::report::Percentiles;
+use super::report::{Percentiles, show};
 use super::settings::Settings;
 use super::stage::Stage;
-use super::usage::Share;
-use super::work;
+use super::usage::{Share, cpu_per_1000};
 use crate::dev::screen::Screen;
 use crate::global::Global;
-use crate::output::{self, Format};
 
 /// From the instant at which a job should be submitted to its start, at a steady rate
 #[derive(Debug, clap::Args)]
@@ -55,37 +53,27 @@ struct Report {
 pub(super) async fn run(args: Args, global: &Global, screen: &Screen) -> Result<(), Error> {
     let Args { rate, jobs, settings } = args;
     let mut stage = Stage::start(&settings, global, screen).await?;
-    let load = Load {
-        jobs,
-        payload: settings.payload,
-        queues: work::queues(settings.queues),
-        pace: Pace::Rate(f64::from(rate)),
-        due_at: None,
-    };
+    let load = Load::new(&settings, jobs, Pace::Rate(f64::from(rate)));
     screen.busy("submitting at a steady rate");
     stage.begin()?;
     let submitted = load.submit(&stage.client, screen).await?;
     let records = Records::wait(&stage.jobs, jobs, LIMIT, screen).await?;
     let processes = stage.used()?;
     stage.stop().await;
-    let cpu: f64 = processes.iter().map(|share| share.cpu_seconds).sum();
     let report = Report {
         wait: records.waits(&submitted.intended),
         run: records.runs(),
         submit: Percentiles::of(submitted.took),
-        cpu_seconds_per_1000_jobs: cpu * 1000.0 / jobs as f64,
+        cpu_seconds_per_1000_jobs: cpu_per_1000(&processes, jobs),
         rate,
         jobs,
         processes,
         settings,
     };
-    let shown = if global.output == Format::Json {
-        output::json(&report)
-    } else {
-        output::text(&format!(
+    show(&report, global.output, |report| {
+        format!(
             "at {rate} jobs/s, {jobs} jobs\nwait    {}\nrun     {}\nsubmit  {}\n{:.3} CPU s for 1000 jobs\n",
             report.wait, report.run, report.submit, report.cpu_seconds_per_1000_jobs,
-        ))
-    };
-    shown.map_err(Error::Print)
+        )
+    })
 }

@@ -10,7 +10,8 @@ use windlass::Client;
 use windlass_core::{JobId, QueueName};
 
 use super::Error;
-use super::work::Nothing;
+use super::settings::Settings;
+use super::work::{self, Nothing};
 use crate::dev::screen::Screen;
 
 /// Submissions that wait for their answer at a time.
@@ -52,6 +53,12 @@ pub(super) struct Submitted {
 // === impl Load ===
 
 impl Load {
+    /// So many jobs, due at once.
+    pub(super) fn new(settings: &Settings, jobs: u64, pace: Pace) -> Self {
+        let queues = work::queues(settings.queues);
+        Self { jobs, payload: settings.payload, queues, pace, due_at: None }
+    }
+
     /// Submits all of it; returns once all are accepted.
     pub(super) async fn submit(&self, client: &Client, screen: &Screen) -> Result<Submitted, Error> {
         let payload = Nothing::of(self.payload);

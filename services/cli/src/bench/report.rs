@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::Error;
+use crate::output::{self, Format};
+
 /// Of many durations, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(super) struct Percentiles {
@@ -37,6 +40,16 @@ impl std::fmt::Display for Percentiles {
         let Self { p50, p99, p999, max } = self;
         write!(f, "p50 {p50:.2} ms, p99 {p99:.2} ms, p99.9 {p999:.2} ms, max {max:.2} ms")
     }
+}
+
+/// Prints one object, or what it says for people.
+pub(super) fn show<R: Serialize>(
+    report: &R,
+    format: Format,
+    for_people: impl FnOnce(&R) -> String,
+) -> Result<(), Error> {
+    let shown = if format == Format::Json { output::json(report) } else { output::text(&for_people(report)) };
+    shown.map_err(Error::Print)
 }
 
 /// The middle of these.

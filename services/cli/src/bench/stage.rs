@@ -130,9 +130,8 @@ impl Stage {
     }
 
     /// Streams of their own for a floor, on the same broker, as ours are.
-    pub(super) async fn floor(&self, number: usize) -> Result<Options, Error> {
-        let names =
-            Names::new(&format!("{FLOOR_NAMESPACE}-{number}")).map_err(|error| fleet_error(error.into()))?;
+    pub(super) async fn floor(&self) -> Result<Options, Error> {
+        let names = Names::new(FLOOR_NAMESPACE).map_err(|error| fleet_error(error.into()))?;
         let options = Options { names, ..self.options.clone() };
         let broker = Broker::connect(options.clone()).await.map_err(|e| Error::Broker("reached", e))?;
         provision(&broker, &self.layout).await?;

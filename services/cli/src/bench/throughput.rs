@@ -9,14 +9,13 @@ use windlass_broker::floor;
 use super::Error;
 use super::load::{Load, Pace};
 use super::records::Records;
-use super::report::{Percentiles, median};
+use super::report::{Percentiles, median, show};
 use super::settings::Settings;
 use super::stage::Stage;
-use super::usage::Share;
+use super::usage::{Share, cpu_per_1000};
 use super::work;
 use crate::dev::screen::Screen;
 use crate::global::Global;
-use crate::output::{self, Format};
 
 /// Jobs a second, submitted and run at once, beside two floors
 #[derive(Debug, clap::Args)]
@@ -34,7 +33,7 @@ pub(crate) struct Args {
 
 const AFTER_HELP: &str = "\
 The protocol floor is a bare client that makes the same writes for each job and nothing else; the other publishes three
-plain messages. Both run on the same broker, before the fleet does, in the same run.
+plain messages. Each of them, and the fleet, has a broker that was started for it, one after the other in the same run.
 
 Examples:
   windlass bench throughput --jobs 200000 --runs 3
@@ -88,7 +87,6 @@ pub(super) async fn run(args: Args, global: &Global, screen: &Screen) -> Result<
     fleet.sort_by(|a, b| a.per_second.total_cmp(&b.per_second));
     let Measured { per_second, wait, run, submit, used } = fleet.swap_remove(fleet.len() / 2);
     let (protocol, three) = (median(protocol), median(three));
-    let cpu: f64 = used.iter().map(|share| share.cpu_seconds).sum();
     let written: u64 = used.iter().map(|share| share.written_bytes).sum();
     let report = Report {
         jobs_per_second: per_second,
@@ -96,7 +94,7 @@ pub(super) async fn run(args: Args, global: &Global, screen: &Screen) -> Result<
         ratio_to_protocol_floor: per_second / protocol,
         three_publish_floor_per_second: three,
         ratio_to_three_publish_floor: per_second / three,
-        cpu_seconds_per_1000_jobs: cpu * 1000.0 / jobs as f64,
+        cpu_seconds_per_1000_jobs: cpu_per_1000(&used, jobs),
         protocol_floor_cpu_seconds_per_1000_jobs: median(floor_cpu),
         bytes_written_per_job: written as f64 / jobs as f64,
         wait,
@@ -107,7 +105,7 @@ pub(super) async fn run(args: Args, global: &Global, screen: &Screen) -> Result<
         processes: used,
         settings,
     };
-    show(&report, global.output).map_err(Error::Print)
+    show(&report, global.output, for_people)
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -127,7 +125,7 @@ async fn floors(
     // A fleet that has nothing to do stands beside it, as beside the jobs.
     let mut stage = Stage::start(settings, global, screen).await?;
     let work = work::floor(settings, jobs);
-    let options = stage.floor(0).await?;
+    let options = stage.floor().await?;
     screen.busy("measuring a floor");
     stage.begin()?;
     let took = match which {
@@ -135,9 +133,9 @@ async fn floors(
         Floor::ThreePublishes => floor::three_publishes(&options, &work).await,
     };
     let took = took.map_err(|error| Error::Broker("measured by a bare client", error))?;
-    let cpu: f64 = stage.used()?.iter().map(|share| share.cpu_seconds).sum();
+    let cpu = cpu_per_1000(&stage.used()?, jobs);
     stage.stop().await;
-    Ok((jobs as f64 / took.as_secs_f64(), cpu * 1000.0 / jobs as f64))
+    Ok((jobs as f64 / took.as_secs_f64(), cpu))
 }
 
 async fn measure(
@@ -147,13 +145,7 @@ async fn measure(
     screen: &Screen,
 ) -> Result<Measured, Error> {
     let mut stage = Stage::start(settings, global, screen).await?;
-    let load = Load {
-        jobs,
-        payload: settings.payload,
-        queues: work::queues(settings.queues),
-        pace: Pace::AsAccepted,
-        due_at: None,
-    };
+    let load = Load::new(settings, jobs, Pace::AsAccepted);
     screen.busy("measuring the fleet");
     stage.begin()?;
     let submitted = load.submit(&stage.client, screen).await?;
@@ -171,10 +163,7 @@ async fn measure(
     })
 }
 
-fn show(report: &Report, format: Format) -> std::io::Result<()> {
-    if format == Format::Json {
-        return output::json(report);
-    }
+fn for_people(report: &Report) -> String {
     let mut text = format!(
         "{:.0} jobs/s, submitted and run at once\n\
          {:.2} of the protocol floor ({:.0} jobs/s), {:.2} of three plain publishes ({:.0} jobs/s)\n\
@@ -197,5 +186,5 @@ fn show(report: &Report, format: Format) -> std::io::Result<()> {
         let each = cpu_seconds * 1e6 / report.jobs as f64;
         text = format!("{text}{process:<12}{cpu_seconds:>7.2}{each:>8.1}{peak_memory_mb:>9.1}\n");
     }
-    output::text(&text)
+    text
 }

@@ -71,6 +71,11 @@ impl Usage {
     }
 }
 
+/// CPU seconds of all of them for 1000 jobs.
+pub(super) fn cpu_per_1000(shares: &[Share], jobs: u64) -> f64 {
+    shares.iter().map(|share| share.cpu_seconds).sum::<f64>() * 1000.0 / jobs as f64
+}
+
 fn number(text: &str, name: &str) -> u64 {
     let line = text.lines().find_map(|line| line.strip_prefix(name));
     line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or_default()

@@ -38,10 +38,6 @@ impl Fetch {
         let slots = Arc::new(Semaphore::new(self.shared.options.slots));
         while !self.stop.is_cancelled() {
             let Some(mut puller) = self.open().await else { break };
-            // After a refusal only what comes shows that it is over.
-            if !self.shared.board.is_denied(&self.queue) {
-                self.shared.board.set(&self.queue, Serving::Served);
-            }
             let ended = self.serve(&mut puller, &slots).await;
             // What had come already is handed back with its claims, not left to its lease.
             for delivered in puller.rest().await {
@@ -71,6 +67,11 @@ impl Fetch {
     async fn serve(&self, puller: &mut Puller, slots: &Arc<Semaphore>) -> Result<(), Error> {
         let mut denials = puller.denials();
         let mut wanted_alone = self.shared.isolation.wanted();
+        // After a refusal only what comes shows that it is over.
+        let mut is_served = !self.shared.board.is_denied(&self.queue);
+        if is_served {
+            self.shared.board.set(&self.queue, Serving::Served);
+        }
         loop {
             if !self.shared.isolation.is_open() {
                 // A job runs alone here: nothing is asked for before it has ended. What was asked for would come here and
@@ -107,8 +108,9 @@ impl Fetch {
                     continue;
                 }
             };
-            if !matches!(arrival, Arrival::Missing) {
+            if !is_served && !matches!(arrival, Arrival::Missing) {
                 self.shared.board.set(&self.queue, Serving::Served);
+                is_served = true;
             }
             match arrival {
                 Arrival::Message(delivered) => {
