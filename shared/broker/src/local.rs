@@ -2,12 +2,14 @@
 //!
 //! What `windlass dev` and the tests run on. In production the broker is somebody else's process.
 
+mod config;
 mod credentials;
 mod find;
 mod install;
 mod server;
 
-pub use credentials::{CONFIG_FILE, Credentials, USERS};
+pub use config::{CONFIG_FILE, EMPTY_CONFIG, write_config};
+pub use credentials::{Credentials, USERS};
 pub use find::{Search, find};
 pub use server::{LocalServer, ServerOptions};
 

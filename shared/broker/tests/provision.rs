@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_nats::jetstream;
-use windlass_broker::local::{Credentials, Error as LocalError, LocalServer, Search, ServerOptions, find};
+use windlass_broker::local::{
+    Credentials, EMPTY_CONFIG, Error as LocalError, LocalServer, Search, ServerOptions, find, write_config,
+};
 use windlass_broker::provision::{Desired, Error, Layout, Mode, Part, apply, desired, ensure_queue, verify};
 use windlass_broker::{Auth, Broker, Options};
 use windlass_core::QueueName;
@@ -21,8 +23,9 @@ impl Fixture {
     async fn start() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let program = find(&Search::from_env(), &|_| ()).await.expect("a nats-server");
-        let server =
-            LocalServer::start(ServerOptions::new(program, folder.path())).await.expect("a running server");
+        let config = write_config(folder.path(), EMPTY_CONFIG).expect("a configuration");
+        let options = ServerOptions { config: Some(config), ..ServerOptions::new(program, folder.path()) };
+        let server = LocalServer::start(options).await.expect("a running server");
         let broker = Broker::connect(Options::new(server.client_url())).await.expect("a connection");
         let client = async_nats::connect(server.client_url()).await.expect("a bare connection");
         Self { server, broker, jetstream: jetstream::new(client), _folder: folder }

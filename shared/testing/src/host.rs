@@ -16,7 +16,7 @@ use windlass::{Client, Handlers, Worker};
 use windlass_broker::Broker;
 use windlass_broker::events::EventReader;
 use windlass_broker::jobs::{Jobs, Overheard};
-use windlass_broker::local::{LocalServer, Search, ServerOptions, find};
+use windlass_broker::local::{EMPTY_CONFIG, LocalServer, Search, ServerOptions, find, write_config};
 use windlass_broker::provision::{Layout, apply, desired};
 use windlass_core::PoolName;
 use windlass_dispatcher::Dispatcher;
@@ -53,8 +53,6 @@ struct Parts {
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 /// For the runtime's threads.
 const THREADS_TIMEOUT: Duration = Duration::from_millis(500);
-/// The streams reserve their bounds, by default of what the disk has free; a test stores next to nothing.
-const CONFIG: &str = "jetstream {\n  max_file_store: 1TB\n}\n";
 
 // === impl Host ===
 
@@ -144,9 +142,7 @@ async fn run<S: Send + Sync + 'static>(
 
 async fn start_server(folder: &Path) -> Result<LocalServer, Error> {
     let program = find(&Search::from_env(), &|what| tracing::info!("{what}")).await?;
-    let config = folder.join("nats.conf");
-    std::fs::write(&config, CONFIG)
-        .map_err(|source| Error::Process { action: "write the configuration of its broker", source })?;
+    let config = write_config(folder, EMPTY_CONFIG)?;
     let options = ServerOptions { config: Some(config), ..ServerOptions::new(program, folder) };
     Ok(LocalServer::start(options).await?)
 }

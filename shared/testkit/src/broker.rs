@@ -6,10 +6,12 @@ pub use client::Client;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
-use windlass_broker::local::{CONFIG_FILE, Credentials, LocalServer, Search, ServerOptions, find};
+use windlass_broker::local::{
+    CONFIG_FILE, Credentials, EMPTY_CONFIG, LocalServer, Search, ServerOptions, find, write_config,
+};
 use windlass_broker::provision::{Layout, desired};
 use windlass_broker::{Broker, Options, provision};
 
@@ -35,23 +37,13 @@ pub(crate) async fn program() -> Result<PathBuf> {
     found.await.cloned()
 }
 
-/// Writes a server's configuration, with room for the bounds of all streams: the server reserves them, by default of
-/// three quarters of what the disk has free, and a test stores next to nothing.
-fn write_config(folder: &Path, text: &str) -> Result<PathBuf> {
-    let with_room = text.replacen("\njetstream {\n", "\njetstream {\n  max_file_store: 1TB\n", 1);
-    ensure!(with_room != text, "the configuration has no section `jetstream`");
-    let file = folder.join("windlass.conf");
-    std::fs::write(&file, with_room)?;
-    Ok(file)
-}
-
 // === impl TestBroker ===
 
 impl TestBroker {
     /// A server without users, and without streams.
     pub async fn start() -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        let config = write_config(folder.path(), "\njetstream {\n}\n")?;
+        let config = write_config(folder.path(), EMPTY_CONFIG)?;
         let options =
             ServerOptions { config: Some(config), ..ServerOptions::new(program().await?, folder.path()) };
         let server = LocalServer::start(options).await?;

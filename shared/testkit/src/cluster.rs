@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep, timeout};
-use windlass_broker::local::{LocalServer, ServerOptions};
+use windlass_broker::local::{EMPTY_CONFIG, LocalServer, ServerOptions, write_config};
 use windlass_broker::provision::{Layout, desired};
 use windlass_broker::{Broker, Options, provision};
 
@@ -54,6 +54,7 @@ impl Cluster {
             .collect::<Result<Vec<_>>>()?;
         drop(listeners);
         let program = program().await?;
+        let config = write_config(folder.path(), EMPTY_CONFIG)?;
         let starts = (0..count).map(|i| {
             let mut options = ServerOptions::new(&program, folder.path().join(format!("n{i}")));
             let args = [
@@ -67,6 +68,7 @@ impl Cluster {
                 &urls.join(","),
             ];
             options.args = args.map(str::to_owned).to_vec();
+            options.config = Some(config.clone());
             LocalServer::start(options)
         });
         let nodes = futures::future::try_join_all(starts).await?;

@@ -54,13 +54,13 @@ impl Stage {
         let folder = tempfile::tempdir().map_err(|error| fleet_error(error.into()))?;
         let data = DataDir::open(folder.path())?;
         let mut fleet = Fleet::default();
-        let config = folder.path().join("broker.conf");
         let sync = match settings.durability {
             Durability::File => "\"2m\"",
             Durability::Always => "always",
         };
-        std::fs::write(&config, format!("jetstream {{ sync_interval: {sync} }}\n"))
-            .map_err(|error| fleet_error(error.into()))?;
+        let config = format!("\njetstream {{\n  sync_interval: {sync}\n}}\n");
+        let config =
+            local::write_config(folder.path(), &config).map_err(|error| fleet_error(error.into()))?;
         let (search, progress) = (Search::from_env(), |what: &str| screen.busy(what));
         let program = local::find(&search, &progress).await.map_err(|error| Error::Fleet(error.into()))?;
         let url = fleet.start_broker(&data, screen, program, 0, Some(config)).await?;
@@ -148,7 +148,7 @@ impl Stage {
     }
 }
 
-/// Small, because a server reserves it all, and there are several on one disk.
+/// Small: a measurement must not fill a disk.
 fn layout(settings: &Settings) -> Layout {
     let retention = |max_bytes| provision::Retention { max_age: Duration::from_hours(1), max_bytes };
     Layout {

@@ -14,7 +14,7 @@ use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
-use windlass_broker::local::{CONFIG_FILE, Credentials, LocalServer, ServerOptions};
+use windlass_broker::local::{CONFIG_FILE, Credentials, LocalServer, ServerOptions, write_config};
 
 use super::data::file_error;
 use super::{Error, STOP_WORD};
@@ -137,8 +137,7 @@ fn options(args: &Args) -> Result<ServerOptions, Error> {
     let (config, env) = if let Some(config) = &args.config {
         (config.clone(), Vec::new())
     } else {
-        let config = args.data_dir.join("windlass.conf");
-        std::fs::write(&config, CONFIG_FILE).map_err(file_error("write", &config))?;
+        let config = write_config(&args.data_dir, CONFIG_FILE)?;
         (config, Credentials::load_or_create(&args.passwords)?.env())
     };
     Ok(ServerOptions {

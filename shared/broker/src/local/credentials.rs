@@ -10,9 +10,6 @@ use rand::RngExt as _;
 use super::{Error, file_error};
 use crate::options::{Auth, Options, Secret};
 
-/// The server's configuration that `windlass dev` and the tests run with.
-pub const CONFIG_FILE: &str = include_str!("../../../../deploy/nats/windlass.conf");
-
 /// The users in it.
 pub const USERS: &[&str] = &[
     "admin",
@@ -140,6 +137,7 @@ fn password() -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::CONFIG_FILE;
     use super::*;
 
     #[test]
