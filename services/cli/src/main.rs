@@ -27,7 +27,7 @@ fn main() -> ExitCode {
         }
     };
     let mut builder = match cli.command {
-        Command::Run(_) => windlass_service::runtime(),
+        Command::Run(_) | Command::Bench(_) => windlass_service::runtime(),
         _ => tokio::runtime::Builder::new_multi_thread(),
     };
     let runtime = match builder.enable_all().build() {

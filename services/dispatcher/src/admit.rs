@@ -44,7 +44,7 @@ fn read(shared: &Shared, delivered: &Delivered) -> Result<(QueueName, Task<bytes
     let incoming = Incoming {
         headers: &delivered.header_lines(),
         body: &delivered.body,
-        derived_id: delivered.derived_id(),
+        derived_id: &|| delivered.derived_id(),
     };
     let task = windlass_proto::read_task(incoming)
         .map_err(|e| Rejection::invalid(e.field, e.reason).of_queue(&queue))?;
@@ -170,12 +170,16 @@ async fn create(
 /// What its history says of a job whose id may have been used by one that was forgotten while the task waited.
 fn late(shared: &Shared, delivered: &Delivered, job_id: JobId, queue: String) -> Option<String> {
     let admitted = Admitted {
-        id: Some(job_id).filter(|id| *id != delivered.derived_id()),
+        id: Some(job_id),
         published_at: delivered.published_at,
         now: shared.broker.now(),
         absence: shared.absence.latest(),
     };
     let waited = late_by(&admitted, shared.layout.horizon, SLACK)?;
+    // An id that was derived from this very message was not used before.
+    if job_id == delivered.derived_id() {
+        return None;
+    }
     metrics::counter!("windlass_tasks_admitted_late_total", "queue" => queue).increment(1);
     Some(format!(
         "waited {} s to be admitted: if its id was used before, this may repeat a job that has ended",

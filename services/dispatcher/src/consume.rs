@@ -88,7 +88,8 @@ where
         match arrival {
             Arrival::Message(delivered) => {
                 let Ok(permit) = Arc::clone(room).acquire_owned().await else { return Ok(()) };
-                let working = work(*delivered, puller.ack_wait());
+                // Boxed at once: it is large, and would be copied with each step to its task.
+                let working = Box::pin(work(*delivered, puller.ack_wait()));
                 under_way.spawn(async move {
                     working.await;
                     drop(permit);

@@ -118,7 +118,7 @@ pub(crate) async fn sweep_tasks(
 async fn may_go(shared: &Shared, found: &LeftBehind, before: bool) -> bool {
     let headers: Vec<_> = found.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let queue = shared.broker.names().queue_of_task(&found.subject).and_then(|queue| queue.parse().ok());
-    let incoming = Incoming { headers: &headers, body: &found.body, derived_id: found.derived_id() };
+    let incoming = Incoming { headers: &headers, body: &found.body, derived_id: &|| found.derived_id() };
     let task: Option<Task<Bytes>> = windlass_proto::read_task(incoming).ok();
     if let (Some(queue), Some(task)) = (&queue, &task) {
         match shared.jobs(queue).read(queue, task.id).await {

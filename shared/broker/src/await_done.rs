@@ -25,7 +25,7 @@ impl Jobs {
         let deadline = Instant::now() + wait;
         let filter = self.broker().names().record_filter(self.pool(), queue, RecordKind::Done, job_id);
         let lost = |source| Error::Broker { stream: self.stream().to_owned(), source };
-        let subscribing = timeout(Duration::from_secs(5), self.broker().client.subscribe(filter.clone()));
+        let subscribing = timeout(Duration::from_secs(5), self.broker().client().subscribe(filter.clone()));
         let mut announced = match subscribing.await {
             Ok(Ok(announced)) => announced,
             Ok(Err(_)) => return Err(lost(connect::Error::Closed)),

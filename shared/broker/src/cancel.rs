@@ -56,7 +56,7 @@ impl Marks {
     pub async fn listen(broker: &Broker, queue: &QueueName) -> Result<Self, connect::Error> {
         let bucket = broker.names().control_bucket();
         let subject = Names::key_subject(&bucket, &format!("cancel.{queue}.*"));
-        let arriving = broker.client.subscribe(subject).await.map_err(|_| connect::Error::Closed)?;
+        let arriving = broker.client().subscribe(subject).await.map_err(|_| connect::Error::Closed)?;
         Ok(Self { arriving })
     }
 

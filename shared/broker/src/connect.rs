@@ -35,15 +35,15 @@ pub struct Status {
     pub closed: bool,
 }
 
-/// A connection. Clones share it.
+/// A connection. Clones share it, and are cheap: each message has one.
 #[derive(Clone)]
 pub struct Broker {
-    pub(crate) client: async_nats::Client,
-    pub(crate) jetstream: async_nats::jetstream::Context,
     shared: Arc<Shared>,
 }
 
 struct Shared {
+    client: async_nats::Client,
+    jetstream: async_nats::jetstream::Context,
     names: Names,
     api_prefix: String,
     status: watch::Receiver<Status>,
@@ -143,9 +143,17 @@ impl Broker {
         let api_prefix = options.api_prefix.unwrap_or_else(|| "$JS.API".to_owned());
         let jetstream = async_nats::jetstream::with_prefix(client.clone(), &api_prefix);
         let soon = Arc::new(Semaphore::new(crate::jobs::soon::ROOM_KIB));
-        let shared =
-            Shared { names: options.names, api_prefix, status, denied, soon, known: Known::default() };
-        Ok(Self { client, jetstream, shared: Arc::new(shared) })
+        let (names, known) = (options.names, Known::default());
+        let shared = Shared { client, jetstream, names, api_prefix, status, denied, soon, known };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    pub(crate) fn client(&self) -> &async_nats::Client {
+        &self.shared.client
+    }
+
+    pub(crate) fn jetstream(&self) -> &async_nats::jetstream::Context {
+        &self.shared.jetstream
     }
 
     /// The names of this fleet.
@@ -190,16 +198,21 @@ impl Broker {
 
     /// The most that one message may have.
     pub fn max_payload_bytes(&self) -> usize {
-        self.client.max_payload()
+        self.client().max_payload()
+    }
+
+    /// How many times we have been connected.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.shared.status.borrow().epoch
     }
 
     /// Sends what is buffered and closes, within a bound.
     pub async fn drain(&self) {
-        let flushed = tokio::time::timeout(Duration::from_secs(2), self.client.flush()).await;
+        let flushed = tokio::time::timeout(Duration::from_secs(2), self.client().flush()).await;
         if !matches!(flushed, Ok(Ok(()))) {
             tracing::warn!("the connection closed before everything was sent");
         }
-        let _ = tokio::time::timeout(Duration::from_secs(2), self.client.drain()).await;
+        let _ = tokio::time::timeout(Duration::from_secs(2), self.client().drain()).await;
     }
 
     /// Whether something can be sent now.
@@ -238,24 +251,31 @@ impl Broker {
         let bound = asked + timeout;
         // What is asked for while disconnected would lie in the client's buffer and be sent when nobody wants it any
         // more; and the client counts its time only from when there is room in that buffer.
-        self.connected(bound).await?;
-        let mut asking = std::pin::pin!(self.client.send_request(subject.clone(), request));
+        if !self.is_connected() {
+            Box::pin(self.connected(bound)).await?;
+        }
+        let mut asking = std::pin::pin!(self.client().send_request(subject.clone(), request));
         let soon = bound.min(Instant::now() + LISTEN_AFTER);
         let answer = if let Ok(answer) = timeout_at(soon, &mut asking).await {
             answer
         } else {
             // A missing right is said beside the request, which is never answered: do not wait for that. To listen from
-            // the start would cost every request that is answered at once.
-            let mut denied = self.shared.denied.clone();
-            let denial = denied.wait_for(|d| d.count > seen && d.text.contains(&subject));
-            tokio::select! {
-                answer = timeout_at(bound, asking) => if let Ok(answer) = answer {
-                    answer
-                } else {
+            // the start would cost every request that is answered at once. Boxed: a part of each job's future otherwise.
+            let late = Box::pin(async {
+                let mut denied = self.shared.denied.clone();
+                let denial = denied.wait_for(|d| d.count > seen && d.text.contains(&subject));
+                tokio::select! {
+                    answer = timeout_at(bound, asking) => answer.map_err(|_| None),
+                    Ok(denied) = denial => Err(Some(Error::PermissionDenied(denied.text.clone()))),
+                }
+            });
+            match late.await {
+                Ok(answer) => answer,
+                Err(Some(denied)) => return Err(denied),
+                Err(None) => {
                     self.silence().unanswered(asked);
                     return Err(Error::TimedOut { subject, timeout });
-                },
-                Ok(denied) = denial => return Err(Error::PermissionDenied(denied.text.clone())),
+                }
             }
         };
         self.silence().answered();

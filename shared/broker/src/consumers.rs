@@ -75,7 +75,7 @@ impl Consumer {
     pub async fn next(&self, from: u64) -> Result<Option<LeftBehind>, Error> {
         let malformed =
             |reason: String| Error::Malformed { subject: format!("the stream {}", self.stream), reason };
-        let stream = self.broker.jetstream.get_stream_no_info(&self.stream).await;
+        let stream = self.broker.jetstream().get_stream_no_info(&self.stream).await;
         let stream = stream.map_err(|e| malformed(e.to_string()))?;
         let asking = timeout(CALL_TIMEOUT, stream.get_first_raw_message_by_subject(&self.filter, from));
         let message = match self.broker.unless_denied(&self.stream, asking).await? {

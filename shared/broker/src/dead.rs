@@ -89,7 +89,7 @@ pub async fn find(
     let subject = broker.names().dead_subject(queue, job_id);
     let malformed = |reason: String| Error::Malformed { subject: subject.clone(), reason };
     let reading = async {
-        let stream = broker.jetstream.get_stream_no_info(broker.names().dead_stream()).await.ok()?;
+        let stream = broker.jetstream().get_stream_no_info(broker.names().dead_stream()).await.ok()?;
         Some(stream.get_last_raw_message_by_subject(&subject).await)
     };
     match tokio::time::timeout(WRITE_TIMEOUT, reading).await {

@@ -50,32 +50,61 @@ pub struct Handle {
     reply: Subject,
 }
 
+/// What the subject that acknowledges a message tells of it.
+#[derive(Debug, PartialEq, Eq)]
+struct Told {
+    count: u64,
+    sequence: u64,
+    consumer_sequence: u64,
+    published_at: Timestamp,
+    pending: u64,
+}
+
+// === impl Told ===
+
+impl Told {
+    /// Reads `$JS.ACK.<stream>.<consumer>.<count>.<sequence>.<consumer's>.<nanoseconds>.<pending>`, or the longer form with
+    /// a domain and an account's hash before the stream and a random word at the end (NATS ADR-15).
+    fn read(reply: &str) -> Option<Self> {
+        let words = reply.strip_prefix("$JS.ACK.")?;
+        let skip = match words.split('.').count() {
+            7 => 2,
+            count if count >= 9 => 4,
+            _ => return None,
+        };
+        let mut numbers = words.split('.').skip(skip);
+        let mut number = || numbers.next()?.parse::<u64>().ok();
+        Some(Self {
+            count: number()?,
+            sequence: number()?,
+            consumer_sequence: number()?,
+            published_at: Timestamp::from_nanosecond(number()?.into()).ok()?,
+            pending: number()?,
+        })
+    }
+}
+
 // === impl Delivered ===
 
 impl Delivered {
     /// Reads a message; none if it did not come from a consumer. The second value is the consumer's own sequence.
     pub(crate) fn read(broker: &Broker, message: Message, suspect: bool) -> Option<(Self, u64)> {
-        let reply = message.reply.clone()?;
-        let consumed = async_nats::jetstream::Message { message, context: broker.jetstream.clone() };
-        let info = consumed.info().ok()?;
-        let (sequence, consumer_sequence) = (info.stream_sequence, info.consumer_sequence);
-        let (count, pending) = (u64::try_from(info.delivered).unwrap_or(1), info.pending);
-        let published_at = Timestamp::from_nanosecond(info.published.unix_timestamp_nanos()).ok()?;
-        let message = consumed.message;
+        let reply = message.reply?;
+        let told = Told::read(&reply)?;
         let delivered = Self {
             subject: message.subject.to_string(),
             body: message.payload,
-            sequence,
-            count,
-            published_at,
-            pending,
+            sequence: told.sequence,
+            count: told.count,
+            published_at: told.published_at,
+            pending: told.pending,
             suspect,
             received_at: Instant::now(),
-            epoch: broker.status().borrow().epoch,
+            epoch: broker.epoch(),
             headers: message.headers,
             handle: Handle { broker: broker.clone(), reply },
         };
-        Some((delivered, consumer_sequence))
+        Some((delivered, told.consumer_sequence))
     }
 
     /// The id of a message that carries none: the same for each of its deliveries.
@@ -91,8 +120,8 @@ impl Delivered {
     /// Whether it is still ours to claim: within its lease, on the connection that brought it. After that the broker
     /// may have given it to another, and a claim would take it away again.
     pub fn is_fresh(&self, ack_wait: Duration) -> bool {
-        let status = *self.handle.broker.status().borrow();
-        self.received_at.elapsed() < ack_wait && status.connected && status.epoch == self.epoch
+        let broker = &self.handle.broker;
+        self.received_at.elapsed() < ack_wait && broker.is_connected() && broker.epoch() == self.epoch
     }
 
     /// Whether a timer published it.
@@ -144,10 +173,38 @@ impl Handle {
         if !self.broker.is_connected() {
             return Err(Error::Disconnected);
         }
-        let saying = self.broker.client.publish(self.reply.clone(), kind.into());
+        let saying = self.broker.client().publish(self.reply.clone(), kind.into());
         match tokio::time::timeout(SAY_TIMEOUT, saying).await {
             Ok(said) => said.map_err(|_| Error::Closed),
             Err(_) => Err(Error::TimedOut { subject: self.reply.to_string(), timeout: SAY_TIMEOUT }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_forms_of_an_acknowledgement_are_read() {
+        let told = Told {
+            count: 2,
+            sequence: 7,
+            consumer_sequence: 9,
+            published_at: Timestamp::from_nanosecond(1_700_000_000_123_456_789).unwrap(),
+            pending: 3,
+        };
+        let short = "$JS.ACK.JOBS.worker-a.2.7.9.1700000000123456789.3";
+        assert_eq!(Told::read(short).as_ref(), Some(&told));
+        for long in [
+            "$JS.ACK.hub.Ab3dE.JOBS.worker-a.2.7.9.1700000000123456789.3",
+            "$JS.ACK._.Ab3dE.JOBS.worker-a.2.7.9.1700000000123456789.3.x9",
+        ] {
+            assert_eq!(Told::read(long).as_ref(), Some(&told), "{long}");
+        }
+        for other in ["", "_INBOX.a.b", "$JS.ACK.JOBS.worker-a.2.7.9.3", "$JS.ACK.JOBS.worker-a.two.7.9.1.3"]
+        {
+            assert_eq!(Told::read(other), None, "{other}");
         }
     }
 }

@@ -1,57 +1,25 @@
 //! Events: written in batches, read in batches.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
-use async_nats::HeaderMap;
-use bytes::Bytes;
 use jiff::Timestamp;
 use prost::Message as _;
-use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 use windlass_core::told::{LogLine, Progress};
-use windlass_core::{Event, PoolName, QueueName};
+use windlass_core::{Event, QueueName};
 use windlass_proto::v1;
 
 use crate::connect::{self, Broker};
 use crate::delivery::{Delivered, Handle};
-use crate::publish;
 use crate::pull::{Arrival, Puller};
-use crate::retry::Waits;
-use crate::storing;
 
 mod tell;
-use self::tell::TellWriter;
+mod write;
 
-/// How many events may wait to be written before callers wait too.
-const BUFFER: usize = 4096;
-/// The most events, and about the most bytes, of one message.
-const BATCH_EVENTS: usize = 50;
-const BATCH_BYTES: usize = 256 * 1024;
-/// How many messages may be on their way at a time.
-const IN_FLIGHT: usize = 16;
+pub use self::write::{EncodedEvent, EventWriter, Storing};
+
 /// For looking at the stream.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a message is tried, a leader's loss included.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// Writes events; clones share one buffer.
-#[derive(Debug, Clone)]
-pub struct EventWriter {
-    buffer: mpsc::Sender<Pending>,
-    told: TellWriter,
-}
-
-#[derive(Debug)]
-struct Pending {
-    event: Event,
-    stored: oneshot::Sender<bool>,
-}
-
-/// Events on their way.
-#[derive(Debug)]
-pub struct Storing(Vec<oneshot::Receiver<bool>>);
-
 /// Events could not be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -121,141 +89,6 @@ pub struct EventMessage {
     /// What is wrong with those that cannot.
     pub malformed: Vec<windlass_proto::Error>,
     handle: Handle,
-}
-
-// === impl EventWriter ===
-
-impl EventWriter {
-    /// Starts to write as this service of this pool. Ends when the last clone is dropped and all is written.
-    pub fn new(broker: Broker, service: &'static str, pool: PoolName) -> Self {
-        let (buffer, waiting) = mpsc::channel(BUFFER);
-        let told = TellWriter::new(broker.clone(), service, pool.clone());
-        tokio::spawn(write(broker, service, pool, waiting));
-        Self { buffer, told }
-    }
-
-    /// Sends what a running handler tells, without waiting. If there is no room it is dropped, and counted.
-    pub fn tell(&self, progress: Option<Progress>, lines: Vec<LogLine>) {
-        self.told.tell(progress, lines);
-    }
-
-    /// Says an event, and waits until it is stored. Waits too while the buffer is full.
-    pub async fn record(&self, event: Event) -> Result<(), Error> {
-        self.record_all([event]).await
-    }
-
-    /// Says events without waiting; gives what waits for them to be stored, or nothing if there is no room for all.
-    pub fn try_record_all(&self, events: impl IntoIterator<Item = Event>) -> Option<Storing> {
-        let mut answers = Vec::new();
-        for event in events {
-            let (stored, answer) = oneshot::channel();
-            self.buffer.try_send(Pending { event, stored }).ok()?;
-            answers.push(answer);
-        }
-        Some(Storing(answers))
-    }
-
-    /// Says events, and waits until all of them are stored.
-    pub async fn record_all(&self, events: impl IntoIterator<Item = Event>) -> Result<(), Error> {
-        let mut answers = Vec::new();
-        for event in events {
-            let (stored, answer) = oneshot::channel();
-            self.buffer.send(Pending { event, stored }).await.map_err(|_| Error::NotStored)?;
-            answers.push(answer);
-        }
-        if Storing(answers).stored().await { Ok(()) } else { Err(Error::NotStored) }
-    }
-}
-
-// === impl Storing ===
-
-impl Storing {
-    /// Waits for it; true if all of them are stored.
-    pub async fn stored(self) -> bool {
-        for answer in self.0 {
-            if !answer.await.unwrap_or(false) {
-                return false;
-            }
-        }
-        true
-    }
-}
-
-/// Groups what has come by queue; while some messages are on their way, more gathers for the next.
-async fn write(broker: Broker, service: &'static str, pool: PoolName, mut waiting: mpsc::Receiver<Pending>) {
-    let in_flight = std::sync::Arc::new(Semaphore::new(IN_FLIGHT));
-    let mut received = Vec::new();
-    while waiting.recv_many(&mut received, BATCH_EVENTS * 4).await > 0 {
-        let mut by_queue: HashMap<QueueName, Vec<Pending>> = HashMap::new();
-        for pending in received.drain(..) {
-            by_queue.entry(pending.event.queue.clone()).or_default().push(pending);
-        }
-        for (queue, pending) in by_queue {
-            for batch in batches(pending) {
-                let Ok(permit) = in_flight.clone().acquire_owned().await else { return };
-                let (broker, subject) =
-                    (broker.clone(), broker.names().event_subject(&queue, service, &pool));
-                tokio::spawn(async move {
-                    let stored = store(&broker, subject, &batch.body).await;
-                    for answer in batch.stored {
-                        let _ = answer.send(stored);
-                    }
-                    drop(permit);
-                });
-            }
-        }
-    }
-}
-
-struct Batch {
-    body: Bytes,
-    stored: Vec<oneshot::Sender<bool>>,
-}
-
-fn batches(pending: Vec<Pending>) -> Vec<Batch> {
-    let mut batches = Vec::new();
-    let (mut events, mut stored, mut bytes) = (Vec::new(), Vec::new(), 0);
-    let mut flush = |events: &mut Vec<v1::Event>, stored: &mut Vec<_>| {
-        if !events.is_empty() {
-            let batch = v1::EventBatch { events: std::mem::take(events), ..v1::EventBatch::default() };
-            let body = batch.encode_to_vec().into();
-            batches.push(Batch { body, stored: std::mem::take(stored) });
-        }
-    };
-    for item in pending {
-        let event = v1::Event::from(item.event);
-        let size = event.encoded_len();
-        if events.len() == BATCH_EVENTS || bytes + size > BATCH_BYTES {
-            flush(&mut events, &mut stored);
-            bytes = 0;
-        }
-        bytes += size;
-        events.push(event);
-        stored.push(item.stored);
-    }
-    flush(&mut events, &mut stored);
-    batches
-}
-
-async fn store(broker: &Broker, subject: String, body: &Bytes) -> bool {
-    let mut waits = Waits::until(Instant::now() + WRITE_TIMEOUT);
-    loop {
-        let timeout = waits.left().min(Duration::from_secs(5));
-        let began = Instant::now();
-        let tried = publish::publish(broker, subject.clone(), HeaderMap::new(), body.clone(), timeout).await;
-        broker.tried_to_store(storing::EVENTS, began, &tried);
-        match tried {
-            Ok(_) => return true,
-            Err(error) => {
-                metrics::counter!("windlass_event_write_errors_total").increment(1);
-                let again = publish::is_transient(&error) && waits.wait().await;
-                if !again {
-                    tracing::error!(subject, %error, "events were not stored; they will be said again");
-                    return false;
-                }
-            }
-        }
-    }
 }
 
 // === impl EventReader ===

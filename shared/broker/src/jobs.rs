@@ -214,7 +214,7 @@ impl Jobs {
     }
 
     async fn unseen_stream(&self) -> Result<Stream<()>, Error> {
-        self.broker.jetstream.get_stream_no_info(&self.stream).await.map_err(|e| self.unread(e))
+        self.broker.jetstream().get_stream_no_info(&self.stream).await.map_err(|e| self.unread(e))
     }
 
     /// From the leader, as `STREAM.MSG.GET` is: a replica's answer may be stale just after a write.
@@ -294,8 +294,6 @@ impl Jobs {
     }
 
     async fn write_until(&self, change: Change<'_>, deadline: Instant) -> Result<Verdict, Error> {
-        let subject = self.subject(change.address, change.record);
-        let headers = self.headers(&change);
         let mut waits = Waits::until(deadline);
         let mut silent_before = false;
         loop {
@@ -303,17 +301,12 @@ impl Jobs {
             if left.is_zero() {
                 return Ok(Verdict::Undecided);
             }
-            let mut status = self.broker.status();
-            let epoch = status.borrow().epoch;
-            let answer = publish::publish_if(
-                &self.broker,
-                subject.clone(),
-                headers.clone(),
-                change.body.clone(),
-                left,
-            )
-            .await
-            .map_err(|source| Error::Broker { stream: self.stream.clone(), source })?;
+            let epoch = self.broker.epoch();
+            // Made anew for each try, because nearly all need only one.
+            let (subject, headers) = (self.subject(change.address, change.record), self.headers(&change));
+            let answer = publish::publish_if(&self.broker, subject, headers, change.body.clone(), left)
+                .await
+                .map_err(|source| Error::Broker { stream: self.stream.clone(), source })?;
             match protocol::after_write(answer, silent_before) {
                 AfterWrite::Won(sequence) => return Ok(Verdict::Won(sequence)),
                 AfterWrite::Lost => return Ok(Verdict::Lost),
@@ -332,6 +325,7 @@ impl Jobs {
                 }
             }
             // At once after a reconnection: the broker gives away again what it believes that nobody has.
+            let mut status = self.broker.status();
             let reconnected = status.wait_for(|s| s.connected && s.epoch > epoch);
             let again = tokio::select! {
                 again = waits.wait() => again,

@@ -95,7 +95,7 @@ impl Bucket {
 
     async fn stream(&self) -> Result<JetStreamStream<()>, Error> {
         let name = format!("KV_{}", self.name);
-        self.broker.jetstream.get_stream_no_info(name).await.map_err(|e| self.read_error(e))
+        self.broker.jetstream().get_stream_no_info(name).await.map_err(|e| self.read_error(e))
     }
 
     /// The value of a key; also whether it was removed, under which revision, and when.
@@ -187,7 +187,7 @@ impl Bucket {
     }
 
     async fn store(&self) -> Result<Store, Error> {
-        self.within(CALL_TIMEOUT, Box::pin(self.broker.jetstream.get_key_value(&self.name)))
+        self.within(CALL_TIMEOUT, Box::pin(self.broker.jetstream().get_key_value(&self.name)))
             .await?
             .map_err(|_| self.read_error("no answer in time"))?
             .map_err(|e| self.read_error(e))

@@ -143,7 +143,26 @@ impl Names {
 
     /// The second token of a pool's job subjects: `job`, or `job-<pool>`.
     fn job_token(pool: &PoolName) -> String {
-        if *pool == PoolName::default() { "job".to_owned() } else { format!("job-{pool}") }
+        if pool.is_default() { "job".to_owned() } else { format!("job-{pool}") }
+    }
+
+    /// The three words before a job's id, and the id. Every write has two such subjects: they are put together without
+    /// the machinery of formatting.
+    fn of_job(&self, pool: &PoolName, words: [&str; 3], job_id: JobId) -> String {
+        let mut subject = String::with_capacity(128);
+        subject.push_str(&self.namespace);
+        subject.push_str(".job");
+        if !pool.is_default() {
+            subject.push('-');
+            subject.push_str(pool.as_str());
+        }
+        for word in words {
+            subject.push('.');
+            subject.push_str(word);
+        }
+        subject.push('.');
+        subject.push_str(job_id.encode(&mut JobId::buffer()));
+        subject
     }
 
     /// `windlass.job.<queue>.<record>.<priority>.<job id>`; another pool than the default has `job-<pool>` in the
@@ -156,17 +175,17 @@ impl Names {
         priority: Priority,
         job_id: JobId,
     ) -> String {
-        format!("{}.{}.{queue}.{record}.{priority}.{job_id}", self.namespace, Self::job_token(pool))
+        self.of_job(pool, [queue.as_str(), record.as_str(), priority.as_str()], job_id)
     }
 
     /// All messages of one job: what a conditional publish names.
     pub fn job_filter(&self, pool: &PoolName, queue: &QueueName, job_id: JobId) -> String {
-        format!("{}.{}.{queue}.*.*.{job_id}", self.namespace, Self::job_token(pool))
+        self.of_job(pool, [queue.as_str(), "*", "*"], job_id)
     }
 
     /// All messages of one job, whatever its queue.
     pub fn job_filter_any_queue(&self, pool: &PoolName, job_id: JobId) -> String {
-        format!("{}.{}.*.*.*.{job_id}", self.namespace, Self::job_token(pool))
+        self.of_job(pool, ["*"; 3], job_id)
     }
 
     /// One sort of one job's messages.
@@ -177,7 +196,7 @@ impl Names {
         record: RecordKind,
         job_id: JobId,
     ) -> String {
-        format!("{}.{}.{queue}.{record}.*.{job_id}", self.namespace, Self::job_token(pool))
+        self.of_job(pool, [queue.as_str(), record.as_str(), "*"], job_id)
     }
 
     /// One sort of all messages of a queue: what a durable consumer filters.

@@ -96,7 +96,7 @@ impl Puller {
         // Before the first message is judged by it.
         broker.learn_time(asked, info.ts);
         let max_ack_pending = u64::try_from(info.config.max_ack_pending).unwrap_or(1000);
-        let inbox = broker.client.new_inbox();
+        let inbox = broker.client().new_inbox();
         let elections = subscribe(broker, Names::elections_subject(&stream, &consumer)).await?;
         let arriving = subscribe(broker, inbox.clone()).await?;
         let mut status = broker.status();
@@ -180,7 +180,7 @@ impl Puller {
             self.heard_at = Instant::now();
         }
         let asking =
-            self.broker.client.publish_with_reply(subject, self.inbox.clone(), body.to_string().into());
+            self.broker.client().publish_with_reply(subject, self.inbox.clone(), body.to_string().into());
         match timeout(CALL_TIMEOUT, asking).await {
             Ok(asked) => asked.map_err(|_| Error::Closed)?,
             Err(_) => return Ok(()),
@@ -319,7 +319,7 @@ impl Puller {
 }
 
 async fn subscribe(broker: &Broker, subject: String) -> Result<Subscriber, Error> {
-    timeout(CALL_TIMEOUT, broker.client.subscribe(subject.clone()))
+    timeout(CALL_TIMEOUT, broker.client().subscribe(subject.clone()))
         .await
         .map_err(|_| Error::TimedOut { subject, timeout: CALL_TIMEOUT })?
         .map_err(|_| Error::Closed)

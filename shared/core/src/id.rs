@@ -33,6 +33,16 @@ impl JobId {
         Self(uuid)
     }
 
+    /// Room for its text.
+    pub const fn buffer() -> [u8; 36] {
+        [0; 36]
+    }
+
+    /// Its text, without an allocation.
+    pub fn encode<'b>(&self, buffer: &'b mut [u8; 36]) -> &'b str {
+        self.0.hyphenated().encode_lower(buffer)
+    }
+
     /// As a UUID.
     pub const fn as_uuid(&self) -> &Uuid {
         &self.0

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -25,7 +26,7 @@ macro_rules! name {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $name(Box<str>);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// The name as text.
@@ -58,7 +59,7 @@ macro_rules! name {
 
         impl From<$name> for String {
             fn from(name: $name) -> Self {
-                name.0.into()
+                name.0.as_ref().into()
             }
         }
 
@@ -116,6 +117,13 @@ impl Default for QueueName {
 impl Default for PoolName {
     fn default() -> Self {
         Self("default".into())
+    }
+}
+
+impl PoolName {
+    /// Whether it is the pool that queues belong to unless told otherwise.
+    pub fn is_default(&self) -> bool {
+        self.as_str() == "default"
     }
 }
 

@@ -31,6 +31,26 @@ impl TraceParent {
     pub fn trace_id_hex(&self) -> String {
         format!("{:032x}", self.trace_id)
     }
+
+    /// Its text, without the machinery of formatting: every message has one.
+    fn encode<'b>(&self, buffer: &'b mut [u8; 55]) -> &'b str {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut hex = |at: usize, bytes: &[u8]| {
+            for (number, byte) in bytes.iter().enumerate() {
+                buffer[at + 2 * number] = DIGITS[usize::from(byte >> 4)];
+                buffer[at + 2 * number + 1] = DIGITS[usize::from(byte & 15)];
+            }
+        };
+        hex(0, &[0]);
+        hex(3, &self.trace_id.to_be_bytes());
+        hex(36, &self.span_id.to_be_bytes());
+        hex(53, &[u8::from(self.sampled)]);
+        for dash in [2, 35, 52] {
+            buffer[dash] = b'-';
+        }
+        // Only digits and dashes.
+        std::str::from_utf8(buffer).unwrap_or_default()
+    }
 }
 
 impl FromStr for TraceParent {
@@ -59,7 +79,7 @@ impl FromStr for TraceParent {
 
 impl fmt::Display for TraceParent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "00-{:032x}-{:016x}-{:02x}", self.trace_id, self.span_id, u8::from(self.sampled))
+        f.write_str(self.encode(&mut [0; 55]))
     }
 }
 

@@ -58,14 +58,14 @@ const KNOWN: [&str; 10] = [
 const ALLOWED_BROKER_HEADERS: [&str; 2] = ["Nats-Msg-Id", "Nats-Expected-Stream"];
 
 /// A message as it stands on TASKS.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Incoming<'a> {
     /// Every header line, in order; a name may come twice.
     pub headers: &'a [(&'a str, &'a str)],
     /// The body.
     pub body: &'a Bytes,
-    /// The id of a task that carries none.
-    pub derived_id: JobId,
+    /// Makes the id of a task that carries none.
+    pub derived_id: &'a dyn Fn() -> JobId,
 }
 
 /// Reads a task in either form. Limits are not checked here, as they are the fleet's.
@@ -106,7 +106,7 @@ pub fn read_task(incoming: Incoming<'_>) -> Result<Task<Bytes>, Error> {
     Ok(Task {
         id: match find(headers::ID)? {
             None if encoding.key_id.is_some() => return Err(form::no_id(headers::ID)),
-            None => incoming.derived_id,
+            None => (incoming.derived_id)(),
             Some(text) => text.parse().map_err(|e| Error::new(headers::ID, e))?,
         },
         kind: kind.parse().map_err(|e| Error::new(headers::KIND, e))?,
@@ -186,7 +186,7 @@ mod tests {
 
     fn read(headers: &[(&str, &str)], body: &[u8]) -> Result<Task<Bytes>, Error> {
         let derived_id = ID.parse().unwrap();
-        read_task(Incoming { headers, body: &Bytes::copy_from_slice(body), derived_id })
+        read_task(Incoming { headers, body: &Bytes::copy_from_slice(body), derived_id: &|| derived_id })
     }
 
     #[test]

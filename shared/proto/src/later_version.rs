@@ -34,7 +34,7 @@ fn attempt() -> v1::Attempt {
 #[test]
 fn a_task() {
     let derived_id = ID.parse().unwrap();
-    let read = |body: &Bytes| read_task(Incoming { headers: &[], body, derived_id }).unwrap();
+    let read = |body: &Bytes| read_task(Incoming { headers: &[], body, derived_id: &|| derived_id }).unwrap();
     assert_eq!(read(&with_unknown_field(&task())), read(&task().encode_to_vec().into()));
 }
 

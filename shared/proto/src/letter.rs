@@ -46,7 +46,7 @@ pub fn read_letter(place: LetterPlace, body: Bytes, is_task: impl FnOnce(&str) -
     } else if wire.incomplete {
         Err("the letter does not hold all of the task".to_owned())
     } else if is_task(&wire.original_subject) {
-        let incoming = Incoming { headers: &lines, body: &wire.original_body, derived_id: job_id };
+        let incoming = Incoming { headers: &lines, body: &wire.original_body, derived_id: &|| job_id };
         read_task(incoming).map_err(|error| format!("it is no valid task: {error}"))
     } else {
         Err("it holds no task".to_owned())

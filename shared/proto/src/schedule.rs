@@ -73,7 +73,7 @@ fn template(wire: v1::Task) -> Result<Template<Bytes>, Error> {
     }
     // The id is left out again below.
     let any = "any".parse().map_err(|e| Error::new("task.id", e))?;
-    let task = task::from_wire(wire, Some(JobId::of_fire(&any, Timestamp::UNIX_EPOCH)))
+    let task = task::from_wire(wire, Some(&|| JobId::of_fire(&any, Timestamp::UNIX_EPOCH)))
         .map_err(|e| Error { field: format!("task.{}", e.field), ..e })?;
     Ok(Template {
         kind: task.kind,

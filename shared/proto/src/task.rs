@@ -42,12 +42,12 @@ pub fn decode_task(body: Bytes) -> Result<Task<Bytes>, Error> {
     from_wire(v1::Task::decode(body)?, None)
 }
 
-/// Reads a task. `derived` is its id where it carries none.
-pub(crate) fn from_wire(task: v1::Task, derived: Option<JobId>) -> Result<Task<Bytes>, Error> {
+/// Reads a task. `derived` makes its id where it carries none.
+pub(crate) fn from_wire(task: v1::Task, derived: Option<&dyn Fn() -> JobId>) -> Result<Task<Bytes>, Error> {
     let form = form::from_wire("payload", task.payload_encoding, task.payload_object)?;
     let id = match (task.id.as_str(), derived) {
         ("", Some(_)) if form.encoding.key_id.is_some() => return Err(form::no_id("id")),
-        ("", Some(id)) => id,
+        ("", Some(derived)) => derived(),
         ("", None) => return Err(Error::missing("id")),
         (text, _) => text.parse().map_err(|e| Error::new("id", e))?,
     };

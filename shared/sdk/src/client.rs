@@ -42,7 +42,7 @@ pub struct Client {
 /// Where tasks go.
 #[derive(Debug, Clone)]
 enum Outlet {
-    Broker(Box<Broker>),
+    Broker(Broker),
     /// Of a test without a broker.
     Recorder(Arc<Recorder>),
 }
@@ -158,7 +158,7 @@ impl Client {
 
     /// Uses a connection that exists.
     pub fn new(broker: Broker) -> Self {
-        Self::through(Outlet::Broker(Box::new(broker)))
+        Self::through(Outlet::Broker(broker))
     }
 
     /// Submits to a test.

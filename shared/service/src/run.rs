@@ -67,8 +67,9 @@ pub fn main<S: Service>() -> ExitCode {
 /// What a service runs on: one thread. It mostly waits for the broker, and to wake one thread from another costs more
 /// than the work that is handed over. What blocks or computes has threads of its own.
 pub fn runtime() -> tokio::runtime::Builder {
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    builder.worker_threads(1).enable_all();
+    // Not a multi-threaded one with one worker: the service's own future would stand on yet another thread.
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all();
     builder
 }
 

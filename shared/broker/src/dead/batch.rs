@@ -61,10 +61,10 @@ pub(super) async fn read(
         Start::Time(at) => request["start_time"] = at.to_string().into(),
     }
     let reading = async {
-        let inbox = broker.client.new_inbox();
-        let mut answers = broker.client.subscribe(inbox.clone()).await.map_err(|_| Error::Closed)?;
+        let inbox = broker.client().new_inbox();
+        let mut answers = broker.client().subscribe(inbox.clone()).await.map_err(|_| Error::Closed)?;
         let body = request.to_string().into();
-        broker.client.publish_with_reply(subject.clone(), inbox, body).await.map_err(|_| Error::Closed)?;
+        broker.client().publish_with_reply(subject.clone(), inbox, body).await.map_err(|_| Error::Closed)?;
         let mut batch = Batch::default();
         loop {
             let answer = answers.next().await.ok_or(Error::Closed)?;

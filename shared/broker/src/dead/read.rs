@@ -125,7 +125,7 @@ impl Letters {
     async fn next(&self, filter: String, from: u64) -> Result<Option<Raw>, Error> {
         let malformed =
             |reason: String| Error::Malformed { subject: format!("the stream {}", self.stream), reason };
-        let stream = self.broker.jetstream.get_stream_no_info(&self.stream).await;
+        let stream = self.broker.jetstream().get_stream_no_info(&self.stream).await;
         let stream = stream.map_err(|e| malformed(e.to_string()))?;
         let asking = timeout(CALL_TIMEOUT, stream.get_first_raw_message_by_subject(&filter, from));
         match self.broker.unless_denied(&self.stream, asking).await? {

@@ -19,8 +19,8 @@ pub(super) struct Link {
 
 impl Link {
     pub(super) async fn open(broker: &Broker) -> Result<Self, Error> {
-        let inbox = broker.client.new_inbox();
-        let answers = broker.client.subscribe(format!("{inbox}.*")).await.map_err(|_| Error::Closed)?;
+        let inbox = broker.client().new_inbox();
+        let answers = broker.client().subscribe(format!("{inbox}.*")).await.map_err(|_| Error::Closed)?;
         Ok(Self { broker: broker.clone(), inbox, answers, on_their_way: 0 })
     }
 
@@ -38,7 +38,7 @@ impl Link {
     ) -> Result<(), Error> {
         let reply = format!("{}.{number}", self.inbox);
         self.on_their_way += 1;
-        let publishing = self.broker.client.publish_with_reply_and_headers(subject, reply, headers, body);
+        let publishing = self.broker.client().publish_with_reply_and_headers(subject, reply, headers, body);
         publishing.await.map_err(|_| Error::Closed)
     }
 

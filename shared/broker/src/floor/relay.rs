@@ -52,8 +52,8 @@ impl Relay {
     /// Until all jobs have come by and are acknowledged.
     pub(super) async fn run(self, broker: Broker) -> Result<(), Error> {
         let mut link = Link::open(&broker).await?;
-        let inbox = broker.client.new_inbox();
-        let mut arriving = broker.client.subscribe(inbox.clone()).await.map_err(|_| Error::Closed)?;
+        let inbox = broker.client().new_inbox();
+        let mut arriving = broker.client().subscribe(inbox.clone()).await.map_err(|_| Error::Closed)?;
         let mut asked = vec![0_usize; self.streams.len()];
         let each = (self.window / self.streams.len()).max(1);
         let mut waiting: Vec<Option<Subject>> = Vec::new();
@@ -132,7 +132,7 @@ impl Relay {
         let subject = broker.api_subject(&format!("CONSUMER.MSG.NEXT.{stream}.{consumer}"));
         let expires = u64::try_from(EXPIRES.as_nanos()).unwrap_or(u64::MAX);
         let body = serde_json::json!({ "batch": count, "expires": expires }).to_string();
-        let asking = broker.client.publish_with_reply(subject, inbox.to_owned(), body.into());
+        let asking = broker.client().publish_with_reply(subject, inbox.to_owned(), body.into());
         asking.await.map_err(|_| Error::Closed)
     }
 
@@ -187,5 +187,5 @@ fn job_of(broker: &Broker, message: &Message) -> Option<(QueueName, JobId)> {
 }
 
 async fn acknowledge(broker: &Broker, reply: Subject) -> Result<(), Error> {
-    broker.client.publish(reply, Bytes::from_static(b"+ACK")).await.map_err(|_| Error::Closed)
+    broker.client().publish(reply, Bytes::from_static(b"+ACK")).await.map_err(|_| Error::Closed)
 }

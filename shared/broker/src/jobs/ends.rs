@@ -69,7 +69,7 @@ impl Jobs {
 
     async fn read_ends(&self, next: &str, count: u64) -> Result<Vec<End>, Error> {
         let closed = || self.failed(connect::Error::Closed);
-        let client = &self.broker.client;
+        let client = &self.broker.client();
         let inbox = client.new_inbox();
         let mut arriving = client.subscribe(inbox.clone()).await.map_err(|_| closed())?;
         let subject = self.broker.api_subject(next);

@@ -26,10 +26,10 @@ impl Overheard {
         let mut all = Vec::new();
         for record in [RecordKind::Ready, RecordKind::Later] {
             let subject = jobs.broker.names().pool_filter(&jobs.pool, record);
-            all.push(jobs.broker.client.subscribe(subject).await.map_err(|_| connect::Error::Closed)?);
+            all.push(jobs.broker.client().subscribe(subject).await.map_err(|_| connect::Error::Closed)?);
         }
         // What another connection publishes is heard from here on only once the server has both.
-        jobs.broker.client.flush().await.map_err(|_| connect::Error::Closed)?;
+        jobs.broker.client().flush().await.map_err(|_| connect::Error::Closed)?;
         Ok(Self { jobs: jobs.clone(), arriving: select_all(all) })
     }
 

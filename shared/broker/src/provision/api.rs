@@ -135,7 +135,7 @@ impl<'a> Api<'a> {
 
     /// The difference if the server that we are connected to is too old.
     pub(super) fn old_server(&self) -> Option<Difference> {
-        let version = self.broker.client.server_info().version;
+        let version = self.broker.client().server_info().version;
         (parse_version(&version) < Some(MIN_SERVER_VERSION)).then(|| {
             let (major, minor, patch) = MIN_SERVER_VERSION;
             Difference::new("server", "version", &format!("{major}.{minor}.{patch} or newer"), &version)

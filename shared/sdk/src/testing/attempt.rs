@@ -113,7 +113,9 @@ impl TestAttempt {
                 }
             }
         };
-        let returned = returned.unwrap_or_else(|error| Err(panicked(error)));
+        let returned = returned.unwrap_or_else(|error| {
+            Err(error.try_into_panic().map_or_else(|error| Failure::new(error.to_string()), panicked))
+        });
         let (progress, lines) = context.telling().take();
         Ran { returned, checkpoint, progress, lines }
     }

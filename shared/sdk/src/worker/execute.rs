@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use opentelemetry::trace::FutureExt as _;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::Instrument as _;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
@@ -22,6 +21,7 @@ use super::held::Held;
 use super::lease;
 use super::running::Registration;
 use super::shared::Shared;
+use super::threads::{NotReturned, Running};
 use crate::failure::{Failure, shorten};
 use crate::handler::Returned;
 
@@ -36,7 +36,7 @@ pub(super) enum Ended {
 
 /// A handler that goes on although its attempt is over: its slot is not free before it ends.
 pub(super) struct Stuck {
-    handler: Option<JoinHandle<Returned>>,
+    handler: Option<Running>,
     context: Context,
 }
 
@@ -178,23 +178,21 @@ fn conclude(
     let _ = save.saved.send(saved);
 }
 
-fn ended(context: &Context, returned: Result<Returned, tokio::task::JoinError>) -> Ended {
+fn ended(context: &Context, returned: Result<Returned, NotReturned>) -> Ended {
     match (context.reason(), returned) {
         // What it found out before it was stopped counts, unless the job is somebody else's or was ended.
         (None | Some(Reason::TimedOut | Reason::Draining), Ok(Ok(value))) => Ended::Returned(Ok(value)),
         (None, Ok(Err(failure))) => Ended::Returned(Err(failure)),
         (Some(reason), _) => Ended::Stopped(reason.clone()),
-        (None, Err(error)) => Ended::Returned(Err(panicked(error))),
+        (None, Err(NotReturned::Panicked(panic))) => Ended::Returned(Err(panicked(panic))),
+        // Nobody aborts one without a reason: its threads have ended.
+        (None, Err(NotReturned::Aborted)) => Ended::Stopped(Reason::Draining),
     }
 }
 
 /// The failure of a handler that panicked.
-pub(crate) fn panicked(error: tokio::task::JoinError) -> Failure {
-    let message = match error.try_into_panic() {
-        Ok(panic) => panic_message(panic.as_ref()),
-        Err(error) => error.to_string(),
-    };
-    Failure::new(shorten(message)).code("panic")
+pub(crate) fn panicked(panic: Box<dyn Any + Send>) -> Failure {
+    Failure::new(shorten(panic_message(panic.as_ref()))).code("panic")
 }
 
 /// What a panic said.

@@ -1,12 +1,12 @@
 //! Events that must be stored before their message is acknowledged.
 
-use windlass_broker::events::{EventWriter, Storing};
+use windlass_broker::events::{EncodedEvent, EventWriter, Storing};
 use windlass_core::Event;
 
 /// Some of them may be on their way already.
 #[derive(Debug, Default)]
 pub(super) struct Unsaid {
-    events: Vec<Event>,
+    events: Vec<EncodedEvent>,
     storing: Option<Storing>,
 }
 
@@ -15,12 +15,12 @@ pub(super) struct Unsaid {
 impl Unsaid {
     /// To be said with the next.
     pub(super) fn add(&mut self, events: Vec<Event>) {
-        self.events.extend(events);
+        self.events.extend(events.into_iter().map(EncodedEvent::from));
     }
 
     /// Says this, and what was added before, without waiting for it.
     pub(super) fn begin(&mut self, writer: &EventWriter, event: Event) {
-        self.events.push(event);
+        self.events.push(event.into());
         // Without room, they are said with the last.
         self.storing = writer.try_record_all(self.events.iter().cloned());
     }

@@ -174,6 +174,9 @@ impl Family {
             Self::Versions if options.old_programs.is_none() => {
                 Some("--old-programs names no folder".to_owned())
             }
+            Self::Failpoints if !programs_have_failpoints() => {
+                Some("the programs were built without debug assertions: they have no failpoints".to_owned())
+            }
             Self::DiskFull => SmallDisk::mount(1).err().map(|error| error.to_string()),
             _ => PENDING
                 .iter()
@@ -261,4 +264,13 @@ impl Scene<'_> {
     fn pick(&mut self, labels: &[String]) -> Result<String> {
         self.seed.pick(labels).cloned().ok_or_else(|| anyhow::anyhow!("nobody is there"))
     }
+}
+
+/// Whether the programs that were given can be told to die at a step; those that are built here can.
+fn programs_have_failpoints() -> bool {
+    let Some(folder) = std::env::var_os("WINDLASS_TEST_PROGRAMS") else { return true };
+    // Its name is in them only if they look at it.
+    let name = b"WINDLASS_FAILPOINTS_LOG";
+    let program = std::fs::read(std::path::Path::new(&folder).join("windlass-dispatcher"));
+    program.is_ok_and(|program| program.windows(name.len()).any(|part| part == name))
 }
