@@ -194,9 +194,8 @@ impl Size {
 
 impl Ratios {
     fn of(small: &Size, large: &Size) -> Self {
-        let memory = |share: &Share| {
-            Some((share.process.clone(), share.peak_memory_mb / small.peak(&share.process)?))
-        };
+        let memory =
+            |share: &Share| Some((share.process.clone(), share.peak_memory_mb / small.peak(&share.process)?));
         Self {
             submit_per_second: large.submit_per_second / small.submit_per_second,
             submit_p99: large.submit.p99 / small.submit.p99,
@@ -214,7 +213,8 @@ fn for_people(report: &Report) -> String {
         let (small, large) = (of(small), of(large));
         format!("{text}{name:<30}{small:>12.digits$}{large:>12.digits$}{ratio:>8.2}\n")
     };
-    let text = row(head, "submitted beside them, jobs/s", &|s| s.submit_per_second, ratios.submit_per_second, 0);
+    let text =
+        row(head, "submitted beside them, jobs/s", &|s| s.submit_per_second, ratios.submit_per_second, 0);
     let text = row(text, "submission p99, ms", &|s| s.submit.p99, ratios.submit_p99, 2);
     let text = row(text, "cold start, s", &|s| s.cold_start_seconds, ratios.cold_start, 2);
     let text = row(text, "drained, jobs/s", &|s| s.drain_per_second, ratios.drain_per_second, 0);

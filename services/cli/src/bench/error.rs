@@ -41,7 +41,9 @@ pub(crate) enum Error {
         waited: Duration,
     },
     /// Records went away before they were read.
-    #[error("{read} records of {jobs} ends were there to be read: expected a longer --outcome-ttl, or fewer --jobs")]
+    #[error(
+        "{read} records of {jobs} ends were there to be read: expected a longer --outcome-ttl, or fewer --jobs"
+    )]
     Expired {
         /// So many were read.
         read: u64,

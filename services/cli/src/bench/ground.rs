@@ -1,6 +1,6 @@
 //! The broker that a measurement takes place on.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use windlass_broker::local::{self, Search, cluster};
 use windlass_broker::provision::{Desired, apply};
@@ -58,14 +58,17 @@ impl Ground {
             servers =
                 (1..=NODES).map(|n| (format!("broker-{n}"), data.broker().join(n.to_string()))).collect();
             let arguments = cluster::arguments(NODES).map_err(|error| Error::Fleet(error.into()))?;
-            let node =
-                |((name, folder), arguments): (&(String, _), _)| Node { name: name.clone(), folder: Path::to_owned(folder), arguments };
+            let node = |((name, folder), arguments): (&(String, PathBuf), _)| Node {
+                name: name.clone(),
+                folder: folder.clone(),
+                arguments,
+            };
             let nodes = servers.iter().zip(arguments).map(node).collect();
             fleet.start_cluster(data, &scene.screen, &program, &config, nodes).await?
         } else {
             fleet.start_broker(data, &scene.screen, program, 0, Some(config)).await?
         };
-        let pid = |(name, folder): (String, std::path::PathBuf)| {
+        let pid = |(name, folder): (String, PathBuf)| {
             let text = std::fs::read_to_string(folder.join("nats-server.pid")).ok()?;
             Some((name, text.trim().parse().ok()?))
         };

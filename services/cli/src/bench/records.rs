@@ -196,7 +196,7 @@ mod tests {
         let at = |millis: i64| Timestamp::from_millisecond(millis).unwrap();
         let attempt = |from, to| Attempt { started_at: Some(at(from)), ended_at: at(to) };
         let row = Row {
-            job_id: JobId::from_parts(at(0), 1),
+            job_id: JobId::from_parts(at(0), [1; 10]),
             accepted_at: at(0),
             stored_at: at(2300),
             before: [attempt(5, 10), attempt(1030, 1040)].into(),

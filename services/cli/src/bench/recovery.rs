@@ -106,10 +106,7 @@ pub(super) async fn run(args: Args, scene: &Scene) -> Result<(), Error> {
     show(&report, scene.format, |report| {
         format!(
             "{:.2} s until all of {running} jobs ran again: {:+.2} s beyond the {} s of ack_wait\nagain   {}\n",
-            report.recovered_seconds,
-            report.beyond_ack_wait_seconds,
-            report.ack_wait_seconds,
-            report.again,
+            report.recovered_seconds, report.beyond_ack_wait_seconds, report.ack_wait_seconds, report.again,
         )
     })
 }

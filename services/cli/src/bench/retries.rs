@@ -64,8 +64,7 @@ pub(super) async fn run(args: Args, scene: &Scene) -> Result<(), Error> {
         return Err(Error::Usage { option: "delay", reason });
     }
     let policy = Failing::policy(failures, delay);
-    let policy =
-        policy.map_err(|error| Error::Usage { option: "delay", reason: error.to_string() })?;
+    let policy = policy.map_err(|error| Error::Usage { option: "delay", reason: error.to_string() })?;
     let what = What::Failing(Failing::of(settings.payload, failures), policy);
     let mut stage = Stage::start(scene, &settings).await?;
     let load = Load { what, ..Load::new(&settings, jobs, Pace::AsAccepted) };

@@ -179,7 +179,8 @@ impl Stage {
 
 /// Small: a measurement must not fill a disk.
 pub(super) fn layout(settings: &Settings) -> Layout {
-    let retention = |max_bytes| Retention { max_age: Duration::from_hours(1).max(settings.outcome_ttl), max_bytes };
+    let retention =
+        |max_bytes| Retention { max_age: Duration::from_hours(1).max(settings.outcome_ttl), max_bytes };
     Layout {
         replicas: if settings.durability == Some(Durability::R3) { 3 } else { 1 },
         queues: work::queues(settings.queues),

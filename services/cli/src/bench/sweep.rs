@@ -99,8 +99,7 @@ impl Swept {
 impl Swung {
     fn for_people(&self) -> String {
         let name = self.sweep.name();
-        let mut text =
-            format!("{name:>11}  jobs/s  floor/s  ratio  CPU s/1000  wait p50 ms  wait p99 ms\n");
+        let mut text = format!("{name:>11}  jobs/s  floor/s  ratio  CPU s/1000  wait p50 ms  wait p99 ms\n");
         for Point { value, report } in &self.points {
             text = format!(
                 "{text}{value:>11}{:>8.0}{:>9.0}{:>7.2}{:>12.3}{:>13.2}{:>13.2}\n",
@@ -144,7 +143,12 @@ impl FromStr for Sweep {
         let values = values.split(',').map(str::parse).collect::<Result<Vec<_>, _>>();
         let values = values.map_err(|error| format!("{error}: {}", expected()))?;
         if !VALUES.contains(&values.len()) {
-            return Err(format!("has {} values: expected {} to {}", values.len(), VALUES.start(), VALUES.end()));
+            return Err(format!(
+                "has {} values: expected {} to {}",
+                values.len(),
+                VALUES.start(),
+                VALUES.end()
+            ));
         }
         Ok(Self { option, values })
     }

@@ -25,7 +25,8 @@ const NO_STREAM: u64 = 10_059;
 pub fn arguments(nodes: usize) -> Result<Vec<Vec<String>>, Error> {
     // Each node must know the others' ports before any runs. All are held until all are chosen.
     let urls = || {
-        let listeners = (0..nodes).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<Vec<_>, _>>()?;
+        let listeners =
+            (0..nodes).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<Vec<_>, _>>()?;
         let url = |listener: &TcpListener| Ok(format!("nats://{}", listener.local_addr()?));
         listeners.iter().map(url).collect::<Result<Vec<_>, _>>()
     };
