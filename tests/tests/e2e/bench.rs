@@ -1,6 +1,7 @@
 //! `windlass bench`: every figure comes from jobs that ended.
 
 use anyhow::{Context as _, Result};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use windlass_broker::provision::Layout;
 use windlass_testkit::{PATIENCE, TestBroker, program};
@@ -174,6 +175,21 @@ async fn a_given_broker_is_left_as_it_was() -> Result<()> {
     let args = ["delayed", "--jobs", "500", "--in", "1ms", "--nats-url", broker.url()];
     let (code, said) = bench(&args).await?;
     assert_eq!(code, Some(2), "{said}");
+    assert_eq!(streams().await?, before);
+
+    // So does one that is told to stop.
+    let mut command = tokio::process::Command::new(program("windlass").await?);
+    command.args(["bench", "idle", "--for", "1h", "--nats-url", broker.url()]).kill_on_drop(true);
+    let mut child = command.stderr(std::process::Stdio::null()).spawn()?;
+    let begun = tokio::time::Instant::now();
+    while streams().await? == before {
+        anyhow::ensure!(begun.elapsed() < PATIENCE, "it made no streams");
+        tokio::task::yield_now().await;
+    }
+    let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed())).context("it runs")?;
+    kill_process(pid, Signal::TERM)?;
+    let status = tokio::time::timeout(PATIENCE, child.wait()).await??;
+    assert_eq!(status.code(), Some(1));
     assert_eq!(streams().await?, before);
 
     // What is there is somebody's.
