@@ -24,6 +24,8 @@ pub(super) struct Ground {
     pub(super) pids: Vec<(String, u32)>,
     /// What services read in their configuration beside the layout.
     pub(super) config: toml::Table,
+    /// Whether streams have copies on several servers.
+    replicated: bool,
 }
 
 /// Servers of a cluster.
@@ -40,8 +42,10 @@ impl Ground {
         data: &DataDir,
         fleet: &mut Fleet,
     ) -> Result<Self, Error> {
+        let replicated = settings.durability == Some(Durability::R3);
         if let Some(given) = &scene.given {
             return Ok(Self {
+                replicated,
                 options: given.options.clone(),
                 identity: Identity::Ours(given.variables.clone()),
                 pids: Vec::new(),
@@ -54,7 +58,7 @@ impl Ground {
         let (search, progress) = (Search::from_env(), |what: &str| scene.screen.busy(what));
         let program = local::find(&search, &progress).await.map_err(|error| Error::Fleet(error.into()))?;
         let mut servers = vec![("broker".to_owned(), data.broker())];
-        let url = if settings.durability == Some(Durability::R3) {
+        let url = if replicated {
             servers =
                 (1..=NODES).map(|n| (format!("broker-{n}"), data.broker().join(n.to_string()))).collect();
             let arguments = cluster::arguments(NODES).map_err(|error| Error::Fleet(error.into()))?;
@@ -78,6 +82,7 @@ impl Ground {
             identity: Identity::Ours(vec![("WINDLASS__NATS__URL", url.into())]),
             pids: servers.into_iter().filter_map(pid).collect(),
             config: toml::Table::new(),
+            replicated,
         })
     }
 
@@ -93,9 +98,11 @@ impl Ground {
         if let Some(given) = &scene.given {
             given.claim(&broker, wanted).await?;
         }
-        let made = if self.pids.len() > 1 {
-            let formed = cluster::formed(&broker, self.pids.len()).await;
+        if self.replicated && scene.given.is_none() {
+            let formed = cluster::formed(&broker, NODES).await;
             formed.map_err(|error| Error::Fleet(error.into()))?;
+        }
+        let made = if self.replicated {
             cluster::provision(&broker, wanted).await
         } else {
             apply(&broker, wanted, false).await
