@@ -9,6 +9,9 @@ use tokio::process::{Child, Command};
 use windlass_broker::provision::Layout;
 use windlass_testkit::{Cluster, PATIENCE, TestBroker, program};
 
+/// JetStream's word for it.
+const STREAM_NOT_FOUND: u64 = 10_059;
+
 async fn bench(args: &[&str]) -> Result<(Option<i32>, Value)> {
     let mut command = Command::new(program("windlass").await?);
     command.arg("bench").args(args).args(["-o", "json"]).kill_on_drop(true);
@@ -151,17 +154,24 @@ async fn a_given_cluster_gets_three_copies() -> Result<()> {
     let cluster = Cluster::start(3).await?;
     let client = cluster.client().await?;
     let mut child = idle(&["--durability", "r3", "--nats-url", &cluster.url()]).await?;
-    let info = async |stream: &str| client.api(&format!("STREAM.INFO.{stream}"), &json!({})).await;
-    // Of the buckets the last that is made.
-    let last = async || -> Result<bool> {
-        Ok(info("KV_windlass-bench_control").await?["config"]["num_replicas"].is_u64())
+    // While there is no leader nobody answers.
+    let info = async |stream: &str| {
+        let answer = client.api(&format!("STREAM.INFO.{stream}"), &json!({})).await;
+        answer.unwrap_or_default()
     };
-    until(&mut child, last).await?;
-    for stream in ["windlass-bench_TASKS", "windlass-bench_JOBS", "KV_windlass-bench_control"] {
-        assert_eq!(info(stream).await?["config"]["num_replicas"], 3, "{stream}");
+    let streams = ["windlass-bench_TASKS", "windlass-bench_JOBS", "KV_windlass-bench_control"];
+    for stream in streams {
+        let three = async || match info(stream).await["config"]["num_replicas"].as_u64() {
+            Some(copies) if copies != 3 => anyhow::bail!("{stream} has {copies} copies"),
+            copies => Ok(copies.is_some()),
+        };
+        until(&mut child, three).await?;
     }
     assert_eq!(terminate(child).await?, Some(1));
-    assert!(!last().await?, "it is removed");
+    for stream in streams {
+        let gone = async || Ok(info(stream).await["error"]["err_code"] == STREAM_NOT_FOUND);
+        held(gone).await.with_context(|| format!("{stream} is left"))?;
+    }
     Ok(())
 }
 
@@ -174,16 +184,21 @@ async fn idle(args: &[&str]) -> Result<Child> {
 
 /// Until this holds, while the measurement goes on.
 async fn until(child: &mut Child, holds: impl AsyncFn() -> Result<bool>) -> Result<()> {
+    tokio::select! {
+        outcome = held(holds) => outcome,
+        status = child.wait() => anyhow::bail!("it ended with {}", status?),
+    }
+}
+
+/// Until this holds.
+async fn held(holds: impl AsyncFn() -> Result<bool>) -> Result<()> {
     let asking = async {
         while !holds().await? {
             tokio::task::yield_now().await;
         }
         Ok(())
     };
-    tokio::select! {
-        held = tokio::time::timeout(PATIENCE, asking) => held?,
-        status = child.wait() => anyhow::bail!("it ended with {}", status?),
-    }
+    tokio::time::timeout(PATIENCE, asking).await?
 }
 
 async fn terminate(mut child: Child) -> Result<Option<i32>> {
