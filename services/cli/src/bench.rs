@@ -21,6 +21,7 @@ mod records;
 mod recovery;
 mod report;
 mod retries;
+mod running;
 mod scene;
 mod settings;
 mod stage;
@@ -102,10 +103,9 @@ pub(crate) async fn run(args: Args, global: &Global) -> Result<ExitCode, Error> 
     };
     let outcome = tokio::select! {
         outcome = measuring => outcome,
-        // What was started is dropped, and ends with its standard input.
         interrupted = interrupted() => Err(interrupted),
     };
-    // However it ended; what went wrong before says more than that this did too.
+    // What went wrong before says more than that this did too.
     let cleaned = scene.clean().await;
     scene.screen.idle();
     outcome.and(cleaned).map(|()| ExitCode::SUCCESS)

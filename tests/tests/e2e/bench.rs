@@ -153,7 +153,7 @@ async fn three_servers_are_one_broker() -> Result<()> {
 async fn a_given_cluster_gets_three_copies() -> Result<()> {
     let cluster = Cluster::start(3).await?;
     let client = cluster.client().await?;
-    let mut child = idle(&["--durability", "r3", "--nats-url", &cluster.url()]).await?;
+    let mut child = idle(&["--durability", "r3", "--nats-url", &cluster.url()], None).await?;
     // While there is no leader nobody answers.
     let info = async |stream: &str| {
         let answer = client.api(&format!("STREAM.INFO.{stream}"), &json!({})).await;
@@ -175,10 +175,33 @@ async fn a_given_cluster_gets_three_copies() -> Result<()> {
     Ok(())
 }
 
-/// A measurement that lasts until it is told to stop.
-async fn idle(args: &[&str]) -> Result<Child> {
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_left_of_a_measurement_that_does_not_end_well() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().to_str().context("a path")?;
+    let left = || -> Result<Vec<_>> { Ok(std::fs::read_dir(path)?.collect::<Result<_, _>>()?) };
+    let mut command = Command::new(program("windlass").await?);
+    command.args(["bench", "delayed", "--jobs", "500", "--in", "1ms"]).env("TMPDIR", path);
+    let output = tokio::time::timeout(PATIENCE, command.kill_on_drop(true).output()).await??;
+    assert_eq!(output.status.code(), Some(2));
+    assert!(left()?.is_empty(), "{:?}", left()?);
+
+    let mut child = idle(&[], Some(path)).await?;
+    let started = async || {
+        let is_there = |entry: &std::fs::DirEntry| entry.path().join("run/bench-worker.address").exists();
+        Ok(left()?.iter().any(is_there))
+    };
+    until(&mut child, started).await?;
+    assert_eq!(terminate(child).await?, Some(1));
+    assert!(left()?.is_empty(), "{:?}", left()?);
+    Ok(())
+}
+
+/// A measurement that lasts until it is told to stop, with its folders here.
+async fn idle(args: &[&str], folder: Option<&str>) -> Result<Child> {
     let mut command = Command::new(program("windlass").await?);
     command.args(["bench", "idle", "--for", "1h"]).args(args).kill_on_drop(true);
+    command.envs(folder.map(|folder| ("TMPDIR", folder)));
     Ok(command.stderr(Stdio::null()).spawn()?)
 }
 
@@ -236,7 +259,7 @@ async fn a_given_broker_is_left_as_it_was() -> Result<()> {
     assert_eq!(streams().await?, before);
 
     // So does one that is told to stop.
-    let mut child = idle(&["--nats-url", broker.url()]).await?;
+    let mut child = idle(&["--nats-url", broker.url()], None).await?;
     until(&mut child, async || Ok(streams().await? != before)).await?;
     assert_eq!(terminate(child).await?, Some(1));
     assert_eq!(streams().await?, before);

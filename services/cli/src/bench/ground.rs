@@ -1,6 +1,6 @@
 //! The broker that a measurement takes place on.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use windlass_broker::local::{self, Search, cluster};
 use windlass_broker::provision::{Desired, apply};
@@ -8,10 +8,11 @@ use windlass_broker::{Broker, Names, Options};
 
 use super::Error;
 use super::error::start_error;
+use super::running::Running;
 use super::scene::Scene;
 use super::settings::{Durability, Settings};
 use crate::dev::data::DataDir;
-use crate::dev::fleet::{Fleet, Identity, Node};
+use crate::dev::fleet::{Identity, Node};
 
 /// A broker that runs.
 #[derive(Debug)]
@@ -34,13 +35,12 @@ const NODES: usize = 3;
 // === impl Ground ===
 
 impl Ground {
-    /// The given broker, or one that is started in this folder as a part of the fleet.
+    /// The given broker, or one that is started as a part of the fleet.
     pub(super) async fn find(
         scene: &Scene,
         settings: &Settings,
-        folder: &Path,
         data: &DataDir,
-        fleet: &mut Fleet,
+        running: &mut Running,
     ) -> Result<Self, Error> {
         let replicated = settings.durability == Some(Durability::R3);
         if let Some(given) = &scene.given {
@@ -54,7 +54,8 @@ impl Ground {
         }
         let sync = if settings.durability == Some(Durability::Always) { "always" } else { "\"2m\"" };
         let config = format!("\njetstream {{\n  sync_interval: {sync}\n}}\n");
-        let config = local::write_config(folder, &config).map_err(|error| start_error(error.into()))?;
+        let config =
+            local::write_config(running.folder(), &config).map_err(|error| start_error(error.into()))?;
         let (search, progress) = (Search::from_env(), |what: &str| scene.screen.busy(what));
         let program = local::find(&search, &progress).await.map_err(|error| Error::Fleet(error.into()))?;
         let mut servers = vec![("broker".to_owned(), data.broker())];
@@ -68,9 +69,9 @@ impl Ground {
                 arguments,
             };
             let nodes = servers.iter().zip(arguments).map(node).collect();
-            fleet.start_cluster(data, &scene.screen, &program, &config, nodes).await?
+            running.fleet.start_cluster(data, &scene.screen, &program, &config, nodes).await?
         } else {
-            fleet.start_broker(data, &scene.screen, program, 0, Some(config)).await?
+            running.fleet.start_broker(data, &scene.screen, program, 0, Some(config)).await?
         };
         let pid = |(name, folder): (String, PathBuf)| {
             let text = std::fs::read_to_string(folder.join("nats-server.pid")).ok()?;

@@ -110,7 +110,11 @@ mod tests {
         for text in ["A title", "slots", "jobs/s", "7777", "the fleet", "a floor"] {
             assert!(svg.contains(&format!("\n{text}\n")), "{text}: {svg}");
         }
-        assert_eq!(svg.matches("<polyline").count() - svg.matches("stroke-width=\"1\"").count(), 4, "{svg}");
+        // Each is drawn, and shown beside its name.
+        for colour in ["#1F77B4", "#D62728"] {
+            let is_line = |line: &&str| line.starts_with("<polyline") && line.contains(colour);
+            assert_eq!(svg.lines().filter(is_line).count(), 2, "{colour}: {svg}");
+        }
         let nowhere = check(&folder.path().join("none/plot.svg")).unwrap_err();
         assert!(nowhere.to_string().contains("none/plot.svg"), "{nowhere}");
     }

@@ -4,7 +4,6 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tempfile::TempDir;
 use windlass::Client;
 use windlass_broker::jobs::Jobs;
 use windlass_broker::provision::{Layout, Retention, desired};
@@ -14,18 +13,19 @@ use windlass_core::{PoolName, QueueName};
 use super::Error;
 use super::error::start_error;
 use super::ground::Ground;
+use super::running::Running;
 use super::scene::Scene;
 use super::settings::{Durability, Settings};
 use super::usage::{Share, Usage};
 use super::work;
 use crate::dev::data::DataDir;
-use crate::dev::fleet::{Fleet, Plan};
+use crate::dev::fleet::Plan;
 use crate::run::Program;
 
-/// A fleet to be measured. Dropped, it ends.
+/// A fleet to be measured.
 #[derive(Debug)]
 pub(super) struct Stage {
-    fleet: Fleet,
+    running: Running,
     data: DataDir,
     ground: Ground,
     /// Who submits and counts.
@@ -37,7 +37,6 @@ pub(super) struct Stage {
     config: PathBuf,
     slots: usize,
     before: Vec<(u32, Usage)>,
-    _folder: TempDir,
 }
 
 /// What a worker is called among the processes.
@@ -58,21 +57,20 @@ impl Stage {
 
     /// A broker with the streams of this layout, and no services yet.
     pub(super) async fn open(scene: &Scene, settings: &Settings, layout: Layout) -> Result<Self, Error> {
-        let folder = tempfile::tempdir().map_err(|error| start_error(error.into()))?;
-        let data = DataDir::open(folder.path())?;
-        let mut fleet = Fleet::default();
-        let ground = Ground::find(scene, settings, folder.path(), &data, &mut fleet).await?;
+        let mut running = Running::open(&scene.leftovers)?;
+        let data = DataDir::open(running.folder())?;
+        let ground = Ground::find(scene, settings, &data, &mut running).await?;
         scene.screen.busy("making streams");
         let names = ground.options.names.clone();
         let broker = ground.provision(scene, names.clone(), &desired(&names, &layout)).await?;
-        let config = folder.path().join("services.toml");
+        let config = running.folder().join("services.toml");
         let mut table = ground.config.clone();
         let value = toml::Value::try_from(&layout).map_err(|error| start_error(error.into()))?;
         table.insert("layout".to_owned(), value);
         std::fs::write(&config, table.to_string()).map_err(|error| start_error(error.into()))?;
         scene.screen.idle();
         Ok(Self {
-            fleet,
+            running,
             data,
             ground,
             client: Client::new(broker.clone()),
@@ -82,7 +80,6 @@ impl Stage {
             config,
             slots: settings.concurrency,
             before: Vec::new(),
-            _folder: folder,
         })
     }
 
@@ -112,19 +109,19 @@ impl Stage {
             programs: &programs,
             environment: &environment,
         };
-        self.fleet.start_services(&plan).await?;
+        self.running.fleet.start_services(&plan).await?;
         scene.screen.idle();
         Ok(())
     }
 
     /// Drains the services; the broker stays.
     pub(super) async fn stop_services(&mut self) {
-        self.fleet.stop_services().await;
+        self.running.fleet.stop_services().await;
     }
 
     /// SIGKILL to the worker that was started first.
     pub(super) fn kill_worker(&mut self) {
-        self.fleet.kill(WORKER);
+        self.running.fleet.kill(WORKER);
     }
 
     /// Jobs that are ready, in all queues: waiting for a worker, or with one.
@@ -153,7 +150,7 @@ impl Stage {
     }
 
     fn processes(&self) -> Vec<(String, u32)> {
-        let mut processes = self.fleet.processes();
+        let mut processes = self.running.fleet.processes();
         processes.extend(self.ground.pids.iter().cloned());
         processes.push(("client".to_owned(), std::process::id()));
         processes
@@ -170,10 +167,10 @@ impl Stage {
     }
 
     /// Ends all of it.
-    pub(super) async fn stop(mut self, scene: &Scene) -> Result<(), Error> {
+    pub(super) async fn stop(self, scene: &Scene) -> Result<(), Error> {
         self.broker.drain().await;
-        self.fleet.stop().await;
-        scene.clean().await
+        self.running.stop().await;
+        scene.remove_streams().await
     }
 }
 
