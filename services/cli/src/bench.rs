@@ -6,15 +6,26 @@
 // Figures for people: beyond 2^53 jobs they are a little wrong.
 #![allow(clippy::cast_precision_loss)]
 
+mod backlog;
 mod delayed;
 mod error;
+mod fan_out;
+mod given;
+mod ground;
 mod idle;
+mod kinds;
 mod latency;
 mod load;
+mod plot;
 mod records;
+mod recovery;
 mod report;
+mod retries;
+mod running;
+mod scene;
 mod settings;
 mod stage;
+mod sweep;
 mod throughput;
 mod usage;
 mod work;
@@ -23,10 +34,11 @@ pub(crate) mod worker;
 use std::process::ExitCode;
 
 use clap::Subcommand;
+use tokio::signal::unix::{SignalKind, signal};
 
 pub(crate) use error::Error;
 
-use crate::dev::screen::Screen;
+use self::scene::Scene;
 use crate::global::Global;
 
 /// Measures a fleet on this machine
@@ -49,37 +61,65 @@ enum What {
     Latency(latency::Args),
     /// How late jobs start that are due at one instant
     Delayed(delayed::Args),
+    /// Jobs that fail a few times before they succeed, and how late each retry starts
+    Retries(retries::Args),
+    /// Submits while jobs wait that no worker takes, then starts a fleet on them; with few and with many
+    Backlog(backlog::Args),
+    /// One job whose handler submits many, until the last of them has ended
+    FanOut(fan_out::Args),
+    /// Kills a worker whose slots are all taken, until another runs all of its jobs
+    Recovery(recovery::Args),
     /// What the services need while nothing happens
     Idle(idle::Args),
 }
 
 const AFTER_HELP: &str = "\
-With --nats-url the broker's own settings hold, and the streams of the namespace `windlass-bench` (or --namespace) are
-made there and removed again.
+With --nats-url the broker's own settings hold, and its CPU and memory are not counted. The streams of the namespace
+`windlass-bench` (or --namespace) are made there, which must have none before, and removed again.
 
 Examples:
   windlass bench throughput
   windlass bench throughput --jobs 200000 --queues 200 -o json
-  windlass bench latency --rate 100 --jobs 3000
+  windlass bench latency --rate 100 --jobs 3000 --durability r3
+  windlass bench backlog --jobs 1000000 --outcome-ttl 1h
+  windlass bench delayed --nats-url nats://127.0.0.1:4222
 
 Exit codes: 0 measured; 1 failed, or not every job ended as it must; 2 wrong usage or configuration.";
 
 /// Measures.
 pub(crate) async fn run(args: Args, global: &Global) -> Result<ExitCode, Error> {
-    let screen = Screen::new(global.output);
+    let scene = Scene::of(global)?;
     let measuring = async {
         match args.what {
-            What::Throughput(args) => Box::pin(throughput::run(args, global, &screen)).await,
-            What::Latency(args) => Box::pin(latency::run(args, global, &screen)).await,
-            What::Delayed(args) => Box::pin(delayed::run(args, global, &screen)).await,
-            What::Idle(args) => Box::pin(idle::run(args, global, &screen)).await,
+            What::Throughput(args) => Box::pin(throughput::run(args, &scene)).await,
+            What::Latency(args) => Box::pin(latency::run(args, &scene)).await,
+            What::Delayed(args) => Box::pin(delayed::run(args, &scene)).await,
+            What::Retries(args) => Box::pin(retries::run(args, &scene)).await,
+            What::Backlog(args) => Box::pin(backlog::run(args, &scene)).await,
+            What::FanOut(args) => Box::pin(fan_out::run(args, &scene)).await,
+            What::Recovery(args) => Box::pin(recovery::run(args, &scene)).await,
+            What::Idle(args) => Box::pin(idle::run(args, &scene)).await,
         }
     };
     let outcome = tokio::select! {
         outcome = measuring => outcome,
-        // What was started is dropped, and ends with its standard input.
-        _ = tokio::signal::ctrl_c() => Err(Error::Interrupted),
+        interrupted = interrupted() => Err(interrupted),
     };
-    screen.idle();
-    outcome.map(|()| ExitCode::SUCCESS)
+    // What went wrong before says more than that this did too.
+    let cleaned = scene.clean().await;
+    scene.screen.idle();
+    outcome.and(cleaned).map(|()| ExitCode::SUCCESS)
+}
+
+/// Ctrl-C, or SIGTERM.
+async fn interrupted() -> Error {
+    let mut terminate = match signal(SignalKind::terminate()) {
+        Ok(terminate) => terminate,
+        Err(error) => return error::start_error(error.into()),
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+    Error::Interrupted
 }

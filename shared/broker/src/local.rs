@@ -2,6 +2,8 @@
 //!
 //! What `windlass dev` and the tests run on. In production the broker is somebody else's process.
 
+pub mod cluster;
+
 mod config;
 mod credentials;
 mod find;
@@ -66,6 +68,14 @@ pub enum Error {
         status: String,
         /// What it said last.
         log_tail: String,
+    },
+    /// The servers of a cluster did not find each other in time.
+    #[error("{nodes} servers did not become a cluster within {seconds} s")]
+    NotFormed {
+        /// So many.
+        nodes: usize,
+        /// The bound.
+        seconds: u64,
     },
     /// It was not ready in time.
     #[error("nats-server was not ready within {seconds} s; the end of its log:\n{log_tail}")]

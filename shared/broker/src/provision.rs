@@ -10,12 +10,14 @@ mod apply;
 mod desired;
 mod difference;
 mod layout;
+mod remove;
 
 pub use api::Error;
 pub use apply::{apply, ensure_queue, verify};
 pub use desired::{ConsumerSpec, Desired, Settings, StreamSpec, desired};
 pub use difference::Difference;
 pub use layout::{InvalidLayout, Layout, Retention};
+pub use remove::{existing, remove};
 
 use serde::{Deserialize, Serialize};
 use windlass_core::{PoolName, QueueName};

@@ -14,7 +14,7 @@ use crate::retry::Waits;
 /// A JetStream answer: the condition on the last sequence does not hold.
 const WRONG_LAST_SEQUENCE: u64 = 10071;
 /// Another conditional write of the same subject is in flight.
-const UNDECIDED: u64 = 10164;
+pub(crate) const UNDECIDED: u64 = 10164;
 /// For one try; a leader's loss takes about six seconds, so several tries are needed to outlast it.
 const TRY_TIMEOUT: Duration = Duration::from_secs(3);
 

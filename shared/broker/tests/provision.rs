@@ -7,8 +7,10 @@ use async_nats::jetstream;
 use windlass_broker::local::{
     Credentials, EMPTY_CONFIG, Error as LocalError, LocalServer, Search, ServerOptions, find, write_config,
 };
-use windlass_broker::provision::{Desired, Error, Layout, Mode, Part, apply, desired, ensure_queue, verify};
-use windlass_broker::{Auth, Broker, Options};
+use windlass_broker::provision::{
+    Desired, Error, Layout, Mode, Part, apply, desired, ensure_queue, existing, remove, verify,
+};
+use windlass_broker::{Auth, Broker, Names, Options};
 use windlass_core::QueueName;
 
 /// A server, a connection to it, and a bare one to look and meddle with.
@@ -281,4 +283,21 @@ fn a_user_connects_by_its_own_prefixes() {
     assert!(matches!(worker.auth, Auth::UserPassword { .. }));
     assert_eq!(credentials.options("nats://localhost", "dispatcher").unwrap().api_prefix, None);
     assert!(credentials.options("nats://localhost", "nobody").is_none());
+}
+
+#[tokio::test]
+async fn what_is_removed_is_gone_and_nothing_else() {
+    let fixture = Fixture::start().await;
+    let (names, layout) = (Names::new("other").expect("a namespace"), Layout::default());
+    let (ours, other) = (fixture.desired(&layout), desired(&names, &layout));
+    apply(&fixture.broker, &ours, false).await.expect("streams");
+    apply(&fixture.broker, &other, false).await.expect("streams of another namespace");
+    let all = |wanted: &Desired| wanted.streams.iter().map(|stream| stream.name.clone()).collect::<Vec<_>>();
+    assert_eq!(existing(&fixture.broker, &other).await.expect("an answer"), all(&other));
+
+    remove(&fixture.broker, &other).await.expect("they can be removed");
+    assert_eq!(existing(&fixture.broker, &other).await.expect("an answer"), [""; 0]);
+    assert_eq!(existing(&fixture.broker, &ours).await.expect("an answer"), all(&ours));
+    // What is gone is gone.
+    remove(&fixture.broker, &other).await.expect("nothing to do");
 }

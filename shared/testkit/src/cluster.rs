@@ -1,15 +1,14 @@
 //! Several servers that are one broker.
 
-use std::net::TcpListener;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep, timeout};
-use windlass_broker::local::{EMPTY_CONFIG, LocalServer, ServerOptions, write_config};
+use windlass_broker::local::{EMPTY_CONFIG, LocalServer, ServerOptions, cluster, write_config};
 use windlass_broker::provision::{Layout, desired};
-use windlass_broker::{Broker, Options, provision};
+use windlass_broker::{Broker, Options};
 
 use crate::broker::{Client, Servers, program};
 
@@ -24,8 +23,6 @@ const ELECTION: Duration = Duration::from_mins(1);
 /// For one question: without a leader nobody answers, and the next one may.
 const QUESTION: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_millis(10);
-/// JetStream: not enough nodes are online for the copies of a stream.
-const NO_PEERS: u64 = 10_005;
 
 // === impl Cluster ===
 
@@ -45,55 +42,16 @@ impl Cluster {
 
     async fn try_start(count: usize) -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        // Each node must know the others' ports before any runs.
-        let listeners: Vec<_> =
-            (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
-        let urls = listeners
-            .iter()
-            .map(|listener| Ok(format!("nats://127.0.0.1:{}", listener.local_addr()?.port())))
-            .collect::<Result<Vec<_>>>()?;
-        drop(listeners);
         let program = program().await?;
         let config = write_config(folder.path(), EMPTY_CONFIG)?;
-        let starts = (0..count).map(|i| {
-            let mut options = ServerOptions::new(&program, folder.path().join(format!("n{i}")));
-            let args = [
-                "--name",
-                &format!("n{i}"),
-                "--cluster_name",
-                "test",
-                "--cluster",
-                &urls[i],
-                "--routes",
-                &urls.join(","),
-            ];
-            options.args = args.map(str::to_owned).to_vec();
-            options.config = Some(config.clone());
-            LocalServer::start(options)
+        let starts = cluster::arguments(count)?.into_iter().enumerate().map(|(i, args)| {
+            let options = ServerOptions::new(&program, folder.path().join(format!("n{i}")));
+            LocalServer::start(ServerOptions { args, config: Some(config.clone()), ..options })
         });
         let nodes = futures::future::try_join_all(starts).await?;
         let cluster = Self { nodes, _folder: folder };
-        cluster.formed(count).await?;
+        cluster::formed(&cluster.connect("test").await?, count).await?;
         Ok(cluster)
-    }
-
-    /// Waits until JetStream answers and counts all nodes.
-    async fn formed(&self, count: usize) -> Result<()> {
-        let client = self.client().await?;
-        let deadline = Instant::now() + ELECTION;
-        let probe = json!({
-            "name": "probe", "subjects": ["probe"], "storage": "memory", "retention": "limits", "num_replicas": count,
-        });
-        while Instant::now() < deadline {
-            // A stream over all nodes can be made once they all take part.
-            let made = timeout(QUESTION, client.api("STREAM.CREATE.probe", &probe)).await;
-            if matches!(made, Ok(Ok(answer)) if answer.get("error").is_none()) {
-                client.api("STREAM.DELETE.probe", &json!({})).await?;
-                return Ok(());
-            }
-            sleep(POLL).await;
-        }
-        bail!("the nodes did not become a cluster within {ELECTION:?}")
     }
 
     /// All nodes, with commas between them.
@@ -119,18 +77,8 @@ impl Cluster {
     /// Makes the streams of this layout, and returns the connection that did.
     pub async fn provision(&self, layout: &Layout) -> Result<Broker> {
         let broker = self.connect("provision").await?;
-        let wanted = desired(broker.names(), layout);
-        let deadline = Instant::now() + ELECTION;
-        loop {
-            match provision::apply(&broker, &wanted, false).await {
-                Ok(()) => return Ok(broker),
-                // Two nodes that call each other at once drop one of the calls, and take the other for offline then.
-                Err(provision::Error::Refused { code: NO_PEERS, .. }) if Instant::now() < deadline => {
-                    sleep(POLL).await;
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
+        cluster::provision(&broker, &desired(broker.names(), layout)).await?;
+        Ok(broker)
     }
 
     /// One node.

@@ -1,12 +1,19 @@
 //! `windlass bench`: every figure comes from jobs that ended.
 
+use std::process::Stdio;
+
 use anyhow::{Context as _, Result};
-use serde_json::Value;
-use windlass_testkit::PATIENCE;
-use windlass_testkit::program;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tokio::process::{Child, Command};
+use windlass_broker::provision::Layout;
+use windlass_testkit::{Cluster, PATIENCE, TestBroker, program};
+
+/// JetStream's word for it.
+const STREAM_NOT_FOUND: u64 = 10_059;
 
 async fn bench(args: &[&str]) -> Result<(Option<i32>, Value)> {
-    let mut command = tokio::process::Command::new(program("windlass").await?);
+    let mut command = Command::new(program("windlass").await?);
     command.arg("bench").args(args).args(["-o", "json"]).kill_on_drop(true);
     let output = tokio::time::timeout(PATIENCE * 3, command.output()).await??;
     let answer = serde_json::from_slice(&output.stdout)
@@ -19,6 +26,14 @@ fn positive(report: &Value, field: &str) -> Result<f64> {
         report.pointer(field).and_then(Value::as_f64).with_context(|| format!("no {field} in {report}"))?;
     anyhow::ensure!(value > 0.0, "{field} is {value}");
     Ok(value)
+}
+
+/// Whose CPU is told, in the order of the alphabet.
+fn processes(report: &Value) -> Result<Vec<&str>> {
+    let shares = report["processes"].as_array().context("no processes")?;
+    let mut names: Vec<_> = shares.iter().filter_map(|share| share["process"].as_str()).collect();
+    names.sort_unstable();
+    Ok(names)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -36,14 +51,7 @@ async fn throughput_is_told_beside_its_floors() -> Result<()> {
         positive(&report, field)?;
     }
     assert_eq!((&report["jobs"], &report["settings"]["queues"]), (&400.into(), &3.into()));
-    let mut names: Vec<_> = report["processes"]
-        .as_array()
-        .context("no processes")?
-        .iter()
-        .filter_map(|p| p["process"].as_str())
-        .collect();
-    names.sort_unstable();
-    assert_eq!(names, ["bench-worker", "broker", "client", "dispatcher", "monitor"]);
+    assert_eq!(processes(&report)?, ["bench-worker", "broker", "client", "dispatcher", "monitor"]);
     Ok(())
 }
 
@@ -63,10 +71,247 @@ async fn latency_delay_and_idleness_are_told() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn retries_are_told_by_the_records_of_their_attempts() -> Result<()> {
+    let args = ["retries", "--jobs", "60", "--failures", "2", "--delay", "300ms"];
+    let (code, report) = bench(&args).await?;
+    assert_eq!(code, Some(0), "{report}");
+    assert_eq!(report["retries"], 120, "two of each job: {report}");
+    let jobs = positive(&report, "/jobs_per_second")?;
+    let attempts = positive(&report, "/attempts_per_second")?;
+    assert!((attempts - 3.0 * jobs).abs() < 1e-6 * attempts, "{report}");
+    // They take at least the two delays of the last one.
+    assert!(jobs < 60.0 / 0.6, "{report}");
+    let (p50, max) = (positive(&report, "/late/p50_ms")?, positive(&report, "/late/max_ms")?);
+    assert!(p50 <= max, "{report}");
+    positive(&report, "/cpu_seconds_per_1000_attempts")?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backlog_is_compared_to_a_smaller_one() -> Result<()> {
+    let args = ["backlog", "--jobs", "600", "--small", "100", "--probe", "80", "--queues", "2"];
+    let (code, report) = bench(&args).await?;
+    assert_eq!(code, Some(0), "{report}");
+    assert_eq!((&report["small"]["jobs"], &report["large"]["jobs"]), (&100.into(), &600.into()));
+    for (ratio, figure) in [
+        ("submit_per_second", "submit_per_second"),
+        ("submit_p99", "submit/p99_ms"),
+        ("cold_start", "cold_start_seconds"),
+        ("drain_per_second", "drain_per_second"),
+    ] {
+        let large = positive(&report, &format!("/large/{figure}"))?;
+        let small = positive(&report, &format!("/small/{figure}"))?;
+        let told = positive(&report, &format!("/ratios/{ratio}"))?;
+        assert!((told - large / small).abs() < 1e-6 * told, "{ratio}: {report}");
+    }
+    for process in ["dispatcher-filling", "dispatcher", "bench-worker", "broker"] {
+        positive(&report, &format!("/ratios/peak_memory/{process}"))?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fan_out_ends_with_its_last_child() -> Result<()> {
+    let (code, report) = bench(&["fan-out", "--children", "300", "--queues", "2"]).await?;
+    assert_eq!(code, Some(0), "{report}");
+    let (all, submitting) = (positive(&report, "/seconds")?, positive(&report, "/submitting_seconds")?);
+    let rate = positive(&report, "/children_per_second")?;
+    assert!((rate * all - 300.0).abs() < 1e-3, "{report}");
+    // A child that its handler submitted last cannot have ended long before all were accepted.
+    assert!(all > submitting / 2.0, "{report}");
+    positive(&report, "/wait/p50_ms")?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_workers_jobs_run_again() -> Result<()> {
+    let (code, report) = bench(&["recovery", "--running", "40", "--ack-wait", "3s"]).await?;
+    assert_eq!(code, Some(0), "{report}");
+    assert_eq!(report["crashed"], 40, "each has lost an attempt: {report}");
+    let recovered = positive(&report, "/recovered_seconds")?;
+    // The last sign of life came at most a third of the lease before the death.
+    assert!(recovered > 1.0, "{report}");
+    let beyond = report["beyond_ack_wait_seconds"].as_f64().context("a number")?;
+    assert!((recovered - 3.0 - beyond).abs() < 1e-6, "{report}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_servers_are_one_broker() -> Result<()> {
+    let args = ["throughput", "--jobs", "200", "--durability", "r3"];
+    let (code, report) = bench(&args).await?;
+    assert_eq!(code, Some(0), "{report}");
+    positive(&report, "/jobs_per_second")?;
+    positive(&report, "/ratio_to_protocol_floor")?;
+    assert_eq!(report["settings"]["durability"], "r3");
+    let names = processes(&report)?;
+    assert_eq!(names, ["bench-worker", "broker-1", "broker-2", "broker-3", "client", "dispatcher"]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_given_cluster_gets_three_copies() -> Result<()> {
+    let cluster = Cluster::start(3).await?;
+    let client = cluster.client().await?;
+    let mut child = idle(&["--durability", "r3", "--nats-url", &cluster.url()], None).await?;
+    // While there is no leader nobody answers.
+    let info = async |stream: &str| {
+        let answer = client.api(&format!("STREAM.INFO.{stream}"), &json!({})).await;
+        answer.unwrap_or_default()
+    };
+    let streams = ["windlass-bench_TASKS", "windlass-bench_JOBS", "KV_windlass-bench_control"];
+    for stream in streams {
+        let three = async || match info(stream).await["config"]["num_replicas"].as_u64() {
+            Some(copies) if copies != 3 => anyhow::bail!("{stream} has {copies} copies"),
+            copies => Ok(copies.is_some()),
+        };
+        until(&mut child, three).await?;
+    }
+    assert_eq!(terminate(child).await?, Some(1));
+    for stream in streams {
+        let gone = async || Ok(info(stream).await["error"]["err_code"] == STREAM_NOT_FOUND);
+        held(gone).await.with_context(|| format!("{stream} is left"))?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_left_of_a_measurement_that_does_not_end_well() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().to_str().context("a path")?;
+    let left = || -> Result<Vec<_>> { Ok(std::fs::read_dir(path)?.collect::<Result<_, _>>()?) };
+    let mut command = Command::new(program("windlass").await?);
+    command.args(["bench", "delayed", "--jobs", "500", "--in", "1ms"]).env("TMPDIR", path);
+    let output = tokio::time::timeout(PATIENCE, command.kill_on_drop(true).output()).await??;
+    assert_eq!(output.status.code(), Some(2));
+    assert!(left()?.is_empty(), "{:?}", left()?);
+
+    let mut child = idle(&[], Some(path)).await?;
+    let started = async || {
+        let is_there = |entry: &std::fs::DirEntry| entry.path().join("run/bench-worker.address").exists();
+        Ok(left()?.iter().any(is_there))
+    };
+    until(&mut child, started).await?;
+    assert_eq!(terminate(child).await?, Some(1));
+    assert!(left()?.is_empty(), "{:?}", left()?);
+    Ok(())
+}
+
+/// A measurement that lasts until it is told to stop, with its folders here.
+async fn idle(args: &[&str], folder: Option<&str>) -> Result<Child> {
+    let mut command = Command::new(program("windlass").await?);
+    command.args(["bench", "idle", "--for", "1h"]).args(args).kill_on_drop(true);
+    command.envs(folder.map(|folder| ("TMPDIR", folder)));
+    Ok(command.stderr(Stdio::null()).spawn()?)
+}
+
+/// Until this holds, while the measurement goes on.
+async fn until(child: &mut Child, holds: impl AsyncFn() -> Result<bool>) -> Result<()> {
+    tokio::select! {
+        outcome = held(holds) => outcome,
+        status = child.wait() => anyhow::bail!("it ended with {}", status?),
+    }
+}
+
+/// Until this holds.
+async fn held(holds: impl AsyncFn() -> Result<bool>) -> Result<()> {
+    let asking = async {
+        while !holds().await? {
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    };
+    tokio::time::timeout(PATIENCE, asking).await?
+}
+
+async fn terminate(mut child: Child) -> Result<Option<i32>> {
+    let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed())).context("it runs")?;
+    kill_process(pid, Signal::TERM)?;
+    Ok(tokio::time::timeout(PATIENCE, child.wait()).await??.code())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_given_broker_is_left_as_it_was() -> Result<()> {
+    let broker = TestBroker::start().await?;
+    let client = broker.client("test").await?;
+    let streams = async || -> Result<Vec<String>> {
+        let answer = client.api("STREAM.NAMES", &json!({})).await?;
+        Ok(serde_json::from_value(answer["streams"].clone()).unwrap_or_default())
+    };
+    let layout = Layout::default();
+    let fleet = broker.provision(&layout).await?;
+    let before = streams().await?;
+    assert!(!before.is_empty());
+
+    let (code, report) = bench(&["throughput", "--jobs", "150", "--nats-url", broker.url()]).await?;
+    assert_eq!(code, Some(0), "{report}");
+    assert_eq!(
+        (&report["settings"]["broker"], &report["settings"]["durability"]),
+        (&"given".into(), &Value::Null)
+    );
+    assert_eq!(processes(&report)?, ["bench-worker", "client", "dispatcher"], "its CPU is not ours to count");
+    assert_eq!(streams().await?, before, "all is removed, and nothing else");
+
+    // A measurement that fails cleans up, too.
+    let args = ["delayed", "--jobs", "500", "--in", "1ms", "--nats-url", broker.url()];
+    let (code, said) = bench(&args).await?;
+    assert_eq!(code, Some(2), "{said}");
+    assert_eq!(streams().await?, before);
+
+    // So does one that is told to stop.
+    let mut child = idle(&["--nats-url", broker.url()], None).await?;
+    until(&mut child, async || Ok(streams().await? != before)).await?;
+    assert_eq!(terminate(child).await?, Some(1));
+    assert_eq!(streams().await?, before);
+
+    // What is there is somebody's.
+    let namespace = fleet.names().namespace();
+    let args = ["latency", "--jobs", "10", "--nats-url", broker.url(), "--namespace", namespace];
+    let (code, said) = bench(&args).await?;
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.to_string().contains("--namespace") && said.to_string().contains("TASKS"), "{said}");
+    assert_eq!(streams().await?, before, "what it did not make it does not remove");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sweep_is_drawn() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let plot = folder.path().join("plot.svg");
+    let path = plot.to_str().context("a path")?;
+    let args = ["throughput", "--jobs", "100", "--sweep", "queues=1,3", "--plot", path];
+    let (code, report) = bench(&args).await?;
+    assert_eq!(code, Some(0), "{report}");
+    assert_eq!(report["sweep"], "queues");
+    for (at, value) in [(0, 1), (1, 3)] {
+        let point = &report["points"][at];
+        assert_eq!((&point["value"], &point["settings"]["queues"]), (&value.into(), &value.into()));
+        positive(point, "/jobs_per_second")?;
+        positive(point, "/protocol_floor_per_second")?;
+    }
+    let svg = std::fs::read_to_string(&plot)?;
+    assert!(svg.starts_with("<svg") && svg.contains("queues") && svg.contains("the protocol floor"), "{svg}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_measured_is_said() -> Result<()> {
-    let (code, said) = bench(&["throughput", "--queues", "0"]).await?;
-    assert_eq!(code, Some(2));
-    assert!(said.to_string().contains("--queues"), "{said}");
+    for (args, option) in [
+        (&["throughput", "--queues", "0"][..], "--queues"),
+        (&["latency", "--outcome-ttl", "1s"], "--outcome-ttl"),
+        (&["backlog", "--jobs", "10", "--small", "10"], "--small"),
+        (&["recovery", "--ack-wait", "1ms"], "--ack-wait"),
+        (&["retries", "--delay", "1h"], "--delay"),
+        (&["throughput", "--sweep", "jobs=1,2"], "--sweep"),
+        (&["throughput", "--sweep", "queues=1,0"], "--queues"),
+        (&["throughput", "--plot", "plot.svg"], "--sweep"),
+        (&["throughput", "--sweep", "queues=1,2", "--plot", "/nowhere/plot.svg"], "/nowhere/plot.svg"),
+        (&["idle", "--nats-url", "nats://127.0.0.1:1", "--durability", "always"], "--durability"),
+    ] {
+        let (code, said) = bench(args).await?;
+        assert_eq!(code, Some(if option.starts_with('/') { 1 } else { 2 }), "{args:?}: {said}");
+        assert!(said.to_string().contains(option), "{args:?}: {said}");
+    }
     let (code, said) = bench(&["delayed", "--jobs", "2000", "--in", "1ms"]).await?;
     assert_eq!(code, Some(2), "{said}");
     assert!(said.to_string().contains("--in"), "{said}");

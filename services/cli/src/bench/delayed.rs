@@ -7,12 +7,11 @@ use serde::Serialize;
 
 use super::Error;
 use super::load::{Load, Pace};
-use super::records::Records;
+use super::records::{PATIENCE, Records};
 use super::report::{Percentiles, show};
+use super::scene::Scene;
 use super::settings::{Settings, duration};
 use super::stage::Stage;
-use crate::dev::screen::Screen;
-use crate::global::Global;
 
 /// How late jobs start that are due at one instant
 #[derive(Debug, clap::Args)]
@@ -33,9 +32,6 @@ Examples:
   windlass bench delayed
   windlass bench delayed --jobs 100000 --in 30s -o json";
 
-/// For all jobs to end, beyond the instant.
-const LIMIT: Duration = Duration::from_mins(5);
-
 #[derive(Debug, Serialize)]
 struct Report {
     late: Percentiles,
@@ -44,13 +40,14 @@ struct Report {
     settings: Settings,
 }
 
-pub(super) async fn run(args: Args, global: &Global, screen: &Screen) -> Result<(), Error> {
+pub(super) async fn run(args: Args, scene: &Scene) -> Result<(), Error> {
     let Args { jobs, delay, settings } = args;
-    let stage = Stage::start(&settings, global, screen).await?;
+    let settings = scene.complete(settings)?;
+    let stage = Stage::start(scene, &settings).await?;
     let due_at = Timestamp::now() + delay;
     let load = Load { due_at: Some(due_at), ..Load::new(&settings, jobs, Pace::AsAccepted) };
-    screen.busy("submitting");
-    load.submit(&stage.client, screen).await?;
+    scene.screen.busy("submitting");
+    load.submit(&stage.client, &scene.screen).await?;
     let left = Duration::try_from(due_at.duration_since(Timestamp::now())).unwrap_or_default();
     if left.is_zero() {
         let reason = format!("is {delay:?}, which had passed before all {jobs} jobs were submitted");
@@ -58,10 +55,10 @@ pub(super) async fn run(args: Args, global: &Global, screen: &Screen) -> Result<
     }
     // Nothing is asked of the broker before the instant, nor while they start.
     tokio::time::sleep(left + Duration::from_secs(1)).await;
-    let records = Records::wait(&stage.jobs, jobs, LIMIT, screen).await?;
-    stage.stop().await;
+    let records = Records::wait(&stage.jobs, jobs, PATIENCE, &scene.screen).await?;
+    stage.stop(scene).await?;
     let report = Report { late: records.lateness(due_at), run: records.runs(), jobs, settings };
-    show(&report, global.output, |report| {
+    show(&report, scene.format, |report| {
         format!("{jobs} jobs due at one instant\nlate    {}\nrun     {}\n", report.late, report.run)
     })
 }

@@ -1,5 +1,6 @@
 //! Why nothing was measured.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use windlass_broker::connect;
@@ -30,7 +31,7 @@ pub(crate) enum Error {
     #[error("a task was not accepted")]
     Submit(#[source] windlass::client::Error),
     /// Not all jobs ended.
-    #[error("{ended} of {jobs} jobs had ended after {} s", waited.as_secs())]
+    #[error("{ended} of {jobs} jobs have ended, and no other did for {} s", waited.as_secs())]
     Unfinished {
         /// So many did.
         ended: u64,
@@ -38,6 +39,42 @@ pub(crate) enum Error {
         jobs: u64,
         /// For how long.
         waited: Duration,
+    },
+    /// Records went away before they were read.
+    #[error(
+        "{read} records of {jobs} ends were there to be read: expected a longer --outcome-ttl, or fewer --jobs"
+    )]
+    Expired {
+        /// So many were read.
+        read: u64,
+        /// Of these.
+        jobs: u64,
+    },
+    /// Jobs did not get where they should be.
+    #[error("{found} of {jobs} jobs {what}, and no other for {} s", waited.as_secs())]
+    Stalled {
+        /// What they should do.
+        what: &'static str,
+        /// So many do.
+        found: u64,
+        /// Of these.
+        jobs: u64,
+        /// For how long.
+        waited: Duration,
+    },
+    /// The workers' bucket.
+    #[error("it cannot be read what the workers do")]
+    Workers(#[source] windlass_broker::kv::Error),
+    /// Streams are left on a broker that is not ours.
+    #[error("the streams of the measurement could not be removed from the broker")]
+    NotRemoved(#[source] windlass_broker::provision::Error),
+    /// No plot.
+    #[error("cannot write the plot {}", path.display())]
+    Plot {
+        /// Where it should be.
+        path: PathBuf,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// Jobs ended in another way than they must.
     #[error("{count} of {jobs} jobs did not succeed, the first with: {first}")]
@@ -76,4 +113,9 @@ impl Error {
             _ => 1,
         }
     }
+}
+
+/// Something that a fleet needs is not there.
+pub(super) fn start_error(error: Box<dyn std::error::Error + Send + Sync>) -> Error {
+    Error::Fleet(dev::Error::Start(error))
 }

@@ -6,11 +6,10 @@ use serde::Serialize;
 
 use super::Error;
 use super::report::show;
+use super::scene::Scene;
 use super::settings::{Settings, duration};
 use super::stage::Stage;
 use super::usage::Share;
-use crate::dev::screen::Screen;
-use crate::global::Global;
 
 /// What the services need while nothing happens
 #[derive(Debug, clap::Args)]
@@ -42,22 +41,23 @@ struct Idle {
     resident_memory_mb: f64,
 }
 
-pub(super) async fn run(args: Args, global: &Global, screen: &Screen) -> Result<(), Error> {
-    let mut stage = Stage::start(&args.settings, global, screen).await?;
-    screen.busy("looking");
+pub(super) async fn run(args: Args, scene: &Scene) -> Result<(), Error> {
+    let settings = scene.complete(args.settings)?;
+    let mut stage = Stage::start(scene, &settings).await?;
+    scene.screen.busy("looking");
     let seconds = args.time.as_secs_f64();
     stage.begin()?;
     tokio::time::sleep(args.time).await;
     let used = stage.used()?;
-    stage.stop().await;
+    stage.stop(scene).await?;
     let idle = |share: Share| Idle {
         process: share.process,
         cpu_percent: share.cpu_seconds * 100.0 / seconds,
         resident_memory_mb: share.resident_memory_mb,
     };
     let processes = used.into_iter().map(idle).collect();
-    let report = Report { seconds, processes, settings: args.settings };
-    show(&report, global.output, |report| {
+    let report = Report { seconds, processes, settings };
+    show(&report, scene.format, |report| {
         let mut text = "process       % of a core  resident MB\n".to_owned();
         for Idle { process, cpu_percent, resident_memory_mb } in &report.processes {
             text = format!("{text}{process:<14}{cpu_percent:>11.2}{resident_memory_mb:>13.1}\n");

@@ -1,18 +1,15 @@
 //! `windlass bench latency`: from the instant at which a job should be submitted to its start.
 
-use std::time::Duration;
-
 use serde::Serialize;
 
 use super::Error;
 use super::load::{Load, Pace};
-use super::records::Records;
+use super::records::{PATIENCE, Records};
 use super::report::{Percentiles, show};
+use super::scene::Scene;
 use super::settings::Settings;
 use super::stage::Stage;
 use super::usage::{Share, cpu_per_1000};
-use crate::dev::screen::Screen;
-use crate::global::Global;
 
 /// From the instant at which a job should be submitted to its start, at a steady rate
 #[derive(Debug, clap::Args)]
@@ -35,9 +32,6 @@ Examples:
   windlass bench latency --rate 100 --jobs 3000
   windlass bench latency --rate 15000 --jobs 300000 -o json";
 
-/// For all jobs to end, beyond the time that their pace takes.
-const LIMIT: Duration = Duration::from_mins(5);
-
 #[derive(Debug, Serialize)]
 struct Report {
     wait: Percentiles,
@@ -50,16 +44,17 @@ struct Report {
     settings: Settings,
 }
 
-pub(super) async fn run(args: Args, global: &Global, screen: &Screen) -> Result<(), Error> {
+pub(super) async fn run(args: Args, scene: &Scene) -> Result<(), Error> {
     let Args { rate, jobs, settings } = args;
-    let mut stage = Stage::start(&settings, global, screen).await?;
+    let settings = scene.complete(settings)?;
+    let mut stage = Stage::start(scene, &settings).await?;
     let load = Load::new(&settings, jobs, Pace::Rate(f64::from(rate)));
-    screen.busy("submitting at a steady rate");
+    scene.screen.busy("submitting at a steady rate");
     stage.begin()?;
-    let submitted = load.submit(&stage.client, screen).await?;
-    let records = Records::wait(&stage.jobs, jobs, LIMIT, screen).await?;
+    let submitted = load.submit(&stage.client, &scene.screen).await?;
+    let records = Records::wait(&stage.jobs, jobs, PATIENCE, &scene.screen).await?;
     let processes = stage.used()?;
-    stage.stop().await;
+    stage.stop(scene).await?;
     let report = Report {
         wait: records.waits(&submitted.intended),
         run: records.runs(),
@@ -70,10 +65,14 @@ pub(super) async fn run(args: Args, global: &Global, screen: &Screen) -> Result<
         processes,
         settings,
     };
-    show(&report, global.output, |report| {
+    show(&report, scene.format, |report| {
         format!(
-            "at {rate} jobs/s, {jobs} jobs\nwait    {}\nrun     {}\nsubmit  {}\n{:.3} CPU s for 1000 jobs\n",
-            report.wait, report.run, report.submit, report.cpu_seconds_per_1000_jobs,
+            "at {rate} jobs/s, {jobs} jobs\nwait    {}\nrun     {}\nsubmit  {}\n{:.3} CPU s for 1000 jobs{}\n",
+            report.wait,
+            report.run,
+            report.submit,
+            report.cpu_seconds_per_1000_jobs,
+            report.settings.counted(),
         )
     })
 }

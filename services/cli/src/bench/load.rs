@@ -6,12 +6,13 @@ use std::time::Duration;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep_until};
-use windlass::Client;
+use windlass::{Client, RetryPolicy, Submission};
 use windlass_core::{JobId, QueueName};
 
 use super::Error;
+use super::kinds::{Failing, Held, Nothing};
 use super::settings::Settings;
-use super::work::{self, Nothing};
+use super::work;
 use crate::dev::screen::Screen;
 
 /// Submissions that wait for their answer at a time.
@@ -23,11 +24,20 @@ const SHOWN_EVERY: u64 = 1000;
 #[derive(Debug)]
 pub(super) struct Load {
     pub(super) jobs: u64,
-    pub(super) payload: usize,
+    pub(super) what: What,
     pub(super) queues: Vec<QueueName>,
     pub(super) pace: Pace,
     /// When all of them are due; at once, if none.
     pub(super) due_at: Option<Timestamp>,
+}
+
+/// What each job is.
+#[derive(Debug)]
+pub(super) enum What {
+    Nothing(Nothing),
+    Failing(Failing, RetryPolicy),
+    /// May run for so long.
+    Held(Held, Duration),
 }
 
 /// When it is submitted.
@@ -48,20 +58,22 @@ pub(super) struct Submitted {
     pub(super) took: Vec<Duration>,
     /// Of the first call.
     pub(super) begun_at: Timestamp,
+    /// From the first call to the last answer.
+    pub(super) lasted: Duration,
 }
 
 // === impl Load ===
 
 impl Load {
-    /// So many jobs, due at once.
+    /// So many jobs that do nothing, due at once.
     pub(super) fn new(settings: &Settings, jobs: u64, pace: Pace) -> Self {
         let queues = work::queues(settings.queues);
-        Self { jobs, payload: settings.payload, queues, pace, due_at: None }
+        let what = What::Nothing(Nothing::of(settings.payload));
+        Self { jobs, what, queues, pace, due_at: None }
     }
 
     /// Submits all of it; returns once all are accepted.
     pub(super) async fn submit(&self, client: &Client, screen: &Screen) -> Result<Submitted, Error> {
-        let payload = Nothing::of(self.payload);
         let mut submitted = Submitted { begun_at: Timestamp::now(), ..Submitted::default() };
         let mut under_way = FuturesUnordered::new();
         let begun = Instant::now();
@@ -79,9 +91,9 @@ impl Load {
                     }
                 }
                 let intended = submitted.begun_at + (instant - begun);
-                under_way.push(Self::one(client, &payload, queue, self.due_at, Some(intended)));
+                under_way.push(self.one(client, queue, Some(intended)));
             } else {
-                under_way.push(Self::one(client, &payload, queue, self.due_at, None));
+                under_way.push(self.one(client, queue, None));
             }
             if number % SHOWN_EVERY == 0 {
                 screen.progress(number, self.jobs);
@@ -90,23 +102,35 @@ impl Load {
         while let Some(answer) = under_way.next().await {
             submitted.add(Some(answer))?;
         }
+        submitted.lasted = begun.elapsed();
         Ok(submitted)
     }
 
     async fn one(
+        &self,
         client: &Client,
-        payload: &Nothing,
         queue: &str,
-        due_at: Option<Timestamp>,
         intended: Option<Timestamp>,
     ) -> Result<One, windlass::client::Error> {
         let begun = Instant::now();
-        let mut submission = client.task(payload).queue(queue);
-        if let Some(due_at) = due_at {
+        let mut submission = self.what.task(client).queue(queue);
+        if let Some(due_at) = self.due_at {
             submission = submission.run_at(due_at);
         }
         let submitted = submission.submit().await?;
         Ok(One { id: submitted.id, took: begun.elapsed(), intended })
+    }
+}
+
+// === impl What ===
+
+impl What {
+    fn task(&self, client: &Client) -> Submission {
+        match self {
+            Self::Nothing(job) => client.task(job),
+            Self::Failing(job, policy) => client.task(job).retry(policy.clone()),
+            Self::Held(job, time) => client.task(job).attempt_timeout(*time),
+        }
     }
 }
 
@@ -120,6 +144,11 @@ struct One {
 // === impl Submitted ===
 
 impl Submitted {
+    /// Jobs accepted in a second.
+    pub(super) fn per_second(&self) -> f64 {
+        self.took.len() as f64 / self.lasted.as_secs_f64()
+    }
+
     fn add(&mut self, answer: Option<Result<One, windlass::client::Error>>) -> Result<(), Error> {
         let Some(answer) = answer else { return Ok(()) };
         let One { id, took, intended } = answer.map_err(Error::Submit)?;

@@ -13,97 +13,197 @@ use super::report::Percentiles;
 use crate::dev::screen::Screen;
 
 /// The ends of all jobs.
-#[derive(Debug)]
-pub(super) struct Records(Vec<End>);
+#[derive(Debug, Default)]
+pub(super) struct Records(Vec<Row>);
+
+/// What is kept of an end: there may be millions.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Row {
+    pub(super) job_id: JobId,
+    pub(super) accepted_at: Timestamp,
+    /// When the broker stored it.
+    pub(super) stored_at: Timestamp,
+    /// Those before the last one, which most jobs have none of.
+    pub(super) before: Box<[Attempt]>,
+    pub(super) last: Attempt,
+}
+
+/// An attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Attempt {
+    /// Where it is known.
+    pub(super) started_at: Option<Timestamp>,
+    pub(super) ended_at: Timestamp,
+}
 
 /// Between two counts: each costs the broker a walk over all subjects.
 const FIRST_POLL: Duration = Duration::from_millis(100);
 const LONGEST_POLL: Duration = Duration::from_secs(1);
+/// Without another end: something is wrong.
+pub(super) const PATIENCE: Duration = Duration::from_mins(2);
 
 // === impl Records ===
 
 impl Records {
-    /// Waits until so many jobs have ended, and reads their records. All must have succeeded.
+    /// Waits until so many jobs have ended, and reads their records. All must have succeeded. The wait ends when no
+    /// further job has for this long.
     pub(super) async fn wait(
         jobs: &Jobs,
         expected: u64,
-        limit: Duration,
+        patience: Duration,
         screen: &Screen,
     ) -> Result<Self, Error> {
-        let deadline = Instant::now() + limit;
-        let mut pause = FIRST_POLL;
+        let (mut pause, mut most, mut since) = (FIRST_POLL, 0, Instant::now());
         loop {
             let ended = jobs.count_ends().await.map_err(unread)?;
             screen.progress(ended, expected);
             if ended >= expected {
                 break;
             }
-            if Instant::now() >= deadline {
-                return Err(Error::Unfinished { ended, jobs: expected, waited: limit });
+            if ended > most {
+                (most, since) = (ended, Instant::now());
+            } else if since.elapsed() >= patience {
+                return Err(Error::Unfinished { ended, jobs: expected, waited: patience });
             }
             sleep(pause).await;
             pause = (pause * 2).min(LONGEST_POLL);
         }
-        let records = Self(jobs.ends().await.map_err(unread)?);
-        let mut others = records.0.iter().filter(|end| end.done.state != JobState::Succeeded);
-        if let Some(first) = others.next() {
-            let first = first.done.error.as_ref().map_or_else(
-                || first.done.state.to_string(),
-                |error| format!("{}: {}", error.code, error.message),
-            );
-            return Err(Error::Failed { count: others.count() + 1, jobs: expected, first });
+        Self::read(jobs, expected).await
+    }
+
+    async fn read(jobs: &Jobs, expected: u64) -> Result<Self, Error> {
+        let (mut rows, mut failed, mut first) = (Vec::new(), 0, String::new());
+        jobs.ends(|end| {
+            if end.done.state != JobState::Succeeded {
+                failed += 1;
+                if failed == 1 {
+                    first = words(&end);
+                }
+            }
+            rows.extend(Row::of(&end));
+        })
+        .await
+        .map_err(unread)?;
+        if failed > 0 {
+            return Err(Error::Failed { count: failed, jobs: expected, first });
         }
-        Ok(records)
+        let read = u64::try_from(rows.len()).unwrap_or(u64::MAX);
+        if read < expected {
+            // Each has been counted: they went away before they were read.
+            return Err(Error::Expired { read, jobs: expected });
+        }
+        Ok(Self(rows))
+    }
+
+    /// All of them.
+    pub(super) fn rows(&self) -> &[Row] {
+        &self.0
+    }
+
+    /// One of them, and all others.
+    pub(super) fn without(mut self, job_id: JobId) -> (Option<Row>, Self) {
+        let at = self.0.iter().position(|row| row.job_id == job_id);
+        (at.map(|at| self.0.swap_remove(at)), self)
     }
 
     /// When the broker stored the last of them.
     pub(super) fn last_at(&self) -> Timestamp {
-        self.0.iter().map(|end| end.stored_at).max().unwrap_or_default()
+        self.0.iter().map(|row| row.stored_at).max().unwrap_or_default()
+    }
+
+    /// When the first job's last attempt ended.
+    pub(super) fn first_at(&self) -> Timestamp {
+        self.0.iter().map(|row| row.last.ended_at).min().unwrap_or_default()
     }
 
     /// From the instant that is known of a job, or its acceptance, to the start of its last attempt.
     pub(super) fn waits(&self, since: &HashMap<JobId, Timestamp>) -> Percentiles {
-        Percentiles::of(
-            self.0
-                .iter()
-                .filter_map(|end| {
-                    let from = since.get(&end.job_id).copied().unwrap_or(end.done.accepted_at);
-                    Some(between(from, started_at(end)?))
-                })
-                .collect(),
-        )
+        let wait = |row: &Row| {
+            let from = since.get(&row.job_id).copied().unwrap_or(row.accepted_at);
+            Some(between(from, row.last.started_at?))
+        };
+        Percentiles::of(self.0.iter().filter_map(wait).collect())
     }
 
     /// From this instant to the start of each.
     pub(super) fn lateness(&self, due_at: Timestamp) -> Percentiles {
-        Percentiles::of(self.0.iter().filter_map(|end| Some(between(due_at, started_at(end)?))).collect())
+        let late = |row: &Row| Some(between(due_at, row.last.started_at?));
+        Percentiles::of(self.0.iter().filter_map(late).collect())
+    }
+
+    /// How much later than this long after the end of the attempt before it each further attempt started.
+    pub(super) fn retries(&self, delay: Duration) -> Vec<Duration> {
+        let of_row = |row: &Row| {
+            let next = row.before.iter().skip(1).copied().chain([row.last]).collect::<Vec<_>>();
+            let late = |(before, next): (&Attempt, Attempt)| {
+                Some(between(before.ended_at, next.started_at?).saturating_sub(delay))
+            };
+            row.before.iter().zip(next).filter_map(late).collect::<Vec<_>>()
+        };
+        self.0.iter().flat_map(of_row).collect()
     }
 
     /// How long the last attempts took.
     pub(super) fn runs(&self) -> Percentiles {
-        Percentiles::of(
-            self.0
-                .iter()
-                .filter_map(|end| {
-                    let attempt = end.done.attempts.last()?;
-                    Some(between(attempt.started_at?, attempt.ended_at))
-                })
-                .collect(),
-        )
+        let run = |row: &Row| Some(between(row.last.started_at?, row.last.ended_at));
+        Percentiles::of(self.0.iter().filter_map(run).collect())
     }
 }
 
-fn started_at(end: &End) -> Option<Timestamp> {
-    end.done.attempts.last()?.started_at
+// === impl Row ===
+
+impl Row {
+    /// None of a job that had no attempt.
+    fn of(end: &End) -> Option<Self> {
+        let attempt = |attempt: &windlass_core::Attempt| Attempt {
+            started_at: attempt.started_at,
+            ended_at: attempt.ended_at,
+        };
+        let (last, before) = end.done.attempts.split_last()?;
+        Some(Self {
+            job_id: end.job_id,
+            accepted_at: end.done.accepted_at,
+            stored_at: end.stored_at,
+            before: before.iter().map(attempt).collect(),
+            last: attempt(last),
+        })
+    }
 }
 
-fn between(from: Timestamp, to: Timestamp) -> Duration {
+/// From one instant to a later one; nothing, if it is not later.
+pub(super) fn between(from: Timestamp, to: Timestamp) -> Duration {
     Duration::try_from(to.duration_since(from)).unwrap_or_default()
+}
+
+fn words(end: &End) -> String {
+    let said = |error: &windlass_core::JobError| format!("{}: {}", error.code, error.message);
+    end.done.error.as_ref().map_or_else(|| end.done.state.to_string(), said)
 }
 
 fn unread(error: jobs::Error) -> Error {
     match error {
         jobs::Error::Broker { source, .. } => Error::Broker("asked for the ends of jobs", source),
         other => Error::Records(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_retry_is_late_from_the_instant_that_its_delay_sets() {
+        let at = |millis: i64| Timestamp::from_millisecond(millis).unwrap();
+        let attempt = |from, to| Attempt { started_at: Some(at(from)), ended_at: at(to) };
+        let row = Row {
+            job_id: JobId::from_parts(at(0), [1; 10]),
+            accepted_at: at(0),
+            stored_at: at(2300),
+            before: [attempt(5, 10), attempt(1030, 1040)].into(),
+            last: attempt(2100, 2200),
+        };
+        let once = Row { before: [].into(), ..row.clone() };
+        let late = Records(vec![row, once]).retries(Duration::from_secs(1));
+        assert_eq!(late, [20, 60].map(Duration::from_millis));
     }
 }

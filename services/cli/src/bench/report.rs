@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::Error;
+use super::usage::Share;
 use crate::output::{self, Format};
 
 /// Of many durations, in milliseconds.
@@ -50,6 +51,16 @@ pub(super) fn show<R: Serialize>(
 ) -> Result<(), Error> {
     let shown = if format == Format::Json { output::json(report) } else { output::text(&for_people(report)) };
     shown.map_err(Error::Print)
+}
+
+/// A table of what processes used, for so many jobs.
+pub(super) fn of_processes(processes: &[Share], jobs: u64) -> String {
+    let mut text = "process             CPU s  us/job  peak MB\n".to_owned();
+    for Share { process, cpu_seconds, peak_memory_mb, .. } in processes {
+        let each = cpu_seconds * 1e6 / jobs as f64;
+        text = format!("{text}{process:<18}{cpu_seconds:>7.2}{each:>8.1}{peak_memory_mb:>9.1}\n");
+    }
+    text
 }
 
 /// The middle of these.

@@ -1,157 +1,185 @@
 //! A broker and the services of a measurement, each a process of its own.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use tempfile::TempDir;
 use windlass::Client;
 use windlass_broker::jobs::Jobs;
-use windlass_broker::local::{self, Search};
-use windlass_broker::provision::{self, Layout, apply, desired};
+use windlass_broker::provision::{Layout, Retention, desired};
 use windlass_broker::{Broker, Names, Options};
-use windlass_core::PoolName;
+use windlass_core::{PoolName, QueueName};
 
 use super::Error;
-use super::settings::{Durability, Settings, Switch};
+use super::error::start_error;
+use super::ground::Ground;
+use super::running::Running;
+use super::scene::Scene;
+use super::settings::{Durability, Settings};
 use super::usage::{Share, Usage};
 use super::work;
 use crate::dev::data::DataDir;
-use crate::dev::fleet::{Fleet, Identity, Plan};
-use crate::dev::screen::Screen;
-use crate::global::Global;
+use crate::dev::fleet::Plan;
 use crate::run::Program;
 
-/// A fleet to be measured. Dropped, it ends.
+/// A fleet to be measured.
 #[derive(Debug)]
 pub(super) struct Stage {
-    fleet: Fleet,
+    running: Running,
+    data: DataDir,
+    ground: Ground,
     /// Who submits and counts.
     pub(super) client: Client,
     pub(super) jobs: Jobs,
-    options: Options,
+    pub(super) broker: Broker,
     layout: Layout,
-    before: Vec<(String, u32, Usage)>,
-    broker_pid: Option<u32>,
-    _folder: TempDir,
+    /// What the services read.
+    config: PathBuf,
+    slots: usize,
+    before: Vec<(u32, Usage)>,
 }
 
-/// Of a floor's streams, beside those of the fleet.
-const FLOOR_NAMESPACE: &str = "windlass-floor";
+/// What a worker is called among the processes.
+pub(super) const WORKER: &str = "bench-worker";
+/// What follows the namespace of the streams of a floor, beside those of the fleet.
+const FLOOR: &str = "-floor";
 const MIB: i64 = 1 << 20;
 
 // === impl Stage ===
 
 impl Stage {
     /// Starts all of it, and waits until it is ready.
-    pub(super) async fn start(settings: &Settings, global: &Global, screen: &Screen) -> Result<Self, Error> {
-        settings.check()?;
-        if global.nats_url.is_some() {
-            return Err(Error::Usage {
-                option: "nats-url",
-                reason: "is not taken by this measurement yet: it starts a broker of its own".to_owned(),
-            });
-        }
-        let folder = tempfile::tempdir().map_err(|error| fleet_error(error.into()))?;
-        let data = DataDir::open(folder.path())?;
-        let mut fleet = Fleet::default();
-        let sync = match settings.durability {
-            Durability::File => "\"2m\"",
-            Durability::Always => "always",
-        };
-        let config = format!("\njetstream {{\n  sync_interval: {sync}\n}}\n");
-        let config =
-            local::write_config(folder.path(), &config).map_err(|error| fleet_error(error.into()))?;
-        let (search, progress) = (Search::from_env(), |what: &str| screen.busy(what));
-        let program = local::find(&search, &progress).await.map_err(|error| Error::Fleet(error.into()))?;
-        let url = fleet.start_broker(&data, screen, program, 0, Some(config)).await?;
-        let pid = std::fs::read_to_string(data.broker().join("nats-server.pid"));
-        let broker_pid = pid.ok().and_then(|text| text.trim().parse().ok());
-        let layout = layout(settings);
-        let options = Options { client_name: "windlass-bench".to_owned(), ..Options::new(&url) };
-        let broker = Broker::connect(options.clone()).await.map_err(|e| Error::Broker("reached", e))?;
-        provision(&broker, &layout).await?;
-        let services = folder.path().join("windlass.toml");
-        let text = toml::to_string(&serde_json::json!({ "layout": layout }))
-            .map_err(|error| fleet_error(error.into()))?;
-        std::fs::write(&services, text).map_err(|error| fleet_error(error.into()))?;
-        let mut programs = vec![(Program::Dispatcher, 1), (Program::BenchWorker, 1)];
-        if settings.monitor == Switch::On {
-            programs.push((Program::Monitor, 1));
-        }
-        let queues = layout.queues.iter().map(windlass_core::QueueName::as_str).collect::<Vec<_>>().join(",");
-        let environment: Vec<(OsString, OsString)> = vec![
-            ("WINDLASS_CONFIG".into(), services.into()),
+    pub(super) async fn start(scene: &Scene, settings: &Settings) -> Result<Self, Error> {
+        let mut stage = Self::open(scene, settings, layout(settings)).await?;
+        stage.services(scene, &settings.programs(), &[]).await?;
+        Ok(stage)
+    }
+
+    /// A broker with the streams of this layout, and no services yet.
+    pub(super) async fn open(scene: &Scene, settings: &Settings, layout: Layout) -> Result<Self, Error> {
+        let mut running = Running::open(&scene.leftovers)?;
+        let data = DataDir::open(running.folder())?;
+        let ground = Ground::find(scene, settings, &data, &mut running).await?;
+        scene.screen.busy("making streams");
+        let names = ground.options.names.clone();
+        let broker = ground.provision(scene, names.clone(), &desired(&names, &layout)).await?;
+        let config = running.folder().join("services.toml");
+        let mut table = ground.config.clone();
+        let value = toml::Value::try_from(&layout).map_err(|error| start_error(error.into()))?;
+        table.insert("layout".to_owned(), value);
+        std::fs::write(&config, table.to_string()).map_err(|error| start_error(error.into()))?;
+        scene.screen.idle();
+        Ok(Self {
+            running,
+            data,
+            ground,
+            client: Client::new(broker.clone()),
+            jobs: Jobs::new(&broker, PoolName::default()),
+            broker,
+            layout,
+            config,
+            slots: settings.concurrency,
+            before: Vec::new(),
+        })
+    }
+
+    /// Starts these services, one of each and beside those that run, with this in their environments, and waits until
+    /// they are ready.
+    pub(super) async fn services(
+        &mut self,
+        scene: &Scene,
+        programs: &[Program],
+        more: &[(&str, &str)],
+    ) -> Result<(), Error> {
+        let queues = self.layout.queues.iter().map(QueueName::as_str).collect::<Vec<_>>().join(",");
+        let mut environment: Vec<(OsString, OsString)> = vec![
+            ("WINDLASS_CONFIG".into(), self.config.clone().into()),
+            ("WINDLASS__NAMESPACE".into(), self.broker.names().namespace().into()),
             ("WINDLASS__WORKER__QUEUES".into(), queues.into()),
-            ("WINDLASS__WORKER__SLOTS".into(), settings.concurrency.to_string().into()),
+            ("WINDLASS__WORKER__SLOTS".into(), self.slots.to_string().into()),
         ];
+        environment.extend(more.iter().map(|(name, value)| (name.into(), value.into())));
+        let programs: Vec<_> = programs.iter().map(|program| (*program, 1)).collect();
         let plan = Plan {
-            data: &data,
-            screen,
-            nats_url: &url,
-            identity: &Identity::Ours(vec![("WINDLASS__NATS__URL", url.clone().into())]),
+            data: &self.data,
+            screen: &scene.screen,
+            nats_url: &self.ground.options.url,
+            identity: &self.ground.identity,
             http_port: 0,
             programs: &programs,
             environment: &environment,
         };
-        fleet.start_services(&plan).await?;
-        screen.idle();
-        let jobs = Jobs::new(&broker, PoolName::default());
-        Ok(Self {
-            fleet,
-            client: Client::new(broker),
-            jobs,
-            options,
-            layout,
-            before: Vec::new(),
-            broker_pid,
-            _folder: folder,
-        })
+        self.running.fleet.start_services(&plan).await?;
+        scene.screen.idle();
+        Ok(())
+    }
+
+    /// Drains the services; the broker stays.
+    pub(super) async fn stop_services(&mut self) {
+        self.running.fleet.stop_services().await;
+    }
+
+    /// SIGKILL to the worker that was started first.
+    pub(super) fn kill_worker(&mut self) {
+        self.running.fleet.kill(WORKER);
+    }
+
+    /// Jobs that are ready, in all queues: waiting for a worker, or with one.
+    pub(super) async fn ready(&self) -> Result<u64, Error> {
+        let mut ready = 0;
+        for queue in &self.layout.queues {
+            ready += self.jobs.ready(queue).await.map_err(Error::Records)?.unwrap_or_default();
+        }
+        Ok(ready)
     }
 
     /// From here on it is counted what processes use.
     pub(super) fn begin(&mut self) -> Result<(), Error> {
-        self.before.clear();
-        for (name, pid) in self.processes() {
-            self.before.push((name, pid, Usage::of(pid)?));
-        }
+        let usage = |(_, pid)| Ok((pid, Usage::of(pid)?));
+        self.before = self.processes().into_iter().map(usage).collect::<Result<_, Error>>()?;
         Ok(())
     }
 
-    /// What each has used since.
+    /// What each has used since, or since its start if that came later.
     pub(super) fn used(&self) -> Result<Vec<Share>, Error> {
-        self.before.iter().map(|(name, pid, before)| Ok(Usage::of(*pid)?.since(*before, name))).collect()
+        let share = |(name, pid): (String, u32)| {
+            let before = self.before.iter().find(|(other, _)| *other == pid).map(|(_, before)| *before);
+            Ok(Usage::of(pid)?.since(before.unwrap_or_default(), &name))
+        };
+        self.processes().into_iter().map(share).collect()
     }
 
     fn processes(&self) -> Vec<(String, u32)> {
-        let mut processes = self.fleet.processes();
-        processes.extend(self.broker_pid.map(|pid| ("broker".to_owned(), pid)));
+        let mut processes = self.running.fleet.processes();
+        processes.extend(self.ground.pids.iter().cloned());
         processes.push(("client".to_owned(), std::process::id()));
         processes
     }
 
     /// Streams of their own for a floor, on the same broker, as ours are.
-    pub(super) async fn floor(&self) -> Result<Options, Error> {
-        let names = Names::new(FLOOR_NAMESPACE).map_err(|error| fleet_error(error.into()))?;
-        let options = Options { names, ..self.options.clone() };
-        let broker = Broker::connect(options.clone()).await.map_err(|e| Error::Broker("reached", e))?;
-        provision(&broker, &self.layout).await?;
+    pub(super) async fn floor(&self, scene: &Scene) -> Result<Options, Error> {
+        let namespace = format!("{}{FLOOR}", self.broker.names().namespace());
+        let names = Names::new(&namespace)
+            .map_err(|error| Error::Usage { option: "namespace", reason: error.to_string() })?;
+        let broker = self.ground.provision(scene, names.clone(), &desired(&names, &self.layout)).await?;
         broker.drain().await;
-        Ok(options)
+        Ok(Options { names, ..self.ground.options.clone() })
     }
 
     /// Ends all of it.
-    pub(super) async fn stop(mut self) {
-        if let Some(broker) = self.client.broker() {
-            broker.drain().await;
-        }
-        self.fleet.stop().await;
+    pub(super) async fn stop(self, scene: &Scene) -> Result<(), Error> {
+        self.broker.drain().await;
+        self.running.stop().await;
+        scene.remove_streams().await
     }
 }
 
 /// Small: a measurement must not fill a disk.
-fn layout(settings: &Settings) -> Layout {
-    let retention = |max_bytes| provision::Retention { max_age: Duration::from_hours(1), max_bytes };
+pub(super) fn layout(settings: &Settings) -> Layout {
+    let retention =
+        |max_bytes| Retention { max_age: Duration::from_hours(1).max(settings.outcome_ttl), max_bytes };
     Layout {
+        replicas: if settings.durability == Some(Durability::R3) { 3 } else { 1 },
         queues: work::queues(settings.queues),
         horizon: settings.outcome_ttl,
         max_ack_pending: i64::try_from(settings.concurrency).unwrap_or(i64::MAX).max(1000),
@@ -162,13 +190,4 @@ fn layout(settings: &Settings) -> Layout {
         results_max_bytes: 64 * MIB,
         ..Layout::default()
     }
-}
-
-async fn provision(broker: &Broker, layout: &Layout) -> Result<(), Error> {
-    let wanted = desired(broker.names(), layout);
-    apply(broker, &wanted, false).await.map_err(|error| Error::Fleet(error.into()))
-}
-
-fn fleet_error(error: Box<dyn std::error::Error + Send + Sync>) -> Error {
-    Error::Fleet(crate::dev::Error::Start(error))
 }

@@ -1,6 +1,6 @@
 //! `windlass bench throughput`: jobs a second, submitted and run at once.
 
-use std::time::Duration;
+use std::path::PathBuf;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -8,14 +8,14 @@ use windlass_broker::floor;
 
 use super::Error;
 use super::load::{Load, Pace};
-use super::records::Records;
-use super::report::{Percentiles, median, show};
+use super::records::{PATIENCE, Records};
+use super::report::{Percentiles, median, of_processes, show};
+use super::scene::Scene;
 use super::settings::Settings;
 use super::stage::Stage;
+use super::sweep::{self, Sweep};
 use super::usage::{Share, cpu_per_1000};
 use super::work;
-use crate::dev::screen::Screen;
-use crate::global::Global;
 
 /// Jobs a second, submitted and run at once, beside two floors
 #[derive(Debug, clap::Args)]
@@ -27,33 +27,38 @@ pub(crate) struct Args {
     /// How often each is measured, in turn; the medians are told
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=20))]
     runs: u8,
+    /// Measures with each of these values of one option: concurrency, payload or queues
+    #[arg(long, value_name = "OPTION=N,N,...")]
+    sweep: Option<Sweep>,
+    /// Draws the sweep into this file
+    #[arg(long, value_name = "FILE.svg", requires = "sweep")]
+    plot: Option<PathBuf>,
     #[command(flatten)]
     settings: Settings,
 }
 
 const AFTER_HELP: &str = "\
 The protocol floor is a bare client that makes the same writes for each job and nothing else; the other publishes three
-plain messages. Each of them, and the fleet, has a broker that was started for it, one after the other in the same run.
+plain messages. Each of them, and the fleet, has a broker that was started for it, one after the other in the same run;
+with --nats-url each has streams of its own.
 
 Examples:
   windlass bench throughput --jobs 200000 --runs 3
-  windlass bench throughput --monitor on --durability always -o json";
-
-/// For all jobs to end.
-const LIMIT: Duration = Duration::from_mins(10);
+  windlass bench throughput --monitor on --durability always -o json
+  windlass bench throughput --sweep concurrency=10,100,1000 --plot concurrency.svg";
 
 /// What is told.
 #[derive(Debug, Serialize)]
-struct Report {
-    jobs_per_second: f64,
-    protocol_floor_per_second: f64,
-    ratio_to_protocol_floor: f64,
-    three_publish_floor_per_second: f64,
+pub(super) struct Report {
+    pub(super) jobs_per_second: f64,
+    pub(super) protocol_floor_per_second: f64,
+    pub(super) ratio_to_protocol_floor: f64,
+    pub(super) three_publish_floor_per_second: f64,
     ratio_to_three_publish_floor: f64,
-    cpu_seconds_per_1000_jobs: f64,
+    pub(super) cpu_seconds_per_1000_jobs: f64,
     protocol_floor_cpu_seconds_per_1000_jobs: f64,
     bytes_written_per_job: f64,
-    wait: Percentiles,
+    pub(super) wait: Percentiles,
     run: Percentiles,
     submit: Percentiles,
     jobs: u64,
@@ -71,24 +76,33 @@ struct Measured {
     used: Vec<Share>,
 }
 
-pub(super) async fn run(args: Args, global: &Global, screen: &Screen) -> Result<(), Error> {
-    let Args { jobs, runs, settings } = args;
+pub(super) async fn run(args: Args, scene: &Scene) -> Result<(), Error> {
+    let Args { jobs, runs, sweep, plot, settings } = args;
+    let settings = scene.complete(settings)?;
+    match sweep {
+        Some(sweep) => sweep::run(sweep, plot, &settings, jobs, runs, scene).await,
+        None => show(&report(settings, jobs, runs, scene).await?, scene.format, for_people),
+    }
+}
+
+/// Measures floors and fleet, and says what came of it.
+pub(super) async fn report(settings: Settings, jobs: u64, runs: u8, scene: &Scene) -> Result<Report, Error> {
     let (mut fleet, mut protocol, mut three) = (Vec::new(), Vec::new(), Vec::new());
     let mut floor_cpu = Vec::new();
     for _ in 0..runs {
-        let (three_rate, _) = floors(&settings, jobs, global, screen, Floor::ThreePublishes).await?;
-        let (protocol_rate, cpu) = floors(&settings, jobs, global, screen, Floor::Protocol).await?;
+        let (three_rate, _) = floors(&settings, jobs, scene, Floor::ThreePublishes).await?;
+        let (protocol_rate, cpu) = floors(&settings, jobs, scene, Floor::Protocol).await?;
         three.push(three_rate);
         protocol.push(protocol_rate);
         floor_cpu.push(cpu);
-        fleet.push(measure(&settings, jobs, global, screen).await?);
+        fleet.push(measure(&settings, jobs, scene).await?);
     }
     // The run in the middle, whole: figures of different runs do not belong together.
     fleet.sort_by(|a, b| a.per_second.total_cmp(&b.per_second));
     let Measured { per_second, wait, run, submit, used } = fleet.swap_remove(fleet.len() / 2);
     let (protocol, three) = (median(protocol), median(three));
     let written: u64 = used.iter().map(|share| share.written_bytes).sum();
-    let report = Report {
+    Ok(Report {
         jobs_per_second: per_second,
         protocol_floor_per_second: protocol,
         ratio_to_protocol_floor: per_second / protocol,
@@ -104,8 +118,7 @@ pub(super) async fn run(args: Args, global: &Global, screen: &Screen) -> Result<
         runs,
         processes: used,
         settings,
-    };
-    show(&report, global.output, for_people)
+    })
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -115,18 +128,12 @@ enum Floor {
 }
 
 /// Jobs a second of a floor, and its CPU seconds for 1000 of them.
-async fn floors(
-    settings: &Settings,
-    jobs: u64,
-    global: &Global,
-    screen: &Screen,
-    which: Floor,
-) -> Result<(f64, f64), Error> {
+async fn floors(settings: &Settings, jobs: u64, scene: &Scene, which: Floor) -> Result<(f64, f64), Error> {
     // A fleet that has nothing to do stands beside it, as beside the jobs.
-    let mut stage = Stage::start(settings, global, screen).await?;
+    let mut stage = Stage::start(scene, settings).await?;
     let work = work::floor(settings, jobs);
-    let options = stage.floor().await?;
-    screen.busy("measuring a floor");
+    let options = stage.floor(scene).await?;
+    scene.screen.busy("measuring a floor");
     stage.begin()?;
     let took = match which {
         Floor::Protocol => floor::protocol(&options, &work).await,
@@ -134,25 +141,20 @@ async fn floors(
     };
     let took = took.map_err(|error| Error::Broker("measured by a bare client", error))?;
     let cpu = cpu_per_1000(&stage.used()?, jobs);
-    stage.stop().await;
+    stage.stop(scene).await?;
     Ok((jobs as f64 / took.as_secs_f64(), cpu))
 }
 
-async fn measure(
-    settings: &Settings,
-    jobs: u64,
-    global: &Global,
-    screen: &Screen,
-) -> Result<Measured, Error> {
-    let mut stage = Stage::start(settings, global, screen).await?;
+async fn measure(settings: &Settings, jobs: u64, scene: &Scene) -> Result<Measured, Error> {
+    let mut stage = Stage::start(scene, settings).await?;
     let load = Load::new(settings, jobs, Pace::AsAccepted);
-    screen.busy("measuring the fleet");
+    scene.screen.busy("measuring the fleet");
     stage.begin()?;
-    let submitted = load.submit(&stage.client, screen).await?;
+    let submitted = load.submit(&stage.client, &scene.screen).await?;
     let accepted_at = Timestamp::now();
-    let records = Records::wait(&stage.jobs, jobs, LIMIT, screen).await?;
+    let records = Records::wait(&stage.jobs, jobs, PATIENCE, &scene.screen).await?;
     let used = stage.used()?;
-    stage.stop().await;
+    stage.stop(scene).await?;
     let took = records.last_at().max(accepted_at).duration_since(submitted.begun_at).as_secs_f64();
     Ok(Measured {
         per_second: jobs as f64 / took,
@@ -164,27 +166,23 @@ async fn measure(
 }
 
 fn for_people(report: &Report) -> String {
-    let mut text = format!(
+    format!(
         "{:.0} jobs/s, submitted and run at once\n\
          {:.2} of the protocol floor ({:.0} jobs/s), {:.2} of three plain publishes ({:.0} jobs/s)\n\
-         {:.3} CPU s for 1000 jobs (the protocol floor: {:.3}), {:.0} bytes written for each\n\
-         wait    {}\nrun     {}\nsubmit  {}\n\n\
-         process       CPU s  us/job  peak MB\n",
+         {:.3} CPU s for 1000 jobs{} (the protocol floor: {:.3}), {:.0} bytes written for each\n\
+         wait    {}\nrun     {}\nsubmit  {}\n\n{}",
         report.jobs_per_second,
         report.ratio_to_protocol_floor,
         report.protocol_floor_per_second,
         report.ratio_to_three_publish_floor,
         report.three_publish_floor_per_second,
         report.cpu_seconds_per_1000_jobs,
+        report.settings.counted(),
         report.protocol_floor_cpu_seconds_per_1000_jobs,
         report.bytes_written_per_job,
         report.wait,
         report.run,
         report.submit,
-    );
-    for Share { process, cpu_seconds, peak_memory_mb, .. } in &report.processes {
-        let each = cpu_seconds * 1e6 / report.jobs as f64;
-        text = format!("{text}{process:<12}{cpu_seconds:>7.2}{each:>8.1}{peak_memory_mb:>9.1}\n");
-    }
-    text
+        of_processes(&report.processes, report.jobs),
+    )
 }

@@ -1,49 +1,19 @@
-//! What the jobs of a measurement are: a payload of so many bytes, and a handler that does nothing with it.
+//! The queues of a measurement, and the writes of a job that does nothing.
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-use windlass::{Failure, Handlers, Job};
+use windlass::Job as _;
 use windlass_broker::floor;
 use windlass_core::{Attempt, JobId, JobState, Kind, Outcome, Priority, QueueName, Task, Transition};
 use windlass_proto::{Done, Teller, v1};
 
+use super::kinds::Nothing;
 use super::settings::Settings;
 
-/// A job that does nothing.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Nothing {
-    filling: String,
-}
-
-impl Job for Nothing {
-    const KIND: &'static str = "bench.nothing";
-}
-
-/// Of the JSON around the filling.
-const AROUND_BYTES: usize = r#"{"filling":""}"#.len();
 /// Events in one message, as services write them.
 const EVENTS_IN_BATCH: u64 = 50;
 /// Publishes on their way, of each side of a floor.
 const WINDOW: usize = 1000;
-
-// === impl Nothing ===
-
-impl Nothing {
-    /// With a payload of so many bytes, or of the least that it can have.
-    pub(super) fn of(bytes: usize) -> Self {
-        Self { filling: "x".repeat(bytes.saturating_sub(AROUND_BYTES)) }
-    }
-}
-
-async fn nothing(_: Nothing) -> Result<(), Failure> {
-    Ok(())
-}
-
-/// The handlers of the worker.
-pub(super) fn handlers() -> Result<Handlers, windlass::handler::Error> {
-    Handlers::new().register(nothing)
-}
 
 /// The queues of a measurement: the default one, which every fleet has, and more.
 pub(super) fn queues(count: usize) -> Vec<QueueName> {

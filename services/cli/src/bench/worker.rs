@@ -1,14 +1,17 @@
-//! The worker of a measurement: the service as it is deployed, with a handler that does nothing.
+//! The worker of a measurement: the service as it is deployed, with the handlers of measurements.
 
 use anyhow::Context as _;
 use windlass_service::{Context, Layout, Part, Service};
 use windlass_worker::Options;
 
-use super::work;
+use super::kinds::{self, Holds};
 
 /// The worker of `windlass bench`, as a program.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BenchWorker;
+
+/// Set, whatever to, the jobs that are to be held are held by this worker.
+pub(super) const HOLDS: &str = "WINDLASS_BENCH_HOLDS";
 
 impl Service for BenchWorker {
     const NAME: &'static str = windlass_worker::Worker::NAME;
@@ -22,6 +25,8 @@ impl Service for BenchWorker {
     }
 
     async fn run(options: Options, context: Context) -> anyhow::Result<()> {
-        windlass_worker::serve(options, context, work::handlers().context("the kind of a measurement")?).await
+        let holds = Holds(std::env::var_os(HOLDS).is_some());
+        let handlers = kinds::handlers(holds).context("the kinds of a measurement")?;
+        windlass_worker::serve(options, context, handlers).await
     }
 }

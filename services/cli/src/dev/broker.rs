@@ -40,6 +40,9 @@ struct Args {
     /// Gets the address for clients once it answers
     #[arg(long)]
     address_file: PathBuf,
+    /// Handed to the server, one word; may be repeated
+    #[arg(long, allow_hyphen_values = true)]
+    argument: Vec<String>,
 }
 
 /// Who started us died without a word: its services drain now, and need the server for that.
@@ -140,11 +143,12 @@ fn options(args: &Args) -> Result<ServerOptions, Error> {
         let config = write_config(&args.data_dir, CONFIG_FILE)?;
         (config, Credentials::load_or_create(&args.passwords)?.env())
     };
+    let pid = ["--pid".to_owned(), pid_file(args).to_string_lossy().into_owned()];
     Ok(ServerOptions {
         port: (args.port != 0).then_some(args.port),
         config: Some(config),
         env,
-        args: vec!["--pid".to_owned(), pid_file(args).to_string_lossy().into_owned()],
+        args: pid.into_iter().chain(args.argument.iter().cloned()).collect(),
         ..ServerOptions::new(&args.program, &args.data_dir)
     })
 }

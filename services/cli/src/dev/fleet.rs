@@ -1,7 +1,7 @@
 //! The processes of `windlass dev`: which there are, in which order they start and stop.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ValueEnum as _;
@@ -17,7 +17,7 @@ use crate::run::Program;
 /// All that runs. Dropping it closes their standard inputs, which ends them.
 #[derive(Debug, Default)]
 pub(crate) struct Fleet {
-    broker: Option<Process>,
+    brokers: Vec<Process>,
     services: Vec<Process>,
 }
 
@@ -28,6 +28,15 @@ pub(crate) enum Identity {
     Each(Credentials),
     /// All are who we are: they get our own settings.
     Ours(Vec<(&'static str, OsString)>),
+}
+
+/// One server of a broker.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) name: String,
+    pub(crate) folder: PathBuf,
+    /// Of the server, beside those of every one.
+    pub(crate) arguments: Vec<String>,
 }
 
 /// What all services get.
@@ -68,40 +77,48 @@ impl Fleet {
         port: u16,
         config: Option<PathBuf>,
     ) -> Result<String, Error> {
-        let address_file = data.new_address_file("broker")?;
-        let arguments: [(&str, OsString); 4] = [
-            ("--program", program.into()),
-            ("--data-dir", data.broker().into()),
-            ("--passwords", data.passwords().into()),
-            ("--address-file", address_file.clone().into()),
-        ];
-        let config = config.map(|config| ("--config", config.into()));
-        let arguments = arguments.into_iter().chain(config).flat_map(|(flag, value)| [flag.into(), value]);
-        let unit = Unit {
-            name: "broker".to_owned(),
-            arguments: ["run".into(), "broker".into()].into_iter().chain(arguments).collect(),
-            at_first: vec!["--port".into(), port.to_string().into()],
-            again: |url| vec!["--port".into(), url.rsplit(':').next().unwrap_or_default().into()],
-            without: Vec::new(),
-            environment: Vec::new(),
-            address_file,
-            log: data.new_log("broker")?,
-            has_readyz: false,
-            stop_timeout: BROKER_STOP_TIMEOUT,
-            // Its death would leave the server behind.
-            may_be_killed: false,
-        };
+        let node = Node { name: "broker".to_owned(), folder: data.broker(), arguments: Vec::new() };
         screen.busy("starting the broker");
-        self.broker.insert(Process::start(unit, screen)?).ready().await
+        let process = Process::start(node.unit(data, program, port, config)?, screen)?;
+        self.brokers.push(process);
+        match self.brokers.last_mut() {
+            Some(broker) => broker.ready().await,
+            None => Ok(String::new()),
+        }
     }
 
-    /// Starts all services at once and waits until all are ready; returns their addresses.
+    /// Starts servers that are one broker; returns their addresses, with commas between them.
+    pub(crate) async fn start_cluster(
+        &mut self,
+        data: &DataDir,
+        screen: &Screen,
+        program: &Path,
+        config: &Path,
+        nodes: Vec<Node>,
+    ) -> Result<String, Error> {
+        screen.busy("starting the brokers");
+        for node in nodes {
+            let unit = node.unit(data, program.to_owned(), 0, Some(config.to_owned()))?;
+            self.brokers.push(Process::start(unit, screen)?);
+        }
+        Ok(try_join_all(self.brokers.iter_mut().map(Process::ready)).await?.join(","))
+    }
+
+    /// Starts all services of a plan at once and waits until all are ready; returns their addresses.
     pub(crate) async fn start_services(&mut self, plan: &Plan<'_>) -> Result<Vec<String>, Error> {
         plan.screen.busy("starting the services");
+        let before = self.services.len();
         for unit in plan.units()? {
             self.services.push(Process::start(unit, plan.screen)?);
         }
-        try_join_all(self.services.iter_mut().map(Process::ready)).await
+        try_join_all(self.services[before..].iter_mut().map(Process::ready)).await
+    }
+
+    /// SIGKILL to the first service of this name, which does not come again.
+    pub(crate) fn kill(&mut self, name: &str) {
+        if let Some(at) = self.services.iter().position(|service| service.name() == name) {
+            self.services.remove(at).kill9();
+        }
     }
 
     /// The services' names and processes.
@@ -109,25 +126,68 @@ impl Fleet {
         self.services.iter().filter_map(|service| Some((service.name().to_owned(), service.pid()?))).collect()
     }
 
+    /// Drains the services. Returns whether all ended in time and by themselves.
+    pub(crate) async fn stop_services(&mut self) -> bool {
+        stop(&mut self.services).await
+    }
+
     /// Drains the services, then stops the broker. Returns whether all ended in time and by themselves.
     pub(crate) async fn stop(&mut self) -> bool {
-        for service in &self.services {
-            service.ask_to_stop();
-        }
-        let mut all_well =
-            join_all(self.services.iter_mut().map(Process::stopped)).await.into_iter().all(|well| well);
-        self.services.clear();
-        if let Some(mut broker) = self.broker.take() {
-            broker.ask_to_stop();
-            all_well &= broker.stopped().await;
-        }
-        all_well
+        let services = self.stop_services().await;
+        stop(&mut self.brokers).await && services
     }
 
     /// What kills the services when told; [`Fleet::stop`] then returns soon.
     pub(crate) fn killer(&self) -> impl Fn() + use<> {
         let kills: Vec<_> = self.services.iter().map(Process::killer).collect();
         move || kills.iter().for_each(|kill| kill())
+    }
+}
+
+async fn stop(processes: &mut Vec<Process>) -> bool {
+    for process in processes.iter() {
+        process.ask_to_stop();
+    }
+    let all_well = join_all(processes.iter_mut().map(Process::stopped)).await.into_iter().all(|well| well);
+    processes.clear();
+    all_well
+}
+
+// === impl Node ===
+
+impl Node {
+    fn unit(
+        self,
+        data: &DataDir,
+        program: PathBuf,
+        port: u16,
+        config: Option<PathBuf>,
+    ) -> Result<Unit, Error> {
+        let address_file = data.new_address_file(&self.name)?;
+        let arguments: [(&str, OsString); 4] = [
+            ("--program", program.into()),
+            ("--data-dir", self.folder.into()),
+            ("--passwords", data.passwords().into()),
+            ("--address-file", address_file.clone().into()),
+        ];
+        let config = config.map(|config| ("--config", config.into()));
+        let more = self.arguments.into_iter().map(|argument| ("--argument", argument.into()));
+        let arguments = arguments.into_iter().chain(config).chain(more);
+        let arguments = arguments.flat_map(|(flag, value)| [flag.into(), value]);
+        Ok(Unit {
+            arguments: ["run".into(), "broker".into()].into_iter().chain(arguments).collect(),
+            at_first: vec!["--port".into(), port.to_string().into()],
+            again: |url| vec!["--port".into(), url.rsplit(':').next().unwrap_or_default().into()],
+            without: Vec::new(),
+            environment: Vec::new(),
+            address_file,
+            log: data.new_log(&self.name)?,
+            has_readyz: false,
+            stop_timeout: BROKER_STOP_TIMEOUT,
+            // Its death would leave the server behind.
+            may_be_killed: false,
+            name: self.name,
+        })
     }
 }
 

@@ -127,6 +127,15 @@ impl Process {
         self.stop.cancel();
     }
 
+    /// SIGKILL; it does not come again.
+    pub(super) fn kill9(self) {
+        if let Some(pid) = self.pid().and_then(|pid| Pid::from_raw(pid.cast_signed())) {
+            // It may have ended since; nobody else has its id before its keeper has waited for it.
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        // Its keeper goes with it.
+    }
+
     /// What ends the wait for its drain when told.
     pub(super) fn killer(&self) -> impl Fn() + use<> {
         let kill = self.kill.clone();

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 
 use crate::connect::{Broker, Error};
-use crate::publish;
+use crate::publish::{self, UNDECIDED};
 
 /// One connection's publishes.
 pub(super) struct Link {
@@ -42,16 +42,20 @@ impl Link {
         publishing.await.map_err(|_| Error::Closed)
     }
 
-    /// The next answer: which number was stored, and under which sequence. A refusal is an error.
-    pub(super) async fn answered(&mut self) -> Result<u64, Error> {
+    /// The next answer: which number, and whether it was stored. It was not where another write of the same job is not
+    /// in force yet, on several servers; any other refusal is an error.
+    pub(super) async fn answered(&mut self) -> Result<(u64, bool), Error> {
         let answer = self.answers.next().await.ok_or(Error::Closed)?;
         self.on_their_way -= 1;
         let subject = answer.subject.to_string();
-        publish::read(&answer.payload, || subject.clone())?;
-        subject
-            .rsplit('.')
-            .next()
-            .and_then(|word| word.parse().ok())
+        let stored = match publish::read(&answer.payload, || subject.clone()) {
+            Ok(_) => true,
+            Err(Error::Refused { code: UNDECIDED, .. }) => false,
+            Err(error) => return Err(error),
+        };
+        let number = subject.rsplit('.').next().and_then(|word| word.parse().ok());
+        number
+            .map(|number| (number, stored))
             .ok_or(Error::Malformed { subject, reason: "is no answer of ours".to_owned() })
     }
 }

@@ -56,7 +56,7 @@ impl Relay {
         let mut arriving = broker.client().subscribe(inbox.clone()).await.map_err(|_| Error::Closed)?;
         let mut asked = vec![0_usize; self.streams.len()];
         let each = (self.window / self.streams.len()).max(1);
-        let mut waiting: Vec<Option<Subject>> = Vec::new();
+        let mut waiting: Vec<Option<Message>> = Vec::new();
         let mut free: Vec<usize> = Vec::new();
         let mut batch: Vec<Subject> = Vec::new();
         let mut batches: std::collections::HashMap<u64, Vec<Subject>> = std::collections::HashMap::new();
@@ -71,7 +71,7 @@ impl Relay {
             tokio::select! {
                 biased;
                 number = link.answered(), if link.on_their_way() > 0 => {
-                    let number = number?;
+                    let (number, stored) = number?;
                     if let Some(said) = batches.remove(&number) {
                         for reply in said {
                             acknowledge(&broker, reply).await?;
@@ -80,8 +80,16 @@ impl Relay {
                         continue;
                     }
                     let slot = usize::try_from(number).unwrap_or_default();
-                    let Some(reply) = waiting.get_mut(slot).and_then(Option::take) else { continue };
+                    let Some(message) = waiting.get_mut(slot).and_then(Option::take) else { continue };
+                    if !stored {
+                        let (_, work) = self.place(&message)?;
+                        let (subject, headers, body) = self.next(&broker, &message, work)?;
+                        waiting[slot] = Some(message);
+                        link.publish(number, subject, headers, body).await?;
+                        continue;
+                    }
                     free.push(slot);
+                    let Some(reply) = message.reply else { continue };
                     match &self.then {
                         Then::Plain { .. } => {
                             acknowledge(&broker, reply).await?;
@@ -113,7 +121,7 @@ impl Relay {
                         waiting.len() - 1
                     });
                     let (subject, headers, body) = self.next(&broker, &message, work)?;
-                    waiting[slot] = message.reply;
+                    waiting[slot] = Some(message);
                     link.publish(slot as u64, subject, headers, body).await?;
                 }
             }

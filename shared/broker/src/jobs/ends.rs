@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use jiff::Timestamp;
 use tokio::time::timeout;
-use windlass_core::{JobId, RecordKind};
+use windlass_core::{JobId, QueueName, RecordKind};
 use windlass_proto::Done;
 
 use super::{Error, Jobs};
@@ -29,12 +29,21 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// Messages of one request.
 const PORTION: u64 = 10_000;
 const CONSUMER: &str = "ends";
+/// JetStream's word for a consumer that does not exist.
+const NO_CONSUMER: u64 = 10014;
 
 #[derive(serde::Deserialize)]
 struct Counted {
     /// Of the subjects that match, over all parts of the answer.
     #[serde(default)]
     total: u64,
+}
+
+/// What a consumer has before it, and what is out.
+#[derive(serde::Deserialize)]
+struct Waiting {
+    num_pending: u64,
+    num_ack_pending: u64,
 }
 
 impl Jobs {
@@ -48,8 +57,20 @@ impl Jobs {
         counted.map(|counted| counted.total).map_err(|source| self.failed(source))
     }
 
-    /// Every end in the stream, in the order of storing.
-    pub async fn ends(&self) -> Result<Vec<End>, Error> {
+    /// How many jobs of a queue are ready: wait for a worker, or are with one. Told by the queue's consumer, at no cost;
+    /// none if there is no such queue.
+    pub async fn ready(&self, queue: &QueueName) -> Result<Option<u64>, Error> {
+        let consumer = self.broker.names().worker_consumer(queue);
+        let call = format!("CONSUMER.INFO.{}.{consumer}", self.stream);
+        match self.broker.api::<Waiting>(&call, &serde_json::json!({}), CALL_TIMEOUT).await {
+            Ok(waiting) => Ok(Some(waiting.num_pending + waiting.num_ack_pending)),
+            Err(connect::Error::Refused { code: NO_CONSUMER, .. }) => Ok(None),
+            Err(source) => Err(self.failed(source)),
+        }
+    }
+
+    /// Every end in the stream, in the order of storing, one after the other.
+    pub async fn ends(&self, each: impl FnMut(End)) -> Result<(), Error> {
         let count = self.count_ends().await?;
         let filter = self.broker.names().pool_filter(&self.pool, RecordKind::Done);
         let request = serde_json::json!({ "stream_name": self.stream, "config": {
@@ -62,18 +83,17 @@ impl Jobs {
             answer.map(|_| ()).map_err(|source| self.failed(source))
         };
         api(call("CREATE"), &request).await?;
-        let read = self.read_ends(&call("MSG.NEXT"), count).await;
+        let read = self.read_ends(&call("MSG.NEXT"), count, each).await;
         api(call("DELETE"), &serde_json::json!({})).await?;
         read
     }
 
-    async fn read_ends(&self, next: &str, count: u64) -> Result<Vec<End>, Error> {
+    async fn read_ends(&self, next: &str, count: u64, mut each: impl FnMut(End)) -> Result<(), Error> {
         let closed = || self.failed(connect::Error::Closed);
         let client = &self.broker.client();
         let inbox = client.new_inbox();
         let mut arriving = client.subscribe(inbox.clone()).await.map_err(|_| closed())?;
         let subject = self.broker.api_subject(next);
-        let mut ends = Vec::new();
         let mut asked = 0;
         for number in 0..count {
             if number == asked {
@@ -101,9 +121,9 @@ impl Jobs {
             };
             let Some(place) = self.broker.names().parse_job_subject(&delivered.subject) else { continue };
             let done = Done::decode(delivered.body.clone()).map_err(malformed)?;
-            ends.push(End { job_id: place.job_id, stored_at: delivered.published_at, done });
+            each(End { job_id: place.job_id, stored_at: delivered.published_at, done });
         }
-        Ok(ends)
+        Ok(())
     }
 
     fn failed(&self, source: connect::Error) -> Error {

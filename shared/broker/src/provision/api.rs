@@ -28,7 +28,7 @@ pub enum Error {
     /// The server refused.
     #[error("the broker refused to {action} {object}: {description} ({code}){}", advice(*code))]
     Refused {
-        /// `read`, `create` or `update`.
+        /// `read`, `create`, `update` or `remove`.
         action: &'static str,
         /// What.
         object: String,
@@ -169,6 +169,16 @@ impl<'a> Api<'a> {
         let object = stream_object(name);
         let answer = self.call(&object, &format!("STREAM.UPDATE.{name}"), &Value::Object(config)).await?;
         answer.error.map_or(Ok(()), |error| Err(refused("update", object, error)))
+    }
+
+    /// With all that it holds. What does not exist is removed already.
+    pub(super) async fn delete_stream(&self, name: &str) -> Result<(), Error> {
+        let object = stream_object(name);
+        let answer = self.call(&object, &format!("STREAM.DELETE.{name}"), &json!({})).await?;
+        match answer.error {
+            Some(error) if error.code != STREAM_NOT_FOUND => Err(refused("remove", object, error)),
+            _ => Ok(()),
+        }
     }
 
     pub(super) async fn create_consumer(
