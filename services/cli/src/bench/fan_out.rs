@@ -63,8 +63,9 @@ pub(super) async fn run(args: Args, scene: &Scene) -> Result<(), Error> {
     stage.begin()?;
     let parent = stage.client.task(&job).attempt_timeout(LONGEST).max_attempts(1);
     let parent = parent.submit().await.map_err(Error::Submit)?;
-    let records = Records::wait(&stage.jobs, children + 1, PATIENCE, &scene.screen).await?;
+    Records::ended(&stage.jobs, children + 1, PATIENCE, &scene.screen).await?;
     let processes = stage.used()?;
+    let records = Records::read(&stage.jobs, children + 1).await?;
     stage.stop(scene).await?;
     let (parent, children_records) = records.without(parent.id);
     let parent = parent.and_then(|row| Some((row.last.started_at?, row.last.ended_at)));

@@ -52,8 +52,9 @@ pub(super) async fn run(args: Args, scene: &Scene) -> Result<(), Error> {
     scene.screen.busy("submitting at a steady rate");
     stage.begin()?;
     let submitted = load.submit(&stage.client, &scene.screen).await?;
-    let records = Records::wait(&stage.jobs, jobs, PATIENCE, &scene.screen).await?;
+    Records::ended(&stage.jobs, jobs, PATIENCE, &scene.screen).await?;
     let processes = stage.used()?;
+    let records = Records::read(&stage.jobs, jobs).await?;
     stage.stop(scene).await?;
     let report = Report {
         wait: records.waits(&submitted.intended),

@@ -36,9 +36,11 @@ pub(super) struct Attempt {
     pub(super) ended_at: Timestamp,
 }
 
-/// Between two counts: each costs the broker a walk over all subjects.
-const FIRST_POLL: Duration = Duration::from_millis(100);
-const LONGEST_POLL: Duration = Duration::from_secs(1);
+/// Between two looks at how many messages there are.
+const POLL: Duration = Duration::from_millis(50);
+/// Between two counts of ends where that does not tell: each is a walk over all subjects, which the broker's streams wait
+/// for, and the measurement with them.
+const COUNT_EVERY: Duration = Duration::from_secs(5);
 /// Without another end: something is wrong.
 pub(super) const PATIENCE: Duration = Duration::from_mins(2);
 
@@ -53,25 +55,40 @@ impl Records {
         patience: Duration,
         screen: &Screen,
     ) -> Result<Self, Error> {
-        let (mut pause, mut most, mut since) = (FIRST_POLL, 0, Instant::now());
-        loop {
-            let ended = jobs.count_ends().await.map_err(unread)?;
-            screen.progress(ended, expected);
-            if ended >= expected {
-                break;
-            }
-            if ended > most {
-                (most, since) = (ended, Instant::now());
-            } else if since.elapsed() >= patience {
-                return Err(Error::Unfinished { ended, jobs: expected, waited: patience });
-            }
-            sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_POLL);
-        }
+        Self::ended(jobs, expected, patience, screen).await?;
         Self::read(jobs, expected).await
     }
 
-    async fn read(jobs: &Jobs, expected: u64) -> Result<Self, Error> {
+    /// The same, without reading them: whoever counts CPU does so in between.
+    pub(super) async fn ended(
+        jobs: &Jobs,
+        expected: u64,
+        patience: Duration,
+        screen: &Screen,
+    ) -> Result<(), Error> {
+        let (mut most, mut since, mut counted_at) = (0, Instant::now(), Instant::now());
+        loop {
+            // With no task left and one message for each job, these are the ends, or nothing has begun yet.
+            let may_be_all = jobs.messages().await.map_err(unread)? == (0, expected);
+            if may_be_all || counted_at.elapsed() >= COUNT_EVERY {
+                let ended = jobs.count_ends().await.map_err(unread)?;
+                counted_at = Instant::now();
+                screen.progress(ended, expected);
+                if ended >= expected {
+                    return Ok(());
+                }
+                if ended > most {
+                    (most, since) = (ended, Instant::now());
+                } else if since.elapsed() >= patience {
+                    return Err(Error::Unfinished { ended, jobs: expected, waited: patience });
+                }
+            }
+            sleep(POLL).await;
+        }
+    }
+
+    /// Reads them.
+    pub(super) async fn read(jobs: &Jobs, expected: u64) -> Result<Self, Error> {
         let (mut rows, mut failed, mut first) = (Vec::new(), 0, String::new());
         jobs.ends(|end| {
             if end.done.state != JobState::Succeeded {

@@ -72,8 +72,9 @@ pub(super) async fn run(args: Args, scene: &Scene) -> Result<(), Error> {
     stage.begin()?;
     let submitted = load.submit(&stage.client, &scene.screen).await?;
     let patience = PATIENCE + delay * failures;
-    let records = Records::wait(&stage.jobs, jobs, patience, &scene.screen).await?;
+    Records::ended(&stage.jobs, jobs, patience, &scene.screen).await?;
     let processes = stage.used()?;
+    let records = Records::read(&stage.jobs, jobs).await?;
     stage.stop(scene).await?;
     let took = records.last_at().duration_since(submitted.begun_at).as_secs_f64();
     let late = records.retries(delay);

@@ -152,8 +152,9 @@ async fn measure(settings: &Settings, jobs: u64, scene: &Scene) -> Result<Measur
     stage.begin()?;
     let submitted = load.submit(&stage.client, &scene.screen).await?;
     let accepted_at = Timestamp::now();
-    let records = Records::wait(&stage.jobs, jobs, PATIENCE, &scene.screen).await?;
+    Records::ended(&stage.jobs, jobs, PATIENCE, &scene.screen).await?;
     let used = stage.used()?;
+    let records = Records::read(&stage.jobs, jobs).await?;
     stage.stop(scene).await?;
     let took = records.last_at().max(accepted_at).duration_since(submitted.begun_at).as_secs_f64();
     Ok(Measured {

@@ -46,6 +46,16 @@ struct Waiting {
     num_ack_pending: u64,
 }
 
+#[derive(serde::Deserialize)]
+struct StreamInfo {
+    state: StreamState,
+}
+
+#[derive(serde::Deserialize)]
+struct StreamState {
+    messages: u64,
+}
+
 impl Jobs {
     /// How many ends stand in the stream, exactly.
     pub async fn count_ends(&self) -> Result<u64, Error> {
@@ -55,6 +65,17 @@ impl Jobs {
         let call = format!("STREAM.INFO.{}", self.stream);
         let counted = self.broker.api::<Counted>(&call, &request, CALL_TIMEOUT).await;
         counted.map(|counted| counted.total).map_err(|source| self.failed(source))
+    }
+
+    /// How many messages TASKS has, and the stream of jobs, at no cost: none and one for each job once all have ended.
+    pub async fn messages(&self) -> Result<(u64, u64), Error> {
+        let count = async |stream: String| {
+            let call = format!("STREAM.INFO.{stream}");
+            let info = self.broker.api::<StreamInfo>(&call, &serde_json::json!({}), CALL_TIMEOUT).await;
+            info.map(|info| info.state.messages).map_err(|source| self.failed(source))
+        };
+        // In this order: a job that is made in between counts twice, and none is missed.
+        Ok((count(self.broker.names().tasks_stream()).await?, count(self.stream.clone()).await?))
     }
 
     /// How many jobs of a queue are ready: wait for a worker, or are with one. Told by the queue's consumer, at no cost;
