@@ -115,6 +115,11 @@ impl Hop {
         &self.context
     }
 
+    /// Whether anybody records it.
+    pub fn is_recorded(&self) -> bool {
+        self.context.span().is_recording()
+    }
+
     /// Adds what became of it.
     pub fn set(&self, key: &'static str, value: impl Into<opentelemetry::Value>) {
         self.context.span().set_attribute(KeyValue::new(key, value));

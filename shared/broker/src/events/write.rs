@@ -23,8 +23,8 @@ use crate::storing;
 /// How many events may wait to be written before callers wait too.
 const BUFFER: usize = 4096;
 /// The most events, and about the most bytes, of one message.
-const BATCH_EVENTS: usize = 500;
-const BATCH_BYTES: usize = 256 * 1024;
+const BATCH_EVENTS: usize = 250;
+const BATCH_BYTES: usize = 64 * 1024;
 /// How many messages may be on their way at a time. With more of them, each holds fewer events, and a message costs the
 /// broker far more than an event in it (ARCHITECTURE.md, "Where the time goes").
 const IN_FLIGHT: usize = 2;

@@ -167,8 +167,13 @@ async fn attempt(shared: &Shared, held: &mut Held) {
     };
     let delayed = held.job.due_at.duration_since(held.job.accepted_at).unsigned_abs();
     let relation = if delayed > LINK_AFTER { Relation::Link } else { Relation::Child };
-    Hop::start("wait", SpanKind::Internal, subject, held.trace, relation, Some(held.job.due_at.into())).end();
     let hop = Hop::start("process", SpanKind::Consumer, subject, held.trace, relation, None);
+    // Samplers decide by the trace: where this one is not recorded, those beside it and in it are not either.
+    let is_recorded = hop.is_recorded();
+    if is_recorded {
+        let since = Some(held.job.due_at.into());
+        Hop::start("wait", SpanKind::Internal, subject, held.trace, relation, since).end();
+    }
 
     let mut started = held.teller().event(Transition::Started, number, started_at);
     started.worker.clone_from(&shared.options.id);
@@ -218,10 +223,11 @@ async fn attempt(shared: &Shared, held: &mut Held) {
         tracing::error!(job_id = %held.address.job_id, kind = %task.kind, "a handler ignores its cancellation; its slot stays taken");
         metrics::counter!("windlass_stuck_handlers_total", "queue" => queue).increment(1);
     }
-    let span =
-        Hop::start("settle", SpanKind::Client, subject, Some(hop.traceparent()), Relation::Child, None);
+    let span = is_recorded.then(|| {
+        Hop::start("settle", SpanKind::Client, subject, Some(hop.traceparent()), Relation::Child, None)
+    });
     settle_by(shared, held, started_at, ended, &hop).await;
-    span.end();
+    drop(span);
     drop(had);
     drop(hop);
     if let Some(stuck) = stuck {
