@@ -114,7 +114,8 @@ impl TestAttempt {
             }
         };
         let returned = returned.unwrap_or_else(|error| {
-            Err(error.try_into_panic().map_or_else(|error| Failure::new(error.to_string()), panicked))
+            let panic = error.try_into_panic();
+            Err(panic.map_or_else(|error| Failure::new(error.to_string()), |panic| panicked(panic.as_ref())))
         });
         let (progress, lines) = context.telling().take();
         Ran { returned, checkpoint, progress, lines }

@@ -184,15 +184,15 @@ fn ended(context: &Context, returned: Result<Returned, NotReturned>) -> Ended {
         (None | Some(Reason::TimedOut | Reason::Draining), Ok(Ok(value))) => Ended::Returned(Ok(value)),
         (None, Ok(Err(failure))) => Ended::Returned(Err(failure)),
         (Some(reason), _) => Ended::Stopped(reason.clone()),
-        (None, Err(NotReturned::Panicked(panic))) => Ended::Returned(Err(panicked(panic))),
+        (None, Err(NotReturned::Panicked(panic))) => Ended::Returned(Err(panicked(panic.as_ref()))),
         // Nobody aborts one without a reason: its threads have ended.
         (None, Err(NotReturned::Aborted)) => Ended::Stopped(Reason::Draining),
     }
 }
 
 /// The failure of a handler that panicked.
-pub(crate) fn panicked(panic: Box<dyn Any + Send>) -> Failure {
-    Failure::new(shorten(panic_message(panic.as_ref()))).code("panic")
+pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Failure {
+    Failure::new(shorten(panic_message(panic))).code("panic")
 }
 
 /// What a panic said.
