@@ -201,3 +201,31 @@ async fn store(broker: &Broker, subject: String, body: &Bytes) -> bool {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use windlass_core::{JobId, Transition};
+
+    use super::*;
+
+    #[test]
+    fn encoded_events_one_after_the_other_are_a_batch() {
+        let event = |attempt| {
+            let id = JobId::from_parts(jiff::Timestamp::UNIX_EPOCH, [7; 10]);
+            let (queue, at) = (QueueName::default(), jiff::Timestamp::UNIX_EPOCH);
+            Event::new(queue, id, None, Transition::Started, attempt, at)
+        };
+        let mut batch = Batch::default();
+        for attempt in 1..=3 {
+            let encoded = EncodedEvent::from(event(attempt));
+            assert!(batch.has_room(&encoded.bytes));
+            batch.body.extend_from_slice(&encoded.bytes);
+        }
+        let read = v1::EventBatch::decode(Bytes::from(batch.body)).unwrap();
+        let attempts: Vec<_> = read.events.iter().map(|event| event.attempt).collect();
+        assert_eq!(attempts, [1, 2, 3]);
+        assert_eq!(read.events[2], v1::Event::from(event(3)));
+        let full = Batch { body: vec![0; BATCH_BYTES], ..Batch::default() };
+        assert!(!full.has_room(&Bytes::from_static(b"more")));
+    }
+}
