@@ -1,4 +1,4 @@
-//! What is done for every job: `cargo bench -p windlass-tests`.
+//! What is done for every job: `cargo bench -p windlass-tests --bench hot`.
 
 use std::hint::black_box;
 
