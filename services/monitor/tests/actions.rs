@@ -18,6 +18,7 @@ use windlass_core::Transition;
 use windlass_monitor::operations::{MOST_KEPT, MOST_RUNNING};
 use windlass_proto::v1;
 use windlass_testkit::PATIENCE;
+use windlass_testkit::process::Signal;
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 
@@ -322,13 +323,12 @@ async fn operations_are_bounded_and_aborted_between_two_commands() {
 #[tokio::test]
 async fn a_stop_does_not_wait_for_a_silent_broker() {
     let mut server = Served::start().await;
-    let pid = server.nats.server().pid().unwrap();
-    windlass_testkit::process::signal(pid, "STOP").await.unwrap();
+    server.nats.signal(Signal::STOP).await.unwrap();
     let member = Member { queue: "mail".parse().unwrap(), job_id: job_id(1), dead_at: None };
     let commanding = server.operations.command(Verb::Cancel, &member, "a reason");
     // In this order: the command is on its way when the stop comes.
     let both = async { tokio::join!(commanding, async { server.stop.cancel() }).0 };
     let stored = tokio::time::timeout(GRACE * 20, both).await.expect("it outlives the stop");
     assert!(matches!(stored, Err(connect::Error::TimedOut { .. })), "{stored:?}");
-    windlass_testkit::process::signal(pid, "CONT").await.unwrap();
+    server.nats.signal(Signal::CONT).await.unwrap();
 }

@@ -15,6 +15,8 @@ use windlass_broker::local::{
 use windlass_broker::provision::{Layout, desired};
 use windlass_broker::{Broker, Options, provision};
 
+use crate::process::{Signal, signal};
+
 /// What a fleet can run on: one server, or several that are one broker.
 pub trait Servers {
     /// How a user connects; without users, how anybody does.
@@ -122,6 +124,11 @@ impl TestBroker {
     /// The server itself, to kill, stop or restart.
     pub fn server(&mut self) -> &mut LocalServer {
         &mut self.server
+    }
+
+    /// Sends it a signal, as [`signal`] does.
+    pub async fn signal(&self, which: Signal) -> Result<()> {
+        signal(self.server.pid().context("the broker does not run")?, which).await
     }
 
     /// SIGKILL, and waits until it is gone.

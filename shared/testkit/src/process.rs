@@ -7,6 +7,8 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
+pub use rustix::process::Signal;
+use rustix::process::{Pid, WaitId, WaitIdOptions, kill_process, waitid};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -112,9 +114,9 @@ impl Process {
         std::fs::read_to_string(log_file(&self.options)).unwrap_or_default()
     }
 
-    /// Sends it a signal by name, as `STOP`.
-    pub async fn signal(&self, name: &str) -> Result<()> {
-        signal(self.pid, name).await.with_context(|| format!("{} cannot be signalled", self.options.label))
+    /// Sends it a signal.
+    pub async fn signal(&self, which: Signal) -> Result<()> {
+        signal(self.pid, which).await.with_context(|| format!("{} cannot be signalled", self.options.label))
     }
 
     /// SIGKILL, and waits until it is gone.
@@ -124,7 +126,7 @@ impl Process {
 
     /// SIGTERM, and how it ended.
     pub async fn stop(mut self) -> Result<ExitStatus> {
-        self.signal("TERM").await?;
+        self.signal(Signal::TERM).await?;
         self.ended().await
     }
 
@@ -137,10 +139,16 @@ impl Process {
     }
 }
 
-/// Sends a process a signal by name, as `STOP`.
-pub async fn signal(pid: u32, name: &str) -> Result<()> {
-    let sent = Command::new("kill").args([format!("-{name}"), pid.to_string()]).status().await?;
-    ensure!(sent.success(), "process {pid} did not take the signal {name}");
+/// Sends a child of this process a signal. After [`Signal::STOP`] it is stopped: by itself the call returns while the
+/// child's threads may still run.
+pub async fn signal(pid: u32, which: Signal) -> Result<()> {
+    let target = Pid::from_raw(pid.cast_signed()).context("it is no process")?;
+    kill_process(target, which).with_context(|| format!("process {pid} did not take {which:?}"))?;
+    if which == Signal::STOP {
+        // What ends it instead is left for its owner to read.
+        let until = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        tokio::task::spawn_blocking(move || waitid(WaitId::Pid(target), until)).await??;
+    }
     Ok(())
 }
 

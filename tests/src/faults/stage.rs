@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use windlass_broker::Options;
 use windlass_broker::provision::Layout;
+use windlass_testkit::process::Signal;
 use windlass_testkit::{Cluster, Fleet, Servers, SmallDisk, TestBroker, broker};
 
 use super::{elections, history};
@@ -234,9 +235,9 @@ impl Stage {
         let whom = self.whom(label)?;
         let fault = self.faults.begin("SIGSTOP", whom);
         let process = self.fleet.process(label)?;
-        process.signal("STOP").await?;
+        process.signal(Signal::STOP).await?;
         sleep(pause).await;
-        process.signal("CONT").await?;
+        process.signal(Signal::CONT).await?;
         self.faults.end(fault);
         Ok(())
     }

@@ -3,10 +3,10 @@
 use std::process::Stdio;
 
 use anyhow::{Context as _, Result};
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 use windlass_broker::provision::Layout;
+use windlass_testkit::process::{Signal, signal};
 use windlass_testkit::{Cluster, PATIENCE, TestBroker, program};
 
 /// JetStream's word for it.
@@ -225,8 +225,7 @@ async fn held(holds: impl AsyncFn() -> Result<bool>) -> Result<()> {
 }
 
 async fn terminate(mut child: Child) -> Result<Option<i32>> {
-    let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed())).context("it runs")?;
-    kill_process(pid, Signal::TERM)?;
+    signal(child.id().context("it runs")?, Signal::TERM).await?;
     Ok(tokio::time::timeout(PATIENCE, child.wait()).await??.code())
 }
 

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use windlass_broker::commands::{self, Command, Verb};
 use windlass_broker::dead::Letters;
 use windlass_core::{JobId, JobState, QueueName, RetryPolicy, Transition};
+use windlass_testkit::process::{Signal, signal};
 use windlass_testkit::{Fleet, PATIENCE};
 
 use crate::support::{command, gated, open_until_ended};
@@ -170,10 +171,9 @@ async fn many_are_shown_asked_about_paced_and_stopped() -> Result<()> {
     // Stopped after the first one at least, and long before the last one.
     let mut stopped = fleet.command(&with(&["--yes", "-o", "json"])).await?;
     let stopped = stopped.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    let pid = stopped.id().context("it has ended")?.to_string();
+    let pid = stopped.id().context("it has ended")?;
     fleet.tap.until("one", |all| all.iter().any(|e| e.transition == Transition::Redriven)).await?;
-    let sent = tokio::process::Command::new("kill").args(["-INT", &pid]).status().await?;
-    ensure!(sent.success(), "it cannot be interrupted");
+    signal(pid, Signal::INT).await?;
     let output = tokio::time::timeout(PATIENCE, stopped.wait_with_output()).await??;
     assert_eq!(output.status.code(), Some(1));
     let report: Value = serde_json::from_slice(&output.stdout)?;

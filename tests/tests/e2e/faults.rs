@@ -7,6 +7,7 @@ use anyhow::{Result, ensure};
 use futures::future::try_join_all;
 use tokio::time::Instant;
 use windlass_core::{JobId, JobState, Outcome, Transition};
+use windlass_testkit::process::Signal;
 use windlass_testkit::{Fleet, PATIENCE};
 
 use crate::support::{command, gated, open, open_until_ended, submit};
@@ -47,7 +48,7 @@ async fn a_worker_that_slept_past_its_lease_is_refused() -> Result<()> {
     let (gate, job) = gated(&fleet, "gate")?;
     let id = submit(&fleet, job).await?;
     let first = fleet.tap.heard(id, Transition::Started).await?;
-    fleet.process("worker")?.signal("STOP").await?;
+    fleet.process("worker")?.signal(Signal::STOP).await?;
     fleet.service("worker-2").await?;
     fleet.tap.heard(id, Transition::Crashed).await?;
     let all = fleet
@@ -58,7 +59,7 @@ async fn a_worker_that_slept_past_its_lease_is_refused() -> Result<()> {
         .await?;
     let second = all.iter().rfind(|e| e.job_id == id && e.transition == Transition::Started);
     assert_ne!(second.map(|e| &e.worker), Some(&first.worker));
-    fleet.process("worker")?.signal("CONT").await?;
+    fleet.process("worker")?.signal(Signal::CONT).await?;
     let refused = fleet.tap.heard(id, Transition::Refused).await?;
     assert_eq!(refused.worker, first.worker);
     let ended = open_until_ended(&fleet, &gate, id).await?;

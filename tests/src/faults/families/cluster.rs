@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
-use windlass_testkit::process::signal;
+use windlass_testkit::process::{Signal, signal};
 
 use super::Scene;
 use crate::faults::stage::{Stage, Whom};
@@ -41,10 +41,10 @@ pub(super) async fn leader_pause(scene: &mut Scene<'_>) -> Result<()> {
         let leader = scene.stage.leader().await?;
         let pid = scene.stage.cluster()?.node(leader).pid().context("the leader does not run")?;
         let fault = scene.stage.faults.begin("SIGSTOP of the leader", Whom::Broker);
-        signal(pid, "STOP").await?;
+        signal(pid, Signal::STOP).await?;
         let pause = scene.seed.millis(4000, 12_000);
         sleep(pause).await;
-        signal(pid, "CONT").await?;
+        signal(pid, Signal::CONT).await?;
         current(scene.stage).await?;
         scene.stage.faults.end(fault);
         scene.wait(500, 2000).await;

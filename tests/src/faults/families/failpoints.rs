@@ -11,6 +11,7 @@ use windlass_broker::Broker;
 use windlass_broker::failpoint::Point;
 use windlass_core::JobId;
 use windlass_testkit::Servers as _;
+use windlass_testkit::process::Signal;
 
 use super::Scene;
 use super::schedules::Ticking;
@@ -94,7 +95,7 @@ async fn advance(scene: &mut Scene<'_>, victim: &mut Victim) -> Result<bool> {
                 submit_long(scene).await?;
                 sleep(TAKEN).await;
                 // Kills it in the drain.
-                scene.stage.fleet.process(victim.label)?.signal("TERM").await?;
+                scene.stage.fleet.process(victim.label)?.signal(Signal::TERM).await?;
                 victim.told_to_stop = true;
             }
             if since.elapsed() < PATIENCE {

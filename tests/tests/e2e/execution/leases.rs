@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 use windlass::worker::Options;
 use windlass::{Failure, Handlers, JobState, State};
 use windlass_core::Transition;
+use windlass_testkit::process::Signal;
 
 use super::{Alpha, Beta, fleet, host_with};
 
@@ -39,7 +40,7 @@ async fn a_worker_keeps_what_it_is_given_again() -> Result<()> {
     let (gate, job) = crate::support::gated(&fleet, "gate")?;
     let id = crate::support::submit(&fleet, job).await?;
     fleet.tap.heard(id, Transition::Started).await?;
-    fleet.process("worker")?.signal("STOP").await?;
+    fleet.process("worker")?.signal(Signal::STOP).await?;
     let client = fleet.broker.client("admin").await?;
     let deadline = tokio::time::Instant::now() + windlass_testkit::PATIENCE;
     // The broker gives it to the request that the worker left there.
@@ -49,7 +50,7 @@ async fn a_worker_keeps_what_it_is_given_again() -> Result<()> {
         anyhow::ensure!(tokio::time::Instant::now() < deadline, "it is not delivered again");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    fleet.process("worker")?.signal("CONT").await?;
+    fleet.process("worker")?.signal(Signal::CONT).await?;
     let jobs = windlass_broker::jobs::Jobs::new(&fleet.operator, windlass_core::PoolName::default());
     loop {
         let last = jobs.read(&windlass_core::QueueName::default(), id).await?.last;

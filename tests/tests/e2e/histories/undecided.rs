@@ -8,6 +8,7 @@ use tokio::time::timeout;
 use windlass_broker::jobs::{Jobs, Verdict};
 use windlass_broker::provision::Layout;
 use windlass_core::{PoolName, RecordKind};
+use windlass_testkit::process::Signal;
 use windlass_testkit::{Cluster, PATIENCE};
 
 use super::world::{LONG_LEASE, Step, Subject, World, one_winner, won};
@@ -15,10 +16,10 @@ use super::world::{LONG_LEASE, Step, Subject, World, one_winner, won};
 /// Histories `compare`, `unacknowledged_at_deadline`: the server is silent, and stores what it was sent afterwards.
 #[tokio::test(flavor = "multi_thread")]
 async fn after_silence_a_refusal_is_compared_and_no_outcome_is_guessed() -> Result<()> {
-    let mut world = World::start(LONG_LEASE).await?;
+    let world = World::start(LONG_LEASE).await?;
     let (subject, rivals) = (Subject::new(&world.jobs)?, Subject::new(&world.jobs)?);
     let create = Step::on(0, RecordKind::Ready);
-    world.signal("STOP").await?;
+    world.broker.signal(Signal::STOP).await?;
     // The signal takes effect a moment after it was sent.
     let given_up = loop {
         let subject = Subject::new(&world.jobs)?;
@@ -30,7 +31,7 @@ async fn after_silence_a_refusal_is_compared_and_no_outcome_is_guessed() -> Resu
     tokio::pin!(writes);
     // One try takes three seconds.
     assert!(timeout(Duration::from_secs(4), &mut writes).await.is_err(), "a stopped server answers nothing");
-    world.signal("CONT").await?;
+    world.broker.signal(Signal::CONT).await?;
     let (alone, one, other) = writes.await?;
     assert_eq!(subject.seen().await?.view.last.map(|last| last.sequence), Some(won(alone)?));
     one_winner([one, other]);

@@ -168,13 +168,6 @@ impl World {
         assert!(delivered.subject.ends_with(&id), "{} was delivered before the probe", delivered.subject);
         Ok(delivered.handle().ack().await?)
     }
-
-    pub(super) async fn signal(&mut self, name: &str) -> Result<()> {
-        let pid = self.broker.server().pid().context("the server does not run")?.to_string();
-        let sent = tokio::process::Command::new("kill").args(["-s", name, &pid]).status().await?;
-        ensure!(sent.success(), "the server cannot be signalled");
-        Ok(())
-    }
 }
 
 /// Acknowledges, and waits until the server has read it: it reads in order, and confirms the second.

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use tokio::time::Instant;
 use windlass::Codec;
 use windlass::client::Error;
 use windlass_core::{JobId, JobState, QueueName, Transition};
 use windlass_testkit::Fleet;
+use windlass_testkit::process::Signal;
 
 use super::{Make, worker};
 
@@ -16,13 +17,6 @@ async fn made(fleet: &Fleet, bytes: usize) -> Result<JobId> {
 }
 
 /// To the broker's process.
-fn signal(fleet: &mut Fleet, name: &str) -> Result<()> {
-    let pid = fleet.broker.server().pid().context("the broker does not run")?.to_string();
-    let sent = std::process::Command::new("kill").args([format!("-{name}"), pid]).status()?;
-    anyhow::ensure!(sent.success(), "the broker cannot be signalled");
-    Ok(())
-}
-
 /// A string of JSON has two quotes.
 fn text(bytes: usize) -> Vec<u8> {
     format!("{:?}", "x".repeat(bytes)).into_bytes()
@@ -68,9 +62,9 @@ async fn waiting_ends_with_its_time() -> Result<()> {
         let begun = Instant::now();
         (client.wait(&queue, id, wait).await, begun.elapsed())
     };
-    signal(&mut fleet, "STOP")?;
+    fleet.broker.signal(Signal::STOP).await?;
     let (ended, took) = waited(bound).await;
-    signal(&mut fleet, "CONT")?;
+    fleet.broker.signal(Signal::CONT).await?;
     assert!(matches!(ended, Err(Error::TimedOut { .. })), "{ended:?}");
     assert!(took < bound + Duration::from_secs(1), "{took:?}");
     // A store that is away is not waited for beyond the bound either.
