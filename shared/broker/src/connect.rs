@@ -265,18 +265,14 @@ impl Broker {
                 let mut denied = self.shared.denied.clone();
                 let denial = denied.wait_for(|d| d.count > seen && d.text.contains(&subject));
                 tokio::select! {
-                    answer = timeout_at(bound, asking) => answer.map_err(|_| None),
-                    Ok(denied) = denial => Err(Some(Error::PermissionDenied(denied.text.clone()))),
+                    answer = timeout_at(bound, asking) => answer.map_err(|_| {
+                        self.silence().unanswered(asked);
+                        Error::TimedOut { subject: subject.clone(), timeout }
+                    }),
+                    Ok(denied) = denial => Err(Error::PermissionDenied(denied.text.clone())),
                 }
             });
-            match late.await {
-                Ok(answer) => answer,
-                Err(Some(denied)) => return Err(denied),
-                Err(None) => {
-                    self.silence().unanswered(asked);
-                    return Err(Error::TimedOut { subject, timeout });
-                }
-            }
+            late.await?
         };
         self.silence().answered();
         answer.map_err(|error| Self::request_error(subject, timeout, &error))

@@ -52,9 +52,11 @@ pub struct Handle {
 
 /// What the subject that acknowledges a message tells of it.
 #[derive(Debug, PartialEq, Eq)]
-struct Told {
+pub(crate) struct Told<'a> {
+    pub(crate) stream: &'a str,
+    pub(crate) consumer: &'a str,
     count: u64,
-    sequence: u64,
+    pub(crate) sequence: u64,
     consumer_sequence: u64,
     published_at: Timestamp,
     pending: u64,
@@ -62,19 +64,22 @@ struct Told {
 
 // === impl Told ===
 
-impl Told {
+impl<'a> Told<'a> {
     /// Reads `$JS.ACK.<stream>.<consumer>.<count>.<sequence>.<consumer's>.<nanoseconds>.<pending>`, or the longer form with
     /// a domain and an account's hash before the stream and a random word at the end (NATS ADR-15).
-    fn read(reply: &str) -> Option<Self> {
+    pub(crate) fn read(reply: &'a str) -> Option<Self> {
         let words = reply.strip_prefix("$JS.ACK.")?;
         let skip = match words.split('.').count() {
-            7 => 2,
-            count if count >= 9 => 4,
+            7 => 0,
+            count if count >= 9 => 2,
             _ => return None,
         };
-        let mut numbers = words.split('.').skip(skip);
-        let mut number = || numbers.next()?.parse::<u64>().ok();
+        let mut words = words.split('.').skip(skip);
+        let (stream, consumer) = (words.next()?, words.next()?);
+        let mut number = || words.next()?.parse::<u64>().ok();
         Some(Self {
+            stream,
+            consumer,
             count: number()?,
             sequence: number()?,
             consumer_sequence: number()?,
@@ -90,21 +95,21 @@ impl Delivered {
     /// Reads a message; none if it did not come from a consumer. The second value is the consumer's own sequence.
     pub(crate) fn read(broker: &Broker, message: Message, suspect: bool) -> Option<(Self, u64)> {
         let reply = message.reply?;
-        let told = Told::read(&reply)?;
+        let Told { count, sequence, consumer_sequence, published_at, pending, .. } = Told::read(&reply)?;
         let delivered = Self {
             subject: message.subject.to_string(),
             body: message.payload,
-            sequence: told.sequence,
-            count: told.count,
-            published_at: told.published_at,
-            pending: told.pending,
+            sequence,
+            count,
+            published_at,
+            pending,
             suspect,
             received_at: Instant::now(),
             epoch: broker.epoch(),
             headers: message.headers,
             handle: Handle { broker: broker.clone(), reply },
         };
-        Some((delivered, told.consumer_sequence))
+        Some((delivered, consumer_sequence))
     }
 
     /// The id of a message that carries none: the same for each of its deliveries.
@@ -188,6 +193,8 @@ mod tests {
     #[test]
     fn both_forms_of_an_acknowledgement_are_read() {
         let told = Told {
+            stream: "JOBS",
+            consumer: "worker-a",
             count: 2,
             sequence: 7,
             consumer_sequence: 9,

@@ -30,6 +30,7 @@ pub mod pull;
 pub mod retry;
 mod silence;
 pub mod storing;
+mod stream_state;
 pub mod tasks;
 pub mod trace;
 pub mod unread;

@@ -12,6 +12,7 @@ use windlass_proto::v1;
 
 use crate::connect::{self, Broker};
 use crate::publish::{self, header};
+use crate::stream_state::stream_state;
 use crate::trace;
 
 /// For a look at the stream.
@@ -75,20 +76,8 @@ pub async fn publish(
     Ok(Published { duplicate: stored.duplicate })
 }
 
-#[derive(serde::Deserialize)]
-struct StreamInfo {
-    state: StreamState,
-}
-
-#[derive(serde::Deserialize)]
-struct StreamState {
-    messages: u64,
-    first_ts: Timestamp,
-}
-
 /// When the oldest task that no dispatcher has admitted yet was accepted; none if there is none.
 pub async fn oldest(broker: &Broker) -> Result<Option<Timestamp>, connect::Error> {
-    let call = format!("STREAM.INFO.{}", broker.names().tasks_stream());
-    let StreamInfo { state } = broker.api(&call, &serde_json::json!({}), LOOK_TIMEOUT).await?;
+    let state = stream_state(broker, &broker.names().tasks_stream(), LOOK_TIMEOUT).await?;
     Ok((state.messages > 0).then_some(state.first_ts))
 }

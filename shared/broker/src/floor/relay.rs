@@ -11,6 +11,7 @@ use super::link::Link;
 use super::record_subject;
 use crate::Names;
 use crate::connect::{Broker, Error};
+use crate::delivery::Told;
 use crate::publish::header;
 
 /// What is read, and what follows.
@@ -144,16 +145,16 @@ impl Relay {
         asking.await.map_err(|_| Error::Closed)
     }
 
-    /// From which consumer a message comes, and its sequence in the stream: `$JS.ACK.<stream>.<consumer>.<count>.<sequence>…`.
+    /// From which consumer a message comes, and its sequence in the stream.
     fn place(&self, message: &Message) -> Result<(usize, u64), Error> {
         let reply = message.reply.as_deref().unwrap_or_default();
-        let words: Vec<&str> = reply.split('.').collect();
-        // The second form has a domain and an account's hash before the stream.
-        let start = if words.len() >= 11 { 4 } else { 2 };
-        let word = |at: usize| words.get(start + at).copied().unwrap_or_default();
-        let at = self.streams.iter().position(|(stream, consumer)| stream == word(0) && consumer == word(1));
-        let sequence = word(3).parse().ok();
-        at.zip(sequence).ok_or_else(|| Error::Malformed {
+        let place = Told::read(reply).and_then(|told| {
+            let mut streams = self.streams.iter();
+            let at =
+                streams.position(|(stream, consumer)| stream == told.stream && consumer == told.consumer)?;
+            Some((at, told.sequence))
+        });
+        place.ok_or_else(|| Error::Malformed {
             subject: reply.to_owned(),
             reason: "is no acknowledgement's subject".to_owned(),
         })

@@ -12,6 +12,7 @@ use windlass_proto::Done;
 use super::{Error, Jobs};
 use crate::connect;
 use crate::delivery::Delivered;
+use crate::stream_state::stream_state;
 
 /// The end of a job.
 #[derive(Debug)]
@@ -46,16 +47,6 @@ struct Waiting {
     num_ack_pending: u64,
 }
 
-#[derive(serde::Deserialize)]
-struct StreamInfo {
-    state: StreamState,
-}
-
-#[derive(serde::Deserialize)]
-struct StreamState {
-    messages: u64,
-}
-
 impl Jobs {
     /// How many ends stand in the stream, exactly.
     pub async fn count_ends(&self) -> Result<u64, Error> {
@@ -70,9 +61,8 @@ impl Jobs {
     /// How many messages TASKS has, and the stream of jobs, at no cost: none and one for each job once all have ended.
     pub async fn messages(&self) -> Result<(u64, u64), Error> {
         let count = async |stream: String| {
-            let call = format!("STREAM.INFO.{stream}");
-            let info = self.broker.api::<StreamInfo>(&call, &serde_json::json!({}), CALL_TIMEOUT).await;
-            info.map(|info| info.state.messages).map_err(|source| self.failed(source))
+            let state = stream_state(&self.broker, &stream, CALL_TIMEOUT).await;
+            state.map(|state| state.messages).map_err(|source| self.failed(source))
         };
         // In this order: a job that is made in between counts twice, and none is missed.
         Ok((count(self.broker.names().tasks_stream()).await?, count(self.stream.clone()).await?))

@@ -1,5 +1,7 @@
 //! The subjects of a job's messages, and filters over them.
 
+use std::borrow::Cow;
+
 use windlass_core::{JobId, PoolName, Priority, QueueName, RecordKind};
 
 use super::Names;
@@ -23,8 +25,8 @@ pub struct JobSubject {
 
 impl Names {
     /// The second token of a pool's job subjects: `job`, or `job-<pool>`.
-    pub(super) fn job_token(pool: &PoolName) -> String {
-        if pool.is_default() { "job".to_owned() } else { format!("job-{pool}") }
+    pub(super) fn job_token(pool: &PoolName) -> Cow<'static, str> {
+        if pool.is_default() { "job".into() } else { format!("job-{pool}").into() }
     }
 
     /// The three words before a job's id, and the id. Every write has two such subjects: they are put together without
@@ -32,11 +34,8 @@ impl Names {
     fn of_job(&self, pool: &PoolName, words: [&str; 3], job_id: JobId) -> String {
         let mut subject = String::with_capacity(128);
         subject.push_str(&self.namespace);
-        subject.push_str(".job");
-        if !pool.is_default() {
-            subject.push('-');
-            subject.push_str(pool.as_str());
-        }
+        subject.push('.');
+        subject.push_str(&Self::job_token(pool));
         for word in words {
             subject.push('.');
             subject.push_str(word);
