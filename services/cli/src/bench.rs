@@ -16,6 +16,7 @@ mod idle;
 mod kinds;
 mod latency;
 mod load;
+mod pace;
 mod plot;
 mod records;
 mod recovery;

@@ -6,7 +6,6 @@
 use tokio::time::Instant;
 use windlass_broker::commands::{self, Command, Verb};
 use windlass_broker::jobs::{ChildMarker, Jobs};
-use windlass_broker::names::ChildSubject;
 use windlass_core::task::Parent;
 use windlass_core::{JobId, JobState, QueueName};
 
@@ -21,26 +20,17 @@ const REQUESTED_BY: &str = "its parent's cancellation";
 
 /// Before a child is made; true once it is marked.
 pub(crate) async fn mark(shared: &Shared, parent: &Parent, queue: &QueueName, job_id: JobId) -> bool {
-    let child = ChildSubject {
-        parent_queue: parent.queue.clone(),
-        parent_id: parent.job_id,
-        queue: queue.clone(),
-        job_id,
-    };
-    match shared.jobs(&parent.queue).mark_child(&child).await {
-        Ok(()) => true,
-        Err(error) => {
-            tracing::warn!(%job_id, %error, "a job could not be marked as a child; its task is delivered again");
-            false
-        }
-    }
+    let of = (parent.queue.clone(), parent.job_id);
+    shared.child_marks.mark(shared.layout.pool_of(&parent.queue), of, (queue, job_id)).await
 }
 
 /// After a child was made; true unless its parent was cancelled and it could not be.
 pub(crate) async fn follow(shared: &Shared, parent: &Parent, queue: &QueueName, job_id: JobId) -> bool {
-    match is_cancelled(&shared.jobs(&parent.queue), &parent.queue, parent.job_id).await {
-        Ok(false) => true,
-        Ok(true) => {
+    let jobs = shared.jobs(&parent.queue);
+    match shared.parents.is_cancelled(&jobs, &parent.queue, parent.job_id).await {
+        None => false,
+        Some(false) => true,
+        Some(true) => {
             let order = Order {
                 queue: queue.clone(),
                 job_id,
@@ -54,10 +44,6 @@ pub(crate) async fn follow(shared: &Shared, parent: &Parent, queue: &QueueName, 
             };
             // Boxed: a child may have children.
             matches!(Box::pin(cancel::cancel(shared, &order)).await, Carried::Out)
-        }
-        Err(error) => {
-            tracing::warn!(%job_id, %error, "a job's parent could not be read; its task is delivered again");
-            false
         }
     }
 }
@@ -76,7 +62,7 @@ pub(crate) async fn cancel_all(shared: &Shared, queue: &QueueName, job_id: JobId
             }
         };
         from = marker.sequence + 1;
-        if !cancel_child(shared, &jobs, &marker).await {
+        if !cancel_children(shared, &jobs, &marker).await {
             return false;
         }
     }
@@ -84,44 +70,37 @@ pub(crate) async fn cancel_all(shared: &Shared, queue: &QueueName, job_id: JobId
 
 /// A marker whose parent has ended has no further use; if the parent was cancelled, its child is too. True if it is gone.
 pub(crate) async fn tidy(shared: &Shared, jobs: &Jobs, marker: &ChildMarker) -> bool {
-    let ChildSubject { parent_queue, parent_id, .. } = &marker.child;
+    let (parent_queue, parent_id) = &marker.parent;
     match jobs.read(parent_queue, *parent_id).await {
         Ok(seen) if seen.done.as_ref().is_some_and(|done| done.state == JobState::Cancelled) => {
-            cancel_child(shared, jobs, marker).await
+            cancel_children(shared, jobs, marker).await
         }
         Ok(seen) if seen.view.done || seen.view.last.is_none() => jobs.delete(marker.sequence).await.is_ok(),
         Ok(_) | Err(_) => false,
     }
 }
 
-async fn cancel_child(shared: &Shared, jobs: &Jobs, marker: &ChildMarker) -> bool {
-    let ChildSubject { parent_queue, parent_id, queue, job_id } = &marker.child;
+async fn cancel_children(shared: &Shared, jobs: &Jobs, marker: &ChildMarker) -> bool {
+    let (parent_queue, parent_id) = &marker.parent;
     let words = words(parent_queue, *parent_id);
-    let command = Command {
-        queue,
-        verb: Verb::Cancel,
-        job_id: *job_id,
-        reason: &words,
-        requested_by: REQUESTED_BY,
-        dead_at: None,
-    };
-    if let Err(error) = commands::publish(&shared.broker, command).await {
-        tracing::warn!(%job_id, %error, "the cancellation of a child could not be commanded");
-        return false;
+    for (queue, job_id) in &marker.children {
+        let command = Command {
+            queue,
+            verb: Verb::Cancel,
+            job_id: *job_id,
+            reason: &words,
+            requested_by: REQUESTED_BY,
+            dead_at: None,
+        };
+        if let Err(error) = commands::publish(&shared.broker, command).await {
+            tracing::warn!(%job_id, %error, "the cancellation of a child could not be commanded");
+            return false;
+        }
     }
     if let Err(error) = jobs.delete(marker.sequence).await {
-        tracing::debug!(%error, "a child's marker was not removed; its child is told twice, which does no harm");
+        tracing::debug!(%error, "a marker was not removed; its children are told twice, which does no harm");
     }
     true
-}
-
-async fn is_cancelled(
-    jobs: &Jobs,
-    queue: &QueueName,
-    job_id: JobId,
-) -> Result<bool, windlass_broker::jobs::Error> {
-    let seen = jobs.read(queue, job_id).await?;
-    Ok(seen.done.is_some_and(|done| done.state == JobState::Cancelled))
 }
 
 fn words(queue: &QueueName, job_id: JobId) -> String {

@@ -15,6 +15,7 @@ mod expire;
 mod objects;
 mod options;
 mod order;
+mod parents;
 mod queues;
 mod reconcile;
 mod redrive;

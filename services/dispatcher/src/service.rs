@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 use windlass_broker::events::EventWriter;
+use windlass_broker::jobs::ChildMarks;
 use windlass_broker::provision::{Layout, Part};
 use windlass_core::PoolName;
 use windlass_service::{Context, Service};
@@ -13,6 +14,7 @@ use windlass_service::{Context, Service};
 use crate::absence::Watch;
 use crate::consume::{Source, consume};
 use crate::options::Options;
+use crate::parents::Parents;
 use crate::queues::Queues;
 use crate::shared::Shared;
 use crate::{admit, command, expire, reconcile};
@@ -48,6 +50,8 @@ impl Service for Dispatcher {
     async fn run(options: Options, context: Context) -> anyhow::Result<()> {
         let shared = Arc::new(Shared {
             events: EventWriter::new(context.broker.clone(), "dispatcher", PoolName::default()),
+            child_marks: ChildMarks::new(&context.broker),
+            parents: Parents::default(),
             limits: options.limits(),
             queues: Queues::default(),
             absence: Watch::start(&context.broker, &context.stop).await,

@@ -2,11 +2,12 @@
 
 use windlass_broker::Broker;
 use windlass_broker::events::EventWriter;
-use windlass_broker::jobs::Jobs;
+use windlass_broker::jobs::{ChildMarks, Jobs};
 use windlass_broker::provision::Layout;
 use windlass_core::{Limits, QueueName};
 
 use crate::absence::Watch;
+use crate::parents::Parents;
 use crate::queues::Queues;
 
 /// What everything here uses.
@@ -14,6 +15,8 @@ pub(crate) struct Shared {
     pub(crate) broker: Broker,
     pub(crate) layout: Layout,
     pub(crate) events: EventWriter,
+    pub(crate) child_marks: ChildMarks,
+    pub(crate) parents: Parents,
     pub(crate) limits: Limits,
     pub(crate) queues: Queues,
     pub(crate) absence: Watch,

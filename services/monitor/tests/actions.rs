@@ -322,7 +322,7 @@ async fn operations_are_bounded_and_aborted_between_two_commands() {
 /// A command that the broker does not answer ends with the monitor's stop, not only when its own time is over (15 s).
 #[tokio::test]
 async fn a_stop_does_not_wait_for_a_silent_broker() {
-    let mut server = Served::start().await;
+    let server = Served::start().await;
     server.nats.signal(Signal::STOP).await.unwrap();
     let member = Member { queue: "mail".parse().unwrap(), job_id: job_id(1), dead_at: None };
     let commanding = server.operations.command(Verb::Cancel, &member, "a reason");

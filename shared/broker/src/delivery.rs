@@ -33,7 +33,8 @@ pub struct Delivered {
     pub published_at: Timestamp,
     /// How many messages of the consumer wait behind it.
     pub pending: u64,
-    /// One of the first deliveries after a (re)connection or on a new durable.
+    /// A broker that forgot may have made this delivery before: one of the first after a (re)connection, a new leader or a
+    /// new durable, of a message that stood in the stream by then.
     pub suspect: bool,
     /// When it arrived here.
     pub received_at: Instant,
@@ -93,7 +94,7 @@ impl<'a> Told<'a> {
 
 impl Delivered {
     /// Reads a message; none if it did not come from a consumer. The second value is the consumer's own sequence.
-    pub(crate) fn read(broker: &Broker, message: Message, suspect: bool) -> Option<(Self, u64)> {
+    pub(crate) fn read(broker: &Broker, message: Message) -> Option<(Self, u64)> {
         let reply = message.reply?;
         let Told { count, sequence, consumer_sequence, published_at, pending, .. } = Told::read(&reply)?;
         let delivered = Self {
@@ -103,7 +104,7 @@ impl Delivered {
             count,
             published_at,
             pending,
-            suspect,
+            suspect: false,
             received_at: Instant::now(),
             epoch: broker.epoch(),
             headers: message.headers,

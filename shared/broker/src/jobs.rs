@@ -21,7 +21,7 @@ use windlass_core::trace::TraceParent;
 use windlass_core::{JobId, PoolName, Priority, QueueName, RecordKind};
 use windlass_proto::RecordBody;
 
-pub use self::children::ChildMarker;
+pub use self::children::{ChildMarker, ChildMarks};
 pub use self::ends::End;
 pub use self::overheard::Overheard;
 pub use self::seen::{Seen, SeenRecord};

@@ -16,6 +16,7 @@ pub mod delivery;
 pub mod events;
 pub mod failpoint;
 pub mod floor;
+mod grouped;
 pub mod jobs;
 pub mod kv;
 pub mod leader;

@@ -5,6 +5,8 @@
 //! missing heartbeats, so that a consumer that is alive and gets nothing cannot last (the complaint of every user of
 //! such systems).
 
+mod suspicion;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -16,6 +18,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::connect::{Broker, Denials, Error, Status};
 use crate::delivery::Delivered;
 use crate::names::Names;
+use suspicion::Suspicion;
 
 /// How long the broker holds a request.
 const EXPIRES: Duration = Duration::from_secs(30);
@@ -43,9 +46,7 @@ pub struct Puller {
     /// Oldest first.
     requests: VecDeque<Request>,
     heard_at: Instant,
-    /// How many of the next deliveries may have been made before by a broker that forgot.
-    suspect_left: u64,
-    max_ack_pending: u64,
+    suspicion: Suspicion,
     last_consumer_sequence: u64,
     ack_wait: Duration,
     pause_until: Option<Instant>,
@@ -101,6 +102,7 @@ impl Puller {
         let arriving = subscribe(broker, inbox.clone()).await?;
         let mut status = broker.status();
         status.mark_unchanged();
+        let suspicion = Suspicion::new(broker, &stream, max_ack_pending);
         Ok(Self {
             broker: broker.clone(),
             stream,
@@ -111,8 +113,7 @@ impl Puller {
             status,
             requests: VecDeque::new(),
             heard_at: Instant::now(),
-            suspect_left: max_ack_pending,
-            max_ack_pending,
+            suspicion,
             last_consumer_sequence: 0,
             ack_wait: Duration::from_nanos(info.config.ack_wait),
             pause_until: None,
@@ -207,13 +208,13 @@ impl Puller {
                     if status.connected {
                         // The broker forgot our requests with the connection, and maybe, if it died, its deliveries.
                         self.forget();
-                        self.suspect_left = self.max_ack_pending;
+                        self.suspicion.arise();
                         return Ok(Arrival::Renew);
                     }
                 }
                 Some(_) = self.elections.next() => {
                     tracing::info!(consumer = self.consumer, "the consumer has a new leader");
-                    self.suspect_left = self.max_ack_pending;
+                    self.suspicion.arise();
                     // It knows nothing of what the old one was asked for. Without this, nothing would be asked for
                     // again before the old one's silence is noticed.
                     self.forget();
@@ -237,7 +238,7 @@ impl Puller {
                         self.requests.pop_front();
                     }
                     // Its leader may have changed, and forgotten what it delivered.
-                    self.suspect_left = self.max_ack_pending;
+                    self.suspicion.arise();
                     return Ok(Arrival::Renew);
                 }
             }
@@ -266,18 +267,15 @@ impl Puller {
     fn read(&mut self, message: async_nats::Message) -> Option<Arrival> {
         let Some(status) = message.status else {
             self.settle(1);
-            let suspect = self.suspect_left > 0;
-            self.suspect_left = self.suspect_left.saturating_sub(1);
-            let Some((mut delivered, consumer_sequence)) = Delivered::read(&self.broker, message, suspect)
-            else {
+            let Some((mut delivered, consumer_sequence)) = Delivered::read(&self.broker, message) else {
                 tracing::error!(consumer = self.consumer, "a message without a reply subject was delivered");
                 return None;
             };
             if consumer_sequence <= self.last_consumer_sequence {
                 // The durable is a new one, or its broker lost some of its memory.
-                self.suspect_left = self.max_ack_pending;
-                delivered.suspect = true;
+                self.suspicion.arise();
             }
+            delivered.suspect = self.suspicion.falls_on(delivered.sequence);
             self.last_consumer_sequence = consumer_sequence;
             return Some(Arrival::Message(Box::new(delivered)));
         };
@@ -287,7 +285,7 @@ impl Puller {
         if status == StatusCode::NO_RESPONDERS {
             self.requests.clear();
             // It may come back as another one.
-            self.suspect_left = self.max_ack_pending;
+            self.suspicion.arise();
             return Some(Arrival::Missing);
         }
         // 408: the request's time is up; 404: nothing there; 409: the consumer changed, or a limit was met. Each ends
@@ -308,7 +306,7 @@ impl Puller {
             let description = message.description.as_deref().unwrap_or_default();
             tracing::debug!(consumer = self.consumer, description, "the broker ended a request");
             // Leadership changed, or the server shuts down: deliveries may be forgotten.
-            self.suspect_left = self.max_ack_pending;
+            self.suspicion.arise();
             if description.contains("Consumer Deleted") {
                 self.requests.clear();
                 return Some(Arrival::Missing);

@@ -15,6 +15,8 @@ struct StreamInfo {
 #[derive(serde::Deserialize)]
 pub(crate) struct StreamState {
     pub(crate) messages: u64,
+    /// The highest sequence that it has given.
+    pub(crate) last_seq: u64,
     /// Of the oldest message; means nothing if there is none.
     pub(crate) first_ts: Timestamp,
 }

@@ -8,7 +8,8 @@ use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
 use super::Error;
-use super::load::{Load, Pace};
+use super::load::Load;
+use super::pace::Pace;
 use super::records::{PATIENCE, Records, between};
 use super::report::{Percentiles, show};
 use super::scene::Scene;

@@ -3,7 +3,8 @@
 use serde::Serialize;
 
 use super::Error;
-use super::load::{Load, Pace};
+use super::load::Load;
+use super::pace::Pace;
 use super::records::{PATIENCE, Records};
 use super::report::{Percentiles, show};
 use super::scene::Scene;

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use jiff::Timestamp;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use windlass::{Client, RetryPolicy, Submission};
 use windlass_core::{JobId, QueueName};
 
 use super::Error;
 use super::kinds::{Failing, Held, Nothing};
+use super::pace::{Pace, Plan};
 use super::settings::Settings;
 use super::work;
 use crate::dev::screen::Screen;
@@ -38,15 +39,6 @@ pub(super) enum What {
     Failing(Failing, RetryPolicy),
     /// May run for so long.
     Held(Held, Duration),
-}
-
-/// When it is submitted.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Pace {
-    /// Whenever there is room.
-    AsAccepted,
-    /// So many a second, whatever becomes of those before: who comes late has waited since their instant.
-    Rate(f64),
 }
 
 /// What was submitted.
@@ -77,24 +69,25 @@ impl Load {
         let mut submitted = Submitted { begun_at: Timestamp::now(), ..Submitted::default() };
         let mut under_way = FuturesUnordered::new();
         let begun = Instant::now();
+        let mut plan = match self.pace {
+            Pace::AsAccepted => None,
+            Pace::Rate(rate) => Some(Plan::begin(rate, self.jobs)),
+        };
         let queues: Vec<&str> = self.queues.iter().map(QueueName::as_str).collect();
         for (number, queue) in (0..self.jobs).zip(queues.iter().cycle()) {
             while under_way.len() >= IN_FLIGHT {
                 submitted.add(under_way.next().await)?;
             }
-            if let Pace::Rate(rate) = self.pace {
-                let instant = begun + Duration::from_secs_f64(number as f64 / rate);
+            if let Some(plan) = &mut plan {
                 loop {
                     tokio::select! {
-                        () = sleep_until(instant) => break,
+                        () = plan.reached(number) => break,
                         Some(answer) = under_way.next() => submitted.add(Some(answer))?,
                     }
                 }
-                let intended = submitted.begun_at + (instant - begun);
-                under_way.push(self.one(client, queue, Some(intended)));
-            } else {
-                under_way.push(self.one(client, queue, None));
             }
+            let intended = plan.as_ref().map(|plan| submitted.begun_at + plan.instant(number));
+            under_way.push(self.one(client, queue, intended));
             if number % SHOWN_EVERY == 0 {
                 screen.progress(number, self.jobs);
             }

@@ -11,7 +11,8 @@ use windlass_proto::v1;
 
 use super::Error;
 use super::kinds::Held;
-use super::load::{Load, Pace, What};
+use super::load::{Load, What};
+use super::pace::Pace;
 use super::records::{PATIENCE, Records, between};
 use super::report::{Percentiles, show};
 use super::scene::Scene;

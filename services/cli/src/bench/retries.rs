@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use super::Error;
 use super::kinds::Failing;
-use super::load::{Load, Pace, What};
+use super::load::{Load, What};
+use super::pace::Pace;
 use super::records::{PATIENCE, Records};
 use super::report::{Percentiles, of_processes, show};
 use super::scene::Scene;

@@ -7,7 +7,8 @@ use serde::Serialize;
 use windlass_broker::floor;
 
 use super::Error;
-use super::load::{Load, Pace};
+use super::load::Load;
+use super::pace::Pace;
 use super::records::{PATIENCE, Records};
 use super::report::{Percentiles, median, of_processes, show};
 use super::scene::Scene;
@@ -57,6 +58,8 @@ pub(super) struct Report {
     ratio_to_three_publish_floor: f64,
     pub(super) cpu_seconds_per_1000_jobs: f64,
     protocol_floor_cpu_seconds_per_1000_jobs: f64,
+    /// The fleet among them has nothing to do.
+    protocol_floor_processes: Vec<Share>,
     bytes_written_per_job: f64,
     pub(super) wait: Percentiles,
     run: Percentiles,
@@ -88,19 +91,22 @@ pub(super) async fn run(args: Args, scene: &Scene) -> Result<(), Error> {
 /// Measures floors and fleet, and says what came of it.
 pub(super) async fn report(settings: Settings, jobs: u64, runs: u8, scene: &Scene) -> Result<Report, Error> {
     let (mut fleet, mut protocol, mut three) = (Vec::new(), Vec::new(), Vec::new());
-    let mut floor_cpu = Vec::new();
+    let mut floor_used = Vec::new();
     for _ in 0..runs {
         let (three_rate, _) = floors(&settings, jobs, scene, Floor::ThreePublishes).await?;
-        let (protocol_rate, cpu) = floors(&settings, jobs, scene, Floor::Protocol).await?;
+        let (protocol_rate, used) = floors(&settings, jobs, scene, Floor::Protocol).await?;
         three.push(three_rate);
         protocol.push(protocol_rate);
-        floor_cpu.push(cpu);
+        floor_used.push(used);
         fleet.push(measure(&settings, jobs, scene).await?);
     }
     // The run in the middle, whole: figures of different runs do not belong together.
     fleet.sort_by(|a, b| a.per_second.total_cmp(&b.per_second));
     let Measured { per_second, wait, run, submit, used } = fleet.swap_remove(fleet.len() / 2);
     let (protocol, three) = (median(protocol), median(three));
+    let cpu = |used: &Vec<Share>| cpu_per_1000(used, jobs);
+    floor_used.sort_by(|a, b| cpu(a).total_cmp(&cpu(b)));
+    let floor_used = floor_used.swap_remove(floor_used.len() / 2);
     let written: u64 = used.iter().map(|share| share.written_bytes).sum();
     Ok(Report {
         jobs_per_second: per_second,
@@ -109,7 +115,8 @@ pub(super) async fn report(settings: Settings, jobs: u64, runs: u8, scene: &Scen
         three_publish_floor_per_second: three,
         ratio_to_three_publish_floor: per_second / three,
         cpu_seconds_per_1000_jobs: cpu_per_1000(&used, jobs),
-        protocol_floor_cpu_seconds_per_1000_jobs: median(floor_cpu),
+        protocol_floor_cpu_seconds_per_1000_jobs: cpu(&floor_used),
+        protocol_floor_processes: floor_used,
         bytes_written_per_job: written as f64 / jobs as f64,
         wait,
         run,
@@ -127,8 +134,13 @@ enum Floor {
     ThreePublishes,
 }
 
-/// Jobs a second of a floor, and its CPU seconds for 1000 of them.
-async fn floors(settings: &Settings, jobs: u64, scene: &Scene, which: Floor) -> Result<(f64, f64), Error> {
+/// Jobs a second of a floor, and what was used for them.
+async fn floors(
+    settings: &Settings,
+    jobs: u64,
+    scene: &Scene,
+    which: Floor,
+) -> Result<(f64, Vec<Share>), Error> {
     // A fleet that has nothing to do stands beside it, as beside the jobs.
     let mut stage = Stage::start(scene, settings).await?;
     let work = work::floor(settings, jobs);
@@ -140,9 +152,9 @@ async fn floors(settings: &Settings, jobs: u64, scene: &Scene, which: Floor) -> 
         Floor::ThreePublishes => floor::three_publishes(&options, &work).await,
     };
     let took = took.map_err(|error| Error::Broker("measured by a bare client", error))?;
-    let cpu = cpu_per_1000(&stage.used()?, jobs);
+    let used = stage.used()?;
     stage.stop(scene).await?;
-    Ok((jobs as f64 / took.as_secs_f64(), cpu))
+    Ok((jobs as f64 / took.as_secs_f64(), used))
 }
 
 async fn measure(settings: &Settings, jobs: u64, scene: &Scene) -> Result<Measured, Error> {

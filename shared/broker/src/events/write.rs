@@ -1,13 +1,10 @@
-//! Writing events: while one message is on its way, what is said gathers for the next (group commit).
+//! Writing events.
 
-use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::HeaderMap;
 use bytes::Bytes;
 use prost::Message as _;
-use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 use windlass_core::told::{LogLine, Progress};
 use windlass_core::{Event, PoolName, QueueName};
@@ -16,25 +13,19 @@ use windlass_proto::v1;
 use super::Error;
 use super::tell::TellWriter;
 use crate::connect::Broker;
+use crate::grouped::{Bounds, Grouped, OnItsWay};
 use crate::publish;
 use crate::retry::Waits;
 use crate::storing;
 
-/// How many events may wait to be written before callers wait too.
-const BUFFER: usize = 4096;
-/// The most events, and about the most bytes, of one message.
-const BATCH_EVENTS: usize = 250;
-const BATCH_BYTES: usize = 64 * 1024;
-/// How many messages may be on their way at a time. With more of them, each holds fewer events, and a message costs the
-/// broker far more than an event in it (ARCHITECTURE.md, "Where the time goes").
-const IN_FLIGHT: usize = 2;
+const BOUNDS: Bounds = Bounds { buffer: 4096, items: 250, bytes: 64 * 1024, in_flight: 2 };
 /// How long a message is tried, a leader's loss included.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Writes events; clones share one buffer.
 #[derive(Debug, Clone)]
 pub struct EventWriter {
-    buffer: mpsc::Sender<Pending>,
+    grouped: Grouped<QueueName>,
     told: TellWriter,
 }
 
@@ -47,15 +38,9 @@ pub struct EncodedEvent {
     bytes: Bytes,
 }
 
-#[derive(Debug)]
-struct Pending {
-    event: EncodedEvent,
-    stored: oneshot::Sender<bool>,
-}
-
 /// Events on their way.
 #[derive(Debug)]
-pub struct Storing(Vec<oneshot::Receiver<bool>>);
+pub struct Storing(Vec<OnItsWay>);
 
 // === impl EncodedEvent ===
 
@@ -72,10 +57,13 @@ impl From<Event> for EncodedEvent {
 impl EventWriter {
     /// Starts to write as this service of this pool. Ends when the last clone is dropped and all is written.
     pub fn new(broker: Broker, service: &'static str, pool: PoolName) -> Self {
-        let (buffer, waiting) = mpsc::channel(BUFFER);
         let told = TellWriter::new(broker.clone(), service, pool.clone());
-        tokio::spawn(write(broker, service, pool, waiting));
-        Self { buffer, told }
+        let grouped = Grouped::start(BOUNDS, move |queue, body| {
+            let subject = broker.names().event_subject(&queue, service, &pool);
+            let broker = broker.clone();
+            async move { store(&broker, subject, &body).await }
+        });
+        Self { grouped, told }
     }
 
     /// Sends what a running handler tells, without waiting. If there is no room it is dropped, and counted.
@@ -91,10 +79,8 @@ impl EventWriter {
     /// Says events without waiting; gives what waits for them to be stored, or nothing if there is no room for all.
     pub fn try_record_all(&self, events: impl IntoIterator<Item = EncodedEvent>) -> Option<Storing> {
         let mut answers = Vec::new();
-        for event in events {
-            let (stored, answer) = oneshot::channel();
-            self.buffer.try_send(Pending { event, stored }).ok()?;
-            answers.push(answer);
+        for EncodedEvent { queue, bytes } in events {
+            answers.push(self.grouped.try_put(queue, bytes)?);
         }
         Some(Storing(answers))
     }
@@ -106,9 +92,8 @@ impl EventWriter {
     ) -> Result<(), Error> {
         let mut answers = Vec::new();
         for event in events {
-            let (stored, answer) = oneshot::channel();
-            self.buffer.send(Pending { event: event.into(), stored }).await.map_err(|_| Error::NotStored)?;
-            answers.push(answer);
+            let EncodedEvent { queue, bytes } = event.into();
+            answers.push(self.grouped.put(queue, bytes).await.ok_or(Error::NotStored)?);
         }
         if Storing(answers).stored().await { Ok(()) } else { Err(Error::NotStored) }
     }
@@ -125,59 +110,6 @@ impl Storing {
             }
         }
         true
-    }
-}
-
-/// Groups what has come by queue; while as many messages as may be are on their way, more gathers for the next.
-async fn write(broker: Broker, service: &'static str, pool: PoolName, mut waiting: mpsc::Receiver<Pending>) {
-    let in_flight = Arc::new(Semaphore::new(IN_FLIGHT));
-    let mut received = Vec::new();
-    loop {
-        // Room first: what comes meanwhile goes with the same message.
-        drop(in_flight.acquire().await);
-        if waiting.recv_many(&mut received, BUFFER).await == 0 {
-            return;
-        }
-        let mut by_queue: HashMap<QueueName, Vec<Batch>> = HashMap::new();
-        for Pending { event, stored } in received.drain(..) {
-            let batches = by_queue.entry(event.queue).or_default();
-            if batches.last().is_none_or(|batch| !batch.has_room(&event.bytes)) {
-                batches.push(Batch::default());
-            }
-            if let Some(batch) = batches.last_mut() {
-                batch.body.extend_from_slice(&event.bytes);
-                batch.stored.push(stored);
-            }
-        }
-        for (queue, batches) in by_queue {
-            for batch in batches {
-                let Ok(permit) = Arc::clone(&in_flight).acquire_owned().await else { return };
-                let (broker, subject) =
-                    (broker.clone(), broker.names().event_subject(&queue, service, &pool));
-                tokio::spawn(async move {
-                    let stored = store(&broker, subject, &batch.body.into()).await;
-                    for answer in batch.stored {
-                        let _ = answer.send(stored);
-                    }
-                    drop(permit);
-                });
-            }
-        }
-    }
-}
-
-/// One message.
-#[derive(Default)]
-struct Batch {
-    body: Vec<u8>,
-    stored: Vec<oneshot::Sender<bool>>,
-}
-
-// === impl Batch ===
-
-impl Batch {
-    fn has_room(&self, event: &Bytes) -> bool {
-        self.stored.len() < BATCH_EVENTS && self.body.len() + event.len() <= BATCH_BYTES
     }
 }
 
@@ -215,17 +147,11 @@ mod tests {
             let (queue, at) = (QueueName::default(), jiff::Timestamp::UNIX_EPOCH);
             Event::new(queue, id, None, Transition::Started, attempt, at)
         };
-        let mut batch = Batch::default();
-        for attempt in 1..=3 {
-            let encoded = EncodedEvent::from(event(attempt));
-            assert!(batch.has_room(&encoded.bytes));
-            batch.body.extend_from_slice(&encoded.bytes);
-        }
-        let read = v1::EventBatch::decode(Bytes::from(batch.body)).unwrap();
+        let body: Vec<u8> =
+            (1..=3).flat_map(|attempt| EncodedEvent::from(event(attempt)).bytes.to_vec()).collect();
+        let read = v1::EventBatch::decode(Bytes::from(body)).unwrap();
         let attempts: Vec<_> = read.events.iter().map(|event| event.attempt).collect();
         assert_eq!(attempts, [1, 2, 3]);
         assert_eq!(read.events[2], v1::Event::from(event(3)));
-        let full = Batch { body: vec![0; BATCH_BYTES], ..Batch::default() };
-        assert!(!full.has_room(&Bytes::from_static(b"more")));
     }
 }

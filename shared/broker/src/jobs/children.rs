@@ -6,10 +6,14 @@ use async_nats::HeaderMap;
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use bytes::Bytes;
 use jiff::Timestamp;
+use prost::Message as _;
 use tokio::time::timeout;
-use windlass_core::{JobId, QueueName};
+use windlass_core::{JobId, PoolName, QueueName};
+use windlass_proto::v1;
 
 use super::{CALL_TIMEOUT, Error, Jobs};
+use crate::connect::Broker;
+use crate::grouped::{Bounds, Grouped};
 use crate::names::ChildSubject;
 use crate::publish::{self, header};
 
@@ -17,30 +21,86 @@ use crate::publish::{self, header};
 const TTL: Duration = Duration::from_secs(28 * 86_400);
 /// For storing one.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
+const BOUNDS: Bounds = Bounds { buffer: 4096, items: 500, bytes: 64 * 1024, in_flight: 2 };
 
-/// A child of a job.
+/// What marks children, those of one job in few messages.
+#[derive(Debug)]
+pub struct ChildMarks {
+    grouped: Grouped<Parent>,
+}
+
+/// Whose children go together.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Parent {
+    pool: PoolName,
+    queue: QueueName,
+    job_id: JobId,
+}
+
+/// Children of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChildMarker {
     /// In the stream.
     pub sequence: u64,
     /// When it was stored.
     pub stored_at: Timestamp,
-    /// Whose child it is, and which.
-    pub child: ChildSubject,
+    /// The queue of the parent, and the parent.
+    pub parent: (QueueName, JobId),
+    /// The queue of each child, and the child.
+    pub children: Vec<(QueueName, JobId)>,
+}
+
+// === impl ChildMarks ===
+
+impl ChildMarks {
+    /// Starts to write. Ends when this is dropped and all is written.
+    pub fn new(broker: &Broker) -> Self {
+        let broker = broker.clone();
+        Self {
+            grouped: Grouped::start(BOUNDS, move |parent, body| {
+                let broker = broker.clone();
+                async move { store(&broker, parent, body).await }
+            }),
+        }
+    }
+
+    /// Marks a job of any pool as a child of a job of this pool; true once that is stored.
+    pub async fn mark(&self, pool: PoolName, parent: (QueueName, JobId), child: (&QueueName, JobId)) -> bool {
+        let child = v1::Child { queue: child.0.to_string(), job_id: child.1.to_string() };
+        // Encoded messages merge when they are concatenated, as those of events do.
+        let one = v1::Children { children: vec![child] }.encode_to_vec();
+        let parent = Parent { pool, queue: parent.0, job_id: parent.1 };
+        match self.grouped.put(parent, one.into()).await {
+            Some(stored) => stored.await.unwrap_or(false),
+            None => false,
+        }
+    }
+}
+
+async fn store(broker: &Broker, parent: Parent, body: Bytes) -> bool {
+    let Some(first) = read(&body).and_then(|children| children.into_iter().next()) else { return false };
+    let Parent { pool, queue, job_id } = parent;
+    let subject = ChildSubject { parent: (queue, job_id), child: first };
+    let mut headers = HeaderMap::new();
+    headers.insert(header::TTL, TTL.as_secs().to_string());
+    let subject = broker.names().child_subject(&pool, &subject);
+    match publish::publish_until(broker, subject, headers, body, WRITE_TIMEOUT).await {
+        Ok(_) => true,
+        Err(error) => {
+            tracing::warn!(%job_id, %error, "children of a job could not be marked; their tasks are delivered again");
+            false
+        }
+    }
+}
+
+/// The children that a marker's body names; none if it is not to be understood.
+fn read(body: &[u8]) -> Option<Vec<(QueueName, JobId)>> {
+    let children = v1::Children::decode(body).ok()?.children;
+    children.into_iter().map(|child| Some((child.queue.parse().ok()?, child.job_id.parse().ok()?))).collect()
 }
 
 impl Jobs {
-    /// Marks a job of this pool as the parent of another job, of any pool.
-    pub async fn mark_child(&self, child: &ChildSubject) -> Result<(), Error> {
-        let mut headers = HeaderMap::new();
-        headers.insert(header::TTL, TTL.as_secs().to_string());
-        let subject = self.broker.names().child_subject(&self.pool, child);
-        let stored =
-            publish::publish_until(&self.broker, subject, headers, Bytes::new(), WRITE_TIMEOUT).await;
-        stored.map(|_| ()).map_err(|source| Error::Broker { stream: self.stream.clone(), source })
-    }
-
-    /// The oldest marker of a child of this job whose sequence is at least this.
+    /// The oldest marker of children of this job whose sequence is at least this.
     pub async fn next_child_of(
         &self,
         queue: &QueueName,
@@ -50,7 +110,7 @@ impl Jobs {
         self.next_marker(self.broker.names().children_filter(&self.pool, queue, job_id), from).await
     }
 
-    /// The pool's oldest marker of a child whose sequence is at least this.
+    /// The pool's oldest marker of children whose sequence is at least this.
     pub async fn next_child(&self, from: u64) -> Result<Option<ChildMarker>, Error> {
         self.next_marker(self.broker.names().pool_children_filter(&self.pool), from).await
     }
@@ -65,13 +125,19 @@ impl Jobs {
                 Ok(Err(e)) => return Err(self.unread(e)),
                 Ok(Ok(message)) => message,
             };
+            let subject = self.broker.names().parse_child_subject(&message.subject);
+            // What was not written by us expires.
+            let Some((subject, mut children)) = subject.zip(read(&message.payload)) else {
+                from = message.sequence + 1;
+                continue;
+            };
+            if children.is_empty() {
+                children.push(subject.child);
+            }
             let stored_at =
                 Timestamp::from_nanosecond(message.time.unix_timestamp_nanos()).unwrap_or(Timestamp::MIN);
-            match self.broker.names().parse_child_subject(&message.subject) {
-                Some(child) => return Ok(Some(ChildMarker { sequence: message.sequence, stored_at, child })),
-                // Not written by us: it expires.
-                None => from = message.sequence + 1,
-            }
+            let (sequence, parent) = (message.sequence, subject.parent);
+            return Ok(Some(ChildMarker { sequence, stored_at, parent, children }));
         }
     }
 }

@@ -123,7 +123,7 @@ impl Jobs {
                     return Err(self.failed(timed_out));
                 }
             };
-            let delivered = Delivered::read(&self.broker, message, false);
+            let delivered = Delivered::read(&self.broker, message);
             let Some((delivered, _)) = delivered else { continue };
             let malformed = |source| Error::Malformed {
                 stream: self.stream.clone(),

@@ -5,17 +5,13 @@ use windlass_core::{JobId, PoolName, QueueName};
 
 use super::Names;
 
-/// What the subject of a child's marker says.
+/// What the subject of a marker of children says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChildSubject {
-    /// Of the parent.
-    pub parent_queue: QueueName,
-    /// The parent.
-    pub parent_id: JobId,
-    /// Of the child.
-    pub queue: QueueName,
-    /// The child.
-    pub job_id: JobId,
+    /// The queue of the parent, and the parent.
+    pub parent: (QueueName, JobId),
+    /// The queue of a child, and the child; there may be more than this one.
+    pub child: (QueueName, JobId),
 }
 
 // === impl Names ===
@@ -45,10 +41,10 @@ impl Names {
         Some((queue.parse().ok()?, job_id.parse().ok()?))
     }
 
-    /// `windlass.job.<queue>.child.<job id>.<child's queue>.<child's job id>`: marks a child of a job, in the stream of
+    /// `windlass.job.<queue>.child.<job id>.<child's queue>.<child's job id>`: marks children of a job, in the stream of
     /// the parent's pool. With more tokens than a job's messages it is not among them.
     pub fn child_subject(&self, pool: &PoolName, child: &ChildSubject) -> String {
-        let ChildSubject { parent_queue, parent_id, queue, job_id } = child;
+        let ChildSubject { parent: (parent_queue, parent_id), child: (queue, job_id) } = child;
         let job = Self::job_token(pool);
         format!("{}.{job}.{parent_queue}.child.{parent_id}.{queue}.{job_id}", self.namespace)
     }
@@ -63,16 +59,14 @@ impl Names {
         format!("{}.{}.*.child.>", self.namespace, Self::job_token(pool))
     }
 
-    /// Reads the subject of a child's marker.
+    /// Reads the subject of a marker of children.
     pub fn parse_child_subject(&self, subject: &str) -> Option<ChildSubject> {
         let mut tokens = subject.strip_prefix(&self.namespace)?.strip_prefix('.')?.split('.').skip(1);
         let parent_queue = tokens.next()?.parse().ok()?;
         (tokens.next()? == "child").then_some(())?;
         let parsed = ChildSubject {
-            parent_queue,
-            parent_id: tokens.next()?.parse().ok()?,
-            queue: tokens.next()?.parse().ok()?,
-            job_id: tokens.next()?.parse().ok()?,
+            parent: (parent_queue, tokens.next()?.parse().ok()?),
+            child: (tokens.next()?.parse().ok()?, tokens.next()?.parse().ok()?),
         };
         tokens.next().is_none().then_some(parsed)
     }
@@ -91,12 +85,8 @@ mod tests {
             let expired = names.expired_subject(&pool, &queue, job_id);
             assert_eq!(names.parse_expired_subject(&expired), Some((queue.clone(), job_id)));
             assert_eq!(names.parse_expired_subject(&names.expiry_subject(&pool, &queue, job_id)), None);
-            let child = ChildSubject {
-                parent_queue: queue.clone(),
-                parent_id: job_id,
-                queue: QueueName::default(),
-                job_id,
-            };
+            let child =
+                ChildSubject { parent: (queue.clone(), job_id), child: (QueueName::default(), job_id) };
             let subject = names.child_subject(&pool, &child);
             assert_eq!(names.parse_child_subject(&subject), Some(child));
             for subject in [expired, subject] {

@@ -13,7 +13,7 @@ use windlass_core::protocol::{self, Opening, Stale, Standing};
 use windlass_core::settle::{AfterFailure, Failed, after_failure};
 use windlass_core::{Attempt, JobState, Outcome, PoolName, QueueName, RecordKind, RetryPolicy};
 use windlass_proto::v1::ClaimReason;
-use windlass_testkit::{Cluster, PATIENCE};
+use windlass_testkit::{Cluster, PATIENCE, TestBroker};
 
 use super::world::{SHORT_LEASE, Step, Subject, World, acknowledge, one_winner, won};
 
@@ -130,6 +130,28 @@ async fn a_first_delivery_by_a_broker_that_forgot_is_claimed() -> Result<()> {
     bail!("the broker never forgot a delivery")
 }
 
+/// What was stored after the worker connected was delivered to nobody before: it is not claimed, however few deliveries
+/// there were.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_stored_after_a_connection_is_not_suspect() -> Result<()> {
+    let broker = TestBroker::start().await?;
+    let layout = Layout::default();
+    let connection = broker.provision(&layout).await?;
+    let jobs = Jobs::new(&connection, PoolName::default());
+    let standing = layout.max_ack_pending / 2;
+    for _ in 0..standing {
+        Subject::new(&jobs)?.make_ready().await?;
+    }
+    let consumer = connection.names().worker_consumer(&QueueName::default());
+    let mut puller = Puller::open(&connection, jobs.stream().to_owned(), consumer).await?;
+    for number in 0..standing {
+        assert!(is_suspect(&mut puller).await?, "{number} stood before");
+    }
+    Subject::new(&jobs)?.make_ready().await?;
+    assert!(!is_suspect(&mut puller).await?);
+    Ok(())
+}
+
 /// History `suspect` on three nodes: the consumer has a new leader while the worker asks for nothing, so that only the
 /// broker's word of the election can tell it.
 #[tokio::test(flavor = "multi_thread")]
@@ -140,9 +162,13 @@ async fn what_a_new_leader_of_the_consumer_delivers_first_is_suspect() -> Result
     let client = cluster.client().await?;
     let jobs = Jobs::new(&connection, PoolName::default());
     let consumer = connection.names().worker_consumer(&QueueName::default());
+    // They stand before there is a sign of anything.
+    for _ in 0..200 {
+        Subject::new(&jobs)?.make_ready().await?;
+    }
     let mut puller = Puller::open(&connection, jobs.stream().to_owned(), consumer.clone()).await?;
     for suspect in [true, false] {
-        assert_eq!(next_is_suspect(&jobs, &mut puller).await?, suspect);
+        assert_eq!(is_suspect(&mut puller).await?, suspect);
     }
     let call = format!("CONSUMER.LEADER.STEPDOWN.{}.{consumer}", jobs.stream());
     let info = format!("CONSUMER.INFO.{}.{consumer}", jobs.stream());
@@ -163,15 +189,15 @@ async fn what_a_new_leader_of_the_consumer_delivers_first_is_suspect() -> Result
         ensure!(Instant::now() < deadline, "the consumer has no new leader");
     }
     // The broker's word may come a moment after the first deliveries.
-    while !next_is_suspect(&jobs, &mut puller).await? {
+    while !is_suspect(&mut puller).await? {
         ensure!(Instant::now() < deadline, "the election was not heard of");
     }
-    assert!(!next_is_suspect(&jobs, &mut puller).await?, "no more than can have been forgotten");
+    assert!(!is_suspect(&mut puller).await?, "no more than can have been forgotten");
     Ok(())
 }
 
-async fn next_is_suspect(jobs: &Jobs, puller: &mut Puller) -> Result<bool> {
-    won(Subject::new(jobs)?.wait(Step::on(0, RecordKind::Ready)).await?)?;
+/// Whether the next delivery is.
+async fn is_suspect(puller: &mut Puller) -> Result<bool> {
     let delivered = World::deliver_to(puller).await?;
     acknowledge(&delivered).await?;
     Ok(delivered.suspect)
