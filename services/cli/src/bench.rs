@@ -10,6 +10,7 @@ mod backlog;
 mod delayed;
 mod error;
 mod fan_out;
+mod floors;
 mod given;
 mod ground;
 mod idle;

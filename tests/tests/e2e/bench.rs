@@ -12,12 +12,19 @@ use windlass_testkit::{Cluster, PATIENCE, TestBroker, program};
 /// JetStream's word for it.
 const STREAM_NOT_FOUND: u64 = 10_059;
 
+/// Runs it. Each measurement that succeeds is told beside both floors.
 async fn bench(args: &[&str]) -> Result<(Option<i32>, Value)> {
     let mut command = Command::new(program("windlass").await?);
     command.arg("bench").args(args).args(["-o", "json"]).kill_on_drop(true);
     let output = tokio::time::timeout(PATIENCE * 3, command.output()).await??;
     let answer = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&output.stderr).into_owned()));
+    if output.status.success() {
+        for one in answer["points"].as_array().unwrap_or(&vec![answer.clone()]) {
+            positive(one, "/protocol_floor_per_second")?;
+            positive(one, "/three_publish_floor_per_second")?;
+        }
+    }
     Ok((output.status.code(), answer))
 }
 

@@ -8,6 +8,7 @@ use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
 use super::Error;
+use super::floors::Floors;
 use super::load::Load;
 use super::pace::Pace;
 use super::records::{PATIENCE, Records, between};
@@ -55,6 +56,8 @@ struct Report {
     /// Of the large one to the small one.
     ratios: Ratios,
     settings: Settings,
+    #[serde(flatten)]
+    floors: Floors,
 }
 
 /// What was measured of one backlog.
@@ -92,9 +95,11 @@ pub(super) async fn run(args: Args, scene: &Scene) -> Result<(), Error> {
         let reason = format!("is {small}: expected less than --jobs, {jobs}");
         return Err(Error::Usage { option: "small", reason });
     }
+    let floors = Floors::measure(&settings, small, scene).await?;
     let small = measure(&settings, small, probe, scene).await?;
     let large = measure(&settings, jobs, probe, scene).await?;
-    let report = Report { ratios: Ratios::of(&small, &large), small, large, settings };
+    let floors = floors.beside(large.drain_per_second);
+    let report = Report { ratios: Ratios::of(&small, &large), small, large, settings, floors };
     show(&report, scene.format, for_people)
 }
 
@@ -208,7 +213,7 @@ impl Ratios {
 }
 
 fn for_people(report: &Report) -> String {
-    let Report { small, large, ratios, .. } = report;
+    let Report { small, large, ratios, floors, .. } = report;
     let head = format!("{:<30}{:>12}{:>12}{:>8}\n", "jobs that wait", small.jobs, large.jobs, "ratio");
     let row = |text: String, name: &str, of: &dyn Fn(&Size) -> f64, ratio: f64, digits: usize| {
         let (small, large) = (of(small), of(large));
@@ -219,7 +224,8 @@ fn for_people(report: &Report) -> String {
     let text = row(text, "submission p99, ms", &|s| s.submit.p99, ratios.submit_p99, 2);
     let text = row(text, "cold start, s", &|s| s.cold_start_seconds, ratios.cold_start, 2);
     let text = row(text, "drained, jobs/s", &|s| s.drain_per_second, ratios.drain_per_second, 0);
-    ratios.peak_memory.iter().fold(text, |text, (process, ratio)| {
+    let text = ratios.peak_memory.iter().fold(text, |text, (process, ratio)| {
         row(text, &format!("{process}, peak MB"), &|size| size.peak(process).unwrap_or_default(), *ratio, 1)
-    })
+    });
+    format!("{text}{floors}\n")
 }

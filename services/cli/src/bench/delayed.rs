@@ -6,13 +6,15 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::Error;
+use super::floors::Floors;
 use super::load::Load;
 use super::pace::Pace;
 use super::records::{PATIENCE, Records};
-use super::report::{Percentiles, show};
+use super::report::{Percentiles, of_processes, show};
 use super::scene::Scene;
 use super::settings::{Settings, duration};
 use super::stage::Stage;
+use super::usage::{Share, cpu_per_1000};
 
 /// How late jobs start that are due at one instant
 #[derive(Debug, clap::Args)]
@@ -37,14 +39,21 @@ Examples:
 struct Report {
     late: Percentiles,
     run: Percentiles,
+    /// From before their submission.
+    cpu_seconds_per_1000_jobs: f64,
     jobs: u64,
+    processes: Vec<Share>,
     settings: Settings,
+    #[serde(flatten)]
+    floors: Floors,
 }
 
 pub(super) async fn run(args: Args, scene: &Scene) -> Result<(), Error> {
     let Args { jobs, delay, settings } = args;
     let settings = scene.complete(settings)?;
-    let stage = Stage::start(scene, &settings).await?;
+    let floors = Floors::measure(&settings, jobs, scene).await?;
+    let mut stage = Stage::start(scene, &settings).await?;
+    stage.begin()?;
     let due_at = Timestamp::now() + delay;
     let load = Load { due_at: Some(due_at), ..Load::new(&settings, jobs, Pace::AsAccepted) };
     scene.screen.busy("submitting");
@@ -56,10 +65,28 @@ pub(super) async fn run(args: Args, scene: &Scene) -> Result<(), Error> {
     }
     // Nothing is asked of the broker before the instant, nor while they start.
     tokio::time::sleep(left + Duration::from_secs(1)).await;
-    let records = Records::wait(&stage.jobs, jobs, PATIENCE, &scene.screen).await?;
+    Records::ended(&stage.jobs, jobs, PATIENCE, &scene.screen).await?;
+    let processes = stage.used()?;
+    let records = Records::read(&stage.jobs, jobs).await?;
     stage.stop(scene).await?;
-    let report = Report { late: records.lateness(due_at), run: records.runs(), jobs, settings };
+    let report = Report {
+        late: records.lateness(due_at),
+        run: records.runs(),
+        cpu_seconds_per_1000_jobs: cpu_per_1000(&processes, jobs),
+        jobs,
+        processes,
+        settings,
+        floors,
+    };
     show(&report, scene.format, |report| {
-        format!("{jobs} jobs due at one instant\nlate    {}\nrun     {}\n", report.late, report.run)
+        format!(
+            "{jobs} jobs due at one instant\nlate    {}\nrun     {}\n{:.3} CPU s for 1000 jobs{}\n{}\n\n{}",
+            report.late,
+            report.run,
+            report.cpu_seconds_per_1000_jobs,
+            report.settings.counted(),
+            report.floors,
+            of_processes(&report.processes, jobs),
+        )
     })
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::Error;
+use super::floors::Floors;
 use super::kinds::FanOut;
 use super::records::{PATIENCE, Records, between};
 use super::report::{Percentiles, of_processes, show};
@@ -49,6 +50,8 @@ struct Report {
     detached: bool,
     processes: Vec<Share>,
     settings: Settings,
+    #[serde(flatten)]
+    floors: Floors,
 }
 
 /// For the parent's handler.
@@ -57,6 +60,7 @@ const LONGEST: Duration = Duration::from_hours(1);
 pub(super) async fn run(args: Args, scene: &Scene) -> Result<(), Error> {
     let Args { children, detached, settings } = args;
     let settings = scene.complete(settings)?;
+    let floors = Floors::measure(&settings, children, scene).await?;
     let mut stage = Stage::start(scene, &settings).await?;
     let job = FanOut { children, payload: settings.payload, queues: settings.queues, detached };
     scene.screen.busy("measuring the fleet");
@@ -81,17 +85,19 @@ pub(super) async fn run(args: Args, scene: &Scene) -> Result<(), Error> {
         detached,
         processes,
         settings,
+        floors: floors.beside(children as f64 / seconds),
     };
     show(&report, scene.format, |report| {
         format!(
             "{:.2} s from the parent's start until the last of {children} children had ended: {:.0} children/s\n\
-             {:.2} s of that until all were submitted\nwait    {}\n{:.3} CPU s for 1000 children{}\n\n{}",
+             {:.2} s of that until all were submitted\nwait    {}\n{:.3} CPU s for 1000 children{}\n{}\n\n{}",
             report.seconds,
             report.children_per_second,
             report.submitting_seconds,
             report.wait,
             report.cpu_seconds_per_1000_children,
             report.settings.counted(),
+            report.floors,
             of_processes(&report.processes, children),
         )
     })

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::Error;
+use super::floors::Floors;
 use super::report::show;
 use super::scene::Scene;
 use super::settings::{Settings, duration};
@@ -32,6 +33,8 @@ struct Report {
     seconds: f64,
     processes: Vec<Idle>,
     settings: Settings,
+    #[serde(flatten)]
+    floors: Floors,
 }
 
 #[derive(Debug, Serialize)]
@@ -41,8 +44,12 @@ struct Idle {
     resident_memory_mb: f64,
 }
 
+/// For the floors beside it.
+const FLOOR_JOBS: u64 = 5000;
+
 pub(super) async fn run(args: Args, scene: &Scene) -> Result<(), Error> {
     let settings = scene.complete(args.settings)?;
+    let floors = Floors::measure(&settings, FLOOR_JOBS, scene).await?;
     let mut stage = Stage::start(scene, &settings).await?;
     scene.screen.busy("looking");
     let seconds = args.time.as_secs_f64();
@@ -56,12 +63,12 @@ pub(super) async fn run(args: Args, scene: &Scene) -> Result<(), Error> {
         resident_memory_mb: share.resident_memory_mb,
     };
     let processes = used.into_iter().map(idle).collect();
-    let report = Report { seconds, processes, settings };
+    let report = Report { seconds, processes, settings, floors };
     show(&report, scene.format, |report| {
         let mut text = "process       % of a core  resident MB\n".to_owned();
         for Idle { process, cpu_percent, resident_memory_mb } in &report.processes {
             text = format!("{text}{process:<14}{cpu_percent:>11.2}{resident_memory_mb:>13.1}\n");
         }
-        text
+        format!("{text}{}\n", report.floors)
     })
 }

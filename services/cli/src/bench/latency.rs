@@ -3,10 +3,11 @@
 use serde::Serialize;
 
 use super::Error;
+use super::floors::Floors;
 use super::load::Load;
 use super::pace::Pace;
 use super::records::{PATIENCE, Records};
-use super::report::{Percentiles, show};
+use super::report::{Percentiles, of_processes, show};
 use super::scene::Scene;
 use super::settings::Settings;
 use super::stage::Stage;
@@ -43,11 +44,14 @@ struct Report {
     jobs: u64,
     processes: Vec<Share>,
     settings: Settings,
+    #[serde(flatten)]
+    floors: Floors,
 }
 
 pub(super) async fn run(args: Args, scene: &Scene) -> Result<(), Error> {
     let Args { rate, jobs, settings } = args;
     let settings = scene.complete(settings)?;
+    let floors = Floors::measure(&settings, jobs, scene).await?;
     let mut stage = Stage::start(scene, &settings).await?;
     let load = Load::new(&settings, jobs, Pace::Rate(f64::from(rate)));
     scene.screen.busy("submitting at a steady rate");
@@ -66,15 +70,18 @@ pub(super) async fn run(args: Args, scene: &Scene) -> Result<(), Error> {
         jobs,
         processes,
         settings,
+        floors,
     };
     show(&report, scene.format, |report| {
         format!(
-            "at {rate} jobs/s, {jobs} jobs\nwait    {}\nrun     {}\nsubmit  {}\n{:.3} CPU s for 1000 jobs{}\n",
+            "at {rate} jobs/s, {jobs} jobs\nwait    {}\nrun     {}\nsubmit  {}\n{:.3} CPU s for 1000 jobs{}\n{}\n\n{}",
             report.wait,
             report.run,
             report.submit,
             report.cpu_seconds_per_1000_jobs,
             report.settings.counted(),
+            report.floors,
+            of_processes(&report.processes, jobs),
         )
     })
 }

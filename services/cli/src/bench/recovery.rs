@@ -10,6 +10,7 @@ use windlass_broker::provision::Layout;
 use windlass_proto::v1;
 
 use super::Error;
+use super::floors::Floors;
 use super::kinds::Held;
 use super::load::{Load, What};
 use super::pace::Pace;
@@ -56,6 +57,8 @@ struct Report {
     /// Whose records tell of the attempt that was lost.
     crashed: usize,
     settings: Settings,
+    #[serde(flatten)]
+    floors: Floors,
 }
 
 /// For an attempt that is held: beyond any wait for the others.
@@ -78,9 +81,10 @@ pub(super) async fn run(args: Args, scene: &Scene) -> Result<(), Error> {
     settings.concurrency = settings.concurrency.max(usize::try_from(running).unwrap_or(usize::MAX));
     let layout = layout(&settings);
     let layout = Layout { ack_wait, horizon: layout.horizon.max(2 * ack_wait), ..layout };
+    let jobs = u64::from(running);
+    let floors = Floors::measure(&settings, jobs, scene).await?;
     let mut stage = Stage::open(scene, &settings, layout).await?;
     stage.services(scene, &settings.programs(), &[(HOLDS, "1")]).await?;
-    let jobs = u64::from(running);
     let what = What::Held(Held::of(settings.payload), LONGEST);
     let load = Load { what, ..Load::new(&settings, jobs, Pace::AsAccepted) };
     scene.screen.busy("starting jobs");
@@ -103,11 +107,16 @@ pub(super) async fn run(args: Args, scene: &Scene) -> Result<(), Error> {
         running,
         crashed: records.rows().iter().filter(|row| !row.before.is_empty()).count(),
         settings,
+        floors,
     };
     show(&report, scene.format, |report| {
         format!(
-            "{:.2} s until all of {running} jobs ran again: {:+.2} s beyond the {} s of ack_wait\nagain   {}\n",
-            report.recovered_seconds, report.beyond_ack_wait_seconds, report.ack_wait_seconds, report.again,
+            "{:.2} s until all of {running} jobs ran again: {:+.2} s beyond the {} s of ack_wait\nagain   {}\n{}\n",
+            report.recovered_seconds,
+            report.beyond_ack_wait_seconds,
+            report.ack_wait_seconds,
+            report.again,
+            report.floors,
         )
     })
 }

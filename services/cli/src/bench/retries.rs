@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::Error;
+use super::floors::Floors;
 use super::kinds::Failing;
 use super::load::{Load, What};
 use super::pace::Pace;
@@ -52,6 +53,8 @@ struct Report {
     delay_seconds: f64,
     processes: Vec<Share>,
     settings: Settings,
+    #[serde(flatten)]
+    floors: Floors,
 }
 
 /// A retry may be so far away.
@@ -67,6 +70,7 @@ pub(super) async fn run(args: Args, scene: &Scene) -> Result<(), Error> {
     let policy = Failing::policy(failures, delay);
     let policy = policy.map_err(|error| Error::Usage { option: "delay", reason: error.to_string() })?;
     let what = What::Failing(Failing::of(settings.payload, failures), policy);
+    let floors = Floors::measure(&settings, jobs, scene).await?;
     let mut stage = Stage::start(scene, &settings).await?;
     let load = Load { what, ..Load::new(&settings, jobs, Pace::AsAccepted) };
     scene.screen.busy("measuring the fleet");
@@ -91,11 +95,12 @@ pub(super) async fn run(args: Args, scene: &Scene) -> Result<(), Error> {
         delay_seconds: delay.as_secs_f64(),
         processes,
         settings,
+        floors: floors.beside(attempts as f64 / took),
     };
     show(&report, scene.format, |report| {
         format!(
             "{:.0} jobs/s, {:.0} attempts/s: {jobs} jobs that fail {failures} times, and are tried again after {} s\n\
-             late    {} ({} retries)\n{:.3} CPU s for 1000 attempts{}\n\n{}",
+             late    {} ({} retries)\n{:.3} CPU s for 1000 attempts{}\n{}\n\n{}",
             report.jobs_per_second,
             report.attempts_per_second,
             report.delay_seconds,
@@ -103,6 +108,7 @@ pub(super) async fn run(args: Args, scene: &Scene) -> Result<(), Error> {
             report.retries,
             report.cpu_seconds_per_1000_attempts,
             report.settings.counted(),
+            report.floors,
             of_processes(&report.processes, attempts),
         )
     })

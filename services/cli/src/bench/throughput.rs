@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use windlass_broker::floor;
 
 use super::Error;
+use super::floors::Floor;
 use super::load::Load;
 use super::pace::Pace;
 use super::records::{PATIENCE, Records};
@@ -16,7 +16,6 @@ use super::settings::Settings;
 use super::stage::Stage;
 use super::sweep::{self, Sweep};
 use super::usage::{Share, cpu_per_1000};
-use super::work;
 
 /// Jobs a second, submitted and run at once, beside two floors
 #[derive(Debug, clap::Args)]
@@ -93,8 +92,8 @@ pub(super) async fn report(settings: Settings, jobs: u64, runs: u8, scene: &Scen
     let (mut fleet, mut protocol, mut three) = (Vec::new(), Vec::new(), Vec::new());
     let mut floor_used = Vec::new();
     for _ in 0..runs {
-        let (three_rate, _) = floors(&settings, jobs, scene, Floor::ThreePublishes).await?;
-        let (protocol_rate, used) = floors(&settings, jobs, scene, Floor::Protocol).await?;
+        let (three_rate, _) = Floor::ThreePublishes.measure(&settings, jobs, scene).await?;
+        let (protocol_rate, used) = Floor::Protocol.measure(&settings, jobs, scene).await?;
         three.push(three_rate);
         protocol.push(protocol_rate);
         floor_used.push(used);
@@ -126,35 +125,6 @@ pub(super) async fn report(settings: Settings, jobs: u64, runs: u8, scene: &Scen
         processes: used,
         settings,
     })
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Floor {
-    Protocol,
-    ThreePublishes,
-}
-
-/// Jobs a second of a floor, and what was used for them.
-async fn floors(
-    settings: &Settings,
-    jobs: u64,
-    scene: &Scene,
-    which: Floor,
-) -> Result<(f64, Vec<Share>), Error> {
-    // A fleet that has nothing to do stands beside it, as beside the jobs.
-    let mut stage = Stage::start(scene, settings).await?;
-    let work = work::floor(settings, jobs);
-    let options = stage.floor(scene).await?;
-    scene.screen.busy("measuring a floor");
-    stage.begin()?;
-    let took = match which {
-        Floor::Protocol => floor::protocol(&options, &work).await,
-        Floor::ThreePublishes => floor::three_publishes(&options, &work).await,
-    };
-    let took = took.map_err(|error| Error::Broker("measured by a bare client", error))?;
-    let used = stage.used()?;
-    stage.stop(scene).await?;
-    Ok((jobs as f64 / took.as_secs_f64(), used))
 }
 
 async fn measure(settings: &Settings, jobs: u64, scene: &Scene) -> Result<Measured, Error> {
