@@ -14,6 +14,8 @@ use opentelemetry::{Context, KeyValue, global};
 use windlass_core::trace::TraceParent;
 use windlass_core::{JobId, Kind, QueueName};
 
+pub mod ids;
+
 /// The header of W3C trace context, in lower case as its specification asks.
 pub const TRACEPARENT: &str = "traceparent";
 /// The name under which our spans are made.
@@ -82,15 +84,25 @@ impl Hop {
         if let Some(at) = started_at {
             builder = builder.with_start_time(at);
         }
-        let parent_context = match (parent.map(span_context), relation) {
-            (Some(remote), Relation::Child) => Context::new().with_remote_span_context(remote),
-            (Some(remote), Relation::Link) => {
-                builder = builder.with_links(vec![Link::with_context(remote)]);
-                Context::new()
+        let mut parent_context = Context::new();
+        match (parent, relation) {
+            (Some(parent), Relation::Child) if parent.is_undecided() && ids::are_ours() => {
+                // The first span of its trace: this program's sampler decides.
+                ids::give(parent.trace_id);
             }
-            (None, _) => Context::new(),
-        };
+            (Some(parent), Relation::Child) => {
+                let sampled = parent.sampled || parent.is_undecided();
+                let remote = span_context(TraceParent { sampled, ..parent });
+                parent_context = parent_context.with_remote_span_context(remote);
+            }
+            // There is nothing to see where nobody has recorded anything.
+            (Some(parent), Relation::Link) if !parent.is_undecided() => {
+                builder = builder.with_links(vec![Link::with_context(span_context(parent))]);
+            }
+            (Some(_), Relation::Link) | (None, _) => {}
+        }
         let mut span = global::tracer(SCOPE).build_with_context(builder, &parent_context);
+        ids::take();
         // What nobody records is not written out either: that costs more than the span.
         if span.is_recording() {
             span.update_name(format!("{operation} {}", subject.queue));
@@ -101,7 +113,7 @@ impl Hop {
             return Self { context, traceparent };
         }
         // Nothing is recorded here: what follows still belongs to the job's trace, and every job belongs to one.
-        let traceparent = parent.unwrap_or_else(|| TraceParent::from_random(rand::random(), rand::random()));
+        let traceparent = parent.unwrap_or_else(|| TraceParent::undecided(rand::random()));
         Self { context: context.with_remote_span_context(span_context(traceparent)), traceparent }
     }
 

@@ -22,9 +22,22 @@ pub struct InvalidTraceParent;
 // === impl TraceParent ===
 
 impl TraceParent {
-    /// A new trace of these random numbers, not recorded by anybody yet.
-    pub fn from_random(trace_id: u128, span_id: u64) -> Self {
-        Self { trace_id: trace_id.max(1), span_id: span_id.max(1), sampled: true }
+    /// A new trace, of which nobody has decided yet whether it is recorded: whoever made it has no exporter. For programs
+    /// that know nothing of this it is one that is not recorded; ours know it by its span id, which is the half of its
+    /// trace id. A flag would be missing (W3C Trace Context has "sampled" only, which leaves a later sampler no choice).
+    pub fn undecided(random: u128) -> Self {
+        // Neither half is zero.
+        let trace_id = random | 1 << 64 | 1;
+        Self { trace_id, span_id: Self::half(trace_id), sampled: false }
+    }
+
+    /// Whether nobody has decided yet if it is recorded.
+    pub fn is_undecided(&self) -> bool {
+        !self.sampled && self.span_id == Self::half(self.trace_id)
+    }
+
+    fn half(trace_id: u128) -> u64 {
+        u64::try_from(trace_id & u128::from(u64::MAX)).unwrap_or_default()
     }
 
     /// The trace id as 32 hexadecimal digits.
@@ -86,6 +99,17 @@ impl fmt::Display for TraceParent {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_nobody_decided_stays_so_on_its_way() {
+        for random in [0, 7, u128::MAX] {
+            let trace = TraceParent::undecided(random);
+            let read: TraceParent = trace.to_string().parse().unwrap();
+            assert!(read.is_undecided() && read == trace, "{trace}");
+            assert!(!TraceParent { sampled: true, ..trace }.is_undecided());
+            assert!(!TraceParent { span_id: trace.span_id ^ 2, ..trace }.is_undecided(), "a span decided it");
+        }
+    }
 
     #[test]
     fn reads_and_writes() {

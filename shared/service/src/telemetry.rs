@@ -8,18 +8,19 @@
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use opentelemetry::trace::TracerProvider;
+use opentelemetry::trace::{SpanId, TraceId, TracerProvider};
 use opentelemetry::{Key, KeyValue};
 use opentelemetry_otlp::tonic_types::transport::ClientTlsConfig;
 use opentelemetry_otlp::{ExporterBuildError, Protocol, SpanExporter, WithExportConfig, WithTonicConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
-use opentelemetry_sdk::trace::{BatchSpanProcessor, SdkTracerProvider};
+use opentelemetry_sdk::trace::{BatchSpanProcessor, IdGenerator, RandomIdGenerator, SdkTracerProvider};
 use tracing::Metadata;
 use tracing_subscriber::filter::{EnvFilter, ParseError, filter_fn};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::Registry;
 use tracing_subscriber::util::SubscriberInitExt;
+use windlass_broker::trace::ids;
 
 use crate::config::{Log, LogFormat};
 use crate::export::{Counted, OnRuntime};
@@ -194,10 +195,26 @@ fn build_provider(
         _ => SpanExporter::builder().with_http().with_protocol(protocol).build()?,
     };
     let exporter = OnRuntime::new(exporter, tokio::runtime::Handle::current());
+    ids::install();
     Ok(SdkTracerProvider::builder()
+        .with_id_generator(Ids::default())
         .with_resource(resource(service, instance))
         .with_span_processor(Counted::new(BatchSpanProcessor::builder(exporter).build()))
         .build())
+}
+
+/// Random ones, except for a trace that has its id already.
+#[derive(Debug, Default)]
+struct Ids(RandomIdGenerator);
+
+impl IdGenerator for Ids {
+    fn new_trace_id(&self) -> TraceId {
+        ids::take().unwrap_or_else(|| self.0.new_trace_id())
+    }
+
+    fn new_span_id(&self) -> SpanId {
+        self.0.new_span_id()
+    }
 }
 
 /// Who we are in a trace; what the standard variables say comes first.

@@ -1,6 +1,6 @@
 //! One trace from the publisher to the monitor, across processes, in a receiver of the test's own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
@@ -152,6 +152,41 @@ async fn a_job_is_one_trace_across_four_programs() -> Result<()> {
     }
     let services: std::collections::BTreeSet<_> = trace.values().map(|(service, _)| service).collect();
     assert_eq!(services.len(), 4, "{services:?}");
+    Ok(())
+}
+
+/// Whoever submits without an exporter leaves it to the fleet what is recorded: its ratio holds, and a trace is recorded
+/// by all of its programs or by none.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_fleets_ratio_holds_for_publishers_that_record_nothing() -> Result<()> {
+    const JOBS: usize = 60;
+    let receiver = Receiver::start().await?;
+    let mut fleet = Fleet::start().await?;
+    fleet.set_env("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.url);
+    fleet.set_env("OTEL_TRACES_SAMPLER", "parentbased_traceidratio");
+    fleet.set_env("OTEL_TRACES_SAMPLER_ARG", "0.5");
+    fleet.service("dispatcher").await?;
+    fleet.service("worker").await?;
+    let mut traces = BTreeSet::new();
+    for _ in 0..JOBS {
+        let submitted = crate::support::command(&["true"]).into_submission(&fleet).submit().await?;
+        fleet.result(submitted.id).await?;
+        traces.insert(submitted.trace_id);
+    }
+    // They send what they have before they end.
+    for label in ["worker", "dispatcher"] {
+        fleet.take(label)?.stop().await?;
+    }
+    let spans = receiver.spans.borrow().clone();
+    let of = |operation: &str| -> BTreeSet<String> {
+        spans.iter().filter(|(_, s)| s.name == operation).map(|(_, s)| hex(&s.trace_id)).collect()
+    };
+    let admitted = of("admit default");
+    assert!((1..JOBS).contains(&admitted.len()), "{} of {JOBS}", admitted.len());
+    assert!(admitted.is_subset(&traces), "the id that the publisher was told is another");
+    assert_eq!(of("process default"), admitted);
+    let roots = spans.iter().filter(|(_, span)| span.parent_span_id.is_empty()).count();
+    assert_eq!(roots, admitted.len(), "each trace begins with its admission");
     Ok(())
 }
 
