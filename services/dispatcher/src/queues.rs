@@ -35,8 +35,21 @@ struct Known {
 // === impl Queues ===
 
 impl Queues {
-    fn is_ensured(&self, queue: &QueueName) -> bool {
-        self.read().get(queue).is_some_and(|known| known.exists && known.ensured_at.elapsed() < BELIEVED)
+    /// Whether there is nothing to do. Of those who find that it was long ago, the first is told so and the others go on
+    /// believing it: else all tasks on their way would ask at once.
+    fn is_ensured(&self, queue: &QueueName, now: Instant) -> bool {
+        let is_believed = |known: &Known| known.exists && now.duration_since(known.ensured_at) < BELIEVED;
+        if self.read().get(queue).is_some_and(is_believed) {
+            return true;
+        }
+        match self.write().get_mut(queue) {
+            Some(known) if is_believed(known) => true,
+            Some(known) => {
+                known.ensured_at = now;
+                false
+            }
+            None => false,
+        }
     }
 
     /// Makes the queue's consumer with its first task.
@@ -46,12 +59,17 @@ impl Queues {
         layout: &Layout,
         queue: &QueueName,
     ) -> Result<(), provision::Error> {
-        if self.is_ensured(queue) {
+        if self.is_ensured(queue, Instant::now()) {
             return Ok(());
         }
-        Box::pin(ensure_queue(broker, layout, queue)).await?;
-        self.write().insert(queue.clone(), Known { ensured_at: Instant::now(), exists: true });
-        Ok(())
+        let ensured = Box::pin(ensure_queue(broker, layout, queue)).await;
+        let mut known = self.write();
+        if ensured.is_ok() {
+            known.insert(queue.clone(), Known { ensured_at: Instant::now(), exists: true });
+        } else if let Some(known) = known.get_mut(queue) {
+            known.exists = false;
+        }
+        ensured
     }
 
     /// Looks again and again whether the consumers of the known queues are there, and makes those anew for which work
@@ -108,5 +126,23 @@ impl Queues {
 
     fn write(&self) -> RwLockWriteGuard<'_, HashMap<QueueName, Known>> {
         self.known.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_ensured_long_ago_is_asked_for_once() {
+        let (queues, queue, now) = (Queues::default(), QueueName::default(), Instant::now());
+        assert!(!queues.is_ensured(&queue, now));
+        queues.write().insert(queue.clone(), Known { ensured_at: now, exists: true });
+        assert!(queues.is_ensured(&queue, now));
+        let later = now + BELIEVED;
+        assert!(!queues.is_ensured(&queue, later), "long ago");
+        assert!(queues.is_ensured(&queue, later), "asked for by the first");
+        queues.write().insert(queue.clone(), Known { ensured_at: later, exists: false });
+        assert!(!queues.is_ensured(&queue, later) && !queues.is_ensured(&queue, later), "it is gone");
     }
 }
