@@ -24,15 +24,18 @@ struct Victim {
     label: &'static str,
     points: Vec<Point>,
     current: Option<(Point, Instant)>,
-    told_to_stop: bool,
+    /// What leads to the step, where the load alone does not, was done.
+    is_led_there: bool,
 }
 
 /// For one step to be reached.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// Before a worker is told to stop, so that it has something to hand back.
+/// Before a worker is led to a step, so that it has something to do.
 const AT_WORK: Duration = Duration::from_millis(2000);
 /// For jobs to be with their workers.
 const TAKEN: Duration = Duration::from_millis(500);
+/// Beside the worker that is to die.
+const NEIGHBOUR: &str = "worker-2";
 /// Longer than a worker that stops lets its attempts go on.
 const LONG_MILLIS: u64 = 5000;
 const POLL: Duration = Duration::from_millis(30);
@@ -54,7 +57,7 @@ pub(super) async fn each(scene: &mut Scene<'_>) -> Result<()> {
                 let other = scene.seed.below(u64::try_from(last + 1).unwrap_or(1));
                 points.swap(last, usize::try_from(other).unwrap_or(0));
             }
-            Victim { label, points, current: None, told_to_stop: false }
+            Victim { label, points, current: None, is_led_there: false }
         })
         .collect();
     // Whoever runs already makes room for one that is to die.
@@ -91,12 +94,9 @@ const TELLING: &[Point] = &[
 async fn advance(scene: &mut Scene<'_>, victim: &mut Victim) -> Result<bool> {
     if let Some((point, since)) = victim.current {
         if scene.stage.runs(victim.label)? {
-            if point == Point::WorkerHandBackWritten && !victim.told_to_stop && since.elapsed() > AT_WORK {
-                submit_long(scene).await?;
-                sleep(TAKEN).await;
-                // Kills it in the drain.
-                scene.stage.fleet.process(victim.label)?.signal(Signal::TERM).await?;
-                victim.told_to_stop = true;
+            if !victim.is_led_there && since.elapsed() > AT_WORK {
+                victim.is_led_there = true;
+                lead(scene, victim.label, point).await?;
             }
             if since.elapsed() < PATIENCE {
                 return Ok(true);
@@ -120,13 +120,34 @@ async fn advance(scene: &mut Scene<'_>, victim: &mut Victim) -> Result<bool> {
             | Point::CancelSaid
             | Point::CancelDeleted
             | Point::WorkerHandBackWritten
+            | Point::WorkerClaimed
     );
     let nth = if frequent { 1 + scene.seed.below(3) } else { 1 };
     let plan = format!("{}=kill@{nth}", point.as_str());
     let env = [("WINDLASS_FAILPOINTS".to_owned(), OsString::from(plan))];
     scene.stage.spawn(victim.label, &env).await?;
-    (victim.current, victim.told_to_stop) = (Some((point, Instant::now())), false);
+    (victim.current, victim.is_led_there) = (Some((point, Instant::now())), false);
     Ok(true)
+}
+
+/// What the load alone leads to by chance only.
+async fn lead(scene: &mut Scene<'_>, label: &str, point: Point) -> Result<()> {
+    match point {
+        Point::WorkerHandBackWritten => {
+            submit_long(scene).await?;
+            sleep(TAKEN).await;
+            // Kills it in the drain.
+            scene.stage.fleet.process(label)?.signal(Signal::TERM).await
+        }
+        Point::WorkerClaimed => {
+            submit_long(scene).await?;
+            sleep(TAKEN).await;
+            // It leaves jobs to be claimed.
+            scene.stage.kill(NEIGHBOUR).await?;
+            scene.stage.spawn(NEIGHBOUR, &[]).await
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Jobs that are still running when a worker stops.
