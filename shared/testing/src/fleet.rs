@@ -107,11 +107,11 @@ impl Fleet {
         self.ear.until(&what, |known| known.events.iter().find(is_it).cloned()).await
     }
 
-    /// The transitions of a job so far, each with its attempt, in the order of their arrival.
+    /// The transitions of a job so far, each with its attempt, in the order of their arrival; its acceptance is the first.
     pub fn heard_of(&self, id: JobId) -> Vec<(Transition, u32)> {
         self.ear.look(|known| {
-            let of_job = known.events.iter().filter(|event| event.job_id == id);
-            of_job.map(|event| (event.transition, event.attempt)).collect()
+            let of_job = known.in_order().into_iter().filter(|(_, event)| event.job_id == id);
+            of_job.map(|(_, event)| (event.transition, event.attempt)).collect()
         })
     }
 

@@ -116,16 +116,23 @@ impl Known {
         Some(format!("the fleet has no handler for the {word} {}; it has: {has}", missing.join(", ")))
     }
 
-    /// For people: the transitions of each job, in the order of their arrival, the latest jobs last.
+    /// The events in the order of their arrival, each with its place in it; but acceptances first: the dispatcher says
+    /// them and a worker the rest, so that they may come later than what they led to.
+    pub(crate) fn in_order(&self) -> Vec<(usize, &Event)> {
+        let mut events: Vec<_> = self.events.iter().enumerate().collect();
+        events.sort_by_key(|(_, event)| event.transition != Transition::Accepted);
+        events
+    }
+
+    /// For people: the transitions of each job, the latest jobs last.
     pub(crate) fn heard(&self) -> String {
-        let mut lines: BTreeMap<&Key, (usize, String)> = BTreeMap::new();
-        let keys: Vec<Key> = self.events.iter().map(|e| (e.queue.clone(), e.job_id)).collect();
-        for (place, (key, event)) in keys.iter().zip(&self.events).enumerate() {
-            let (last, line) = lines.entry(key).or_default();
-            *last = place;
+        let mut lines: BTreeMap<Key, (usize, String)> = BTreeMap::new();
+        for (place, event) in self.in_order() {
+            let (last, line) = lines.entry((event.queue.clone(), event.job_id)).or_default();
+            *last = place.max(*last);
             if line.is_empty() {
                 let kind = event.kind.as_ref().map_or("of no kind", Kind::as_str);
-                let _ = write!(line, "  {} of {} ({kind}):", key.1, key.0);
+                let _ = write!(line, "  {} of {} ({kind}):", event.job_id, event.queue);
             }
             let _ = write!(line, " {}", event.transition);
             if event.attempt > 0 {
