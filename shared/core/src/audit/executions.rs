@@ -102,10 +102,12 @@ fn settlements<'a>(life: &Life<'a>) -> Vec<(u32, &'a str)> {
     all
 }
 
-/// When what replaced this execution began: the next one, or the job's end, if there is none.
+/// When what replaced this execution began: the next one, or the job's end, if there is none. One of a lower attempt
+/// replaces nothing: an earlier holder woke up late, and does not know.
 pub(super) fn next_start(life: &Life<'_>, place: usize) -> Timestamp {
     let execution = life.executions[place];
-    let next = life.executions.get(place + 1).map(|next| next.started_at);
+    let mut rest = life.executions.iter().skip(place + 1);
+    let next = rest.find(|next| next.attempt >= execution.attempt).map(|next| next.started_at);
     let end = life.ends().map(|end| end.at).filter(|at| *at > execution.started_at).max();
     next.or(end).or(execution.ended_at).unwrap_or(execution.started_at)
 }

@@ -229,6 +229,31 @@ fn an_extra_execution_needs_a_fault_of_its_own() {
     check(&twice, &[]);
 }
 
+/// `a` sleeps past its lease and wakes just when `b` has taken the job over; then `b` sleeps, and `c` ends it.
+#[test]
+fn who_wakes_up_late_replaces_nobody() {
+    let mut evidence = crashed();
+    evidence.executions = Some(vec![
+        execution(2, "b", 8, Some(19)),
+        execution(1, "a", 9, Some(10)),
+        execution(3, "c", 17, Some(18)),
+    ]);
+    evidence.events.truncate(4);
+    evidence.events.extend([
+        event(Transition::Crashed, 2, "b", 17),
+        event(Transition::Started, 3, "c", 17),
+        event(Transition::Succeeded, 3, "c", 18),
+    ]);
+    let attempts = [(1, "a", Outcome::Crashed), (2, "b", Outcome::Crashed), (3, "c", Outcome::Succeeded)];
+    let attempts = attempts.map(|(number, worker, outcome)| attempt(number, worker, outcome)).to_vec();
+    evidence.records = Some(vec![record(JobState::Succeeded, attempts)]);
+    let of = |worker: &str, from, to| fault(Victim::Worker(worker.to_owned()), from, to);
+    evidence.faults = vec![of("a", 3, 9), of("b", 11, 19)];
+    check(&evidence, &[]);
+    evidence.faults.pop();
+    check(&evidence, &[Defect::Unexplained]);
+}
+
 #[test]
 fn two_holders_of_one_token_need_a_broker_that_forgot() {
     // `a` sleeps past its lease, and `b` runs the same attempt beside it; the first to settle wins.
