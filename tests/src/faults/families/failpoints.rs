@@ -132,22 +132,18 @@ async fn advance(scene: &mut Scene<'_>, victim: &mut Victim) -> Result<bool> {
 
 /// What the load alone leads to by chance only.
 async fn lead(scene: &mut Scene<'_>, label: &str, point: Point) -> Result<()> {
-    match point {
-        Point::WorkerHandBackWritten => {
-            submit_long(scene).await?;
-            sleep(TAKEN).await;
-            // Kills it in the drain.
-            scene.stage.fleet.process(label)?.signal(Signal::TERM).await
-        }
-        Point::WorkerClaimed => {
-            submit_long(scene).await?;
-            sleep(TAKEN).await;
-            // It leaves jobs to be claimed.
-            scene.stage.kill(NEIGHBOUR).await?;
-            scene.stage.spawn(NEIGHBOUR, &[]).await
-        }
-        _ => Ok(()),
+    if !matches!(point, Point::WorkerHandBackWritten | Point::WorkerClaimed) {
+        return Ok(());
     }
+    submit_long(scene).await?;
+    sleep(TAKEN).await;
+    if point == Point::WorkerHandBackWritten {
+        // Kills it in the drain.
+        return scene.stage.fleet.process(label)?.signal(Signal::TERM).await;
+    }
+    // It leaves jobs to be claimed.
+    scene.stage.kill(NEIGHBOUR).await?;
+    scene.stage.spawn(NEIGHBOUR, &[]).await
 }
 
 /// Jobs that are still running when a worker stops.
