@@ -8,9 +8,10 @@ use opentelemetry::trace::SpanKind;
 use prost::Message as _;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use windlass_broker::Broker;
 use windlass_broker::kv::{self, Bucket};
+use windlass_broker::tasks::{self, Id};
 use windlass_broker::trace::{Hop, Relation, Subject};
-use windlass_broker::{Broker, tasks};
 use windlass_core::ScheduleId;
 use windlass_core::schedule::{Cursor, Schedule};
 use windlass_proto::v1;
@@ -78,7 +79,9 @@ impl World for LeaderWorld {
         hop.set("windlass.schedule.id", schedule.id.to_string());
         hop.set("windlass.schedule.instant", instant.to_string());
         let trace = hop.traceparent();
-        let published = tasks::publish(&self.broker, &schedule.queue, &task, Some(trace), PUBLISH_WAIT).await;
+        let published =
+            tasks::publish(&self.broker, &schedule.queue, (Id::Given, &task), Some(trace), PUBLISH_WAIT)
+                .await;
         match published {
             Ok(published) => {
                 let lateness = Duration::try_from(self.now().duration_since(instant)).unwrap_or_default();

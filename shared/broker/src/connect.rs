@@ -18,6 +18,7 @@ use crate::Names;
 use crate::answer::{Answer, read_answer};
 use crate::clock::Clock;
 use crate::options::{Auth, Options};
+use crate::publish::Gathered;
 use crate::silence::Silence;
 use crate::storing::Storing;
 use crate::unread::Unread;
@@ -50,6 +51,7 @@ struct Shared {
     denied: watch::Receiver<Denied>,
     /// Room for jobs whose short timers wait in this process.
     soon: Arc<Semaphore>,
+    gathered: Gathered,
     known: Known,
 }
 
@@ -57,7 +59,7 @@ struct Shared {
 #[derive(Default)]
 struct Known {
     clock: Clock,
-    silence: Silence,
+    silence: Arc<Silence>,
     storing: Storing,
     unread: Unread,
 }
@@ -79,6 +81,8 @@ pub struct Denials {
 
 /// How long an answer is waited for before it is listened for a refusal as well.
 const LISTEN_AFTER: Duration = Duration::from_millis(100);
+/// Where an account has its own JetStream's API.
+const API_PREFIX: &str = "$JS.API";
 /// Between two tries to connect again.
 const LONGEST_RECONNECT_DELAY: Duration = Duration::from_millis(500);
 
@@ -140,11 +144,11 @@ impl Broker {
         if tokio::time::timeout(options.connect_timeout, connected).await.is_err() {
             return Err(Error::Closed);
         }
-        let api_prefix = options.api_prefix.unwrap_or_else(|| "$JS.API".to_owned());
+        let api_prefix = options.api_prefix.unwrap_or_else(|| API_PREFIX.to_owned());
         let jetstream = async_nats::jetstream::with_prefix(client.clone(), &api_prefix);
         let soon = Arc::new(Semaphore::new(crate::jobs::soon::ROOM_KIB));
-        let (names, known) = (options.names, Known::default());
-        let shared = Shared { client, jetstream, names, api_prefix, status, denied, soon, known };
+        let (names, known, gathered) = (options.names, Known::default(), Gathered::default());
+        let shared = Shared { client, jetstream, names, api_prefix, status, denied, soon, gathered, known };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -173,12 +177,21 @@ impl Broker {
         &self.shared.known.clock
     }
 
-    pub(crate) fn silence(&self) -> &Silence {
+    pub(crate) fn silence(&self) -> &Arc<Silence> {
         &self.shared.known.silence
     }
 
     pub(crate) fn storing(&self) -> &Storing {
         &self.shared.known.storing
+    }
+
+    pub(crate) fn gathered(&self) -> &Gathered {
+        &self.shared.gathered
+    }
+
+    /// Whether the streams are in our own account, not imported from another.
+    pub(crate) fn is_in_account_of_streams(&self) -> bool {
+        self.shared.api_prefix == API_PREFIX
     }
 
     /// Where JetStream's API has a call.

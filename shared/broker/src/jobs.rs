@@ -7,17 +7,15 @@ mod overheard;
 mod seen;
 pub(crate) mod soon;
 mod waiting;
+mod write;
 
 use std::time::Duration;
 
-use async_nats::HeaderMap;
 use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::{LastRawMessageErrorKind, RawMessageError, Stream};
-use bytes::Bytes;
 use jiff::Timestamp;
-use tokio::time::{Instant, timeout};
-use windlass_core::protocol::{self, AfterWrite, Answer, Record, View};
-use windlass_core::trace::TraceParent;
+use tokio::time::timeout;
+use windlass_core::protocol::{self, Record, View};
 use windlass_core::{JobId, PoolName, Priority, QueueName, RecordKind};
 use windlass_proto::RecordBody;
 
@@ -25,10 +23,8 @@ pub use self::children::{ChildMarker, ChildMarks};
 pub use self::ends::End;
 pub use self::overheard::Overheard;
 pub use self::seen::{Seen, SeenRecord};
-use self::soon::Soon;
+pub use self::write::{Change, Verdict, nonce};
 use crate::connect::{self, Broker};
-use crate::publish::{self, header};
-use crate::retry::Waits;
 use crate::trace;
 
 /// For each call that only reads or deletes.
@@ -51,40 +47,6 @@ pub struct Address {
     pub priority: Priority,
     /// Which.
     pub job_id: JobId,
-}
-
-/// A conditional write.
-#[derive(Debug, Clone)]
-pub struct Change<'a> {
-    /// Which job.
-    pub address: &'a Address,
-    /// The token: the sequence that must still be last; 0 where the job must not exist.
-    pub token: u64,
-    /// What is written.
-    pub record: RecordKind,
-    /// What it says.
-    pub body: Bytes,
-    /// As in the body.
-    pub nonce: &'a Bytes,
-    /// The job's trace.
-    pub trace: Option<TraceParent>,
-    /// How long the message is kept; for good, if none.
-    pub ttl: Option<Duration>,
-    /// For `later` and `held`: when the timer fires, and as what.
-    pub timer: Option<(Timestamp, RecordKind)>,
-    /// A timer to purge in the same write.
-    pub purge: Option<RecordKind>,
-}
-
-/// What became of a conditional write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// It is in force, under this sequence: the new token.
-    Won(u64),
-    /// The token was not last any more.
-    Lost,
-    /// Not known by the deadline: leave the message that led here unacknowledged.
-    Undecided,
 }
 
 #[derive(serde::Deserialize)]
@@ -282,82 +244,6 @@ impl Jobs {
         Error::Read { stream: self.stream.clone(), reason: reason.to_string() }
     }
 
-    /// Writes on the condition of the token, again and again until the outcome is known or the deadline has come. A
-    /// timer that is due within a second is fired from here (`jobs/soon.rs`).
-    pub async fn write(&self, mut change: Change<'_>, deadline: Instant) -> Result<Verdict, Error> {
-        let soon = Soon::take_over(self, &mut change);
-        let verdict = self.write_until(change, deadline).await?;
-        if let (Verdict::Won(token), Some(soon)) = (verdict, soon) {
-            soon.start(self, token);
-        }
-        Ok(verdict)
-    }
-
-    async fn write_until(&self, change: Change<'_>, deadline: Instant) -> Result<Verdict, Error> {
-        let mut waits = Waits::until(deadline);
-        let mut silent_before = false;
-        loop {
-            let left = waits.left();
-            if left.is_zero() {
-                return Ok(Verdict::Undecided);
-            }
-            let epoch = self.broker.epoch();
-            // Made anew for each try, because nearly all need only one.
-            let (subject, headers) = (self.subject(change.address, change.record), self.headers(&change));
-            let answer = publish::publish_if(&self.broker, subject, headers, change.body.clone(), left)
-                .await
-                .map_err(|source| Error::Broker { stream: self.stream.clone(), source })?;
-            match protocol::after_write(answer, silent_before) {
-                AfterWrite::Won(sequence) => return Ok(Verdict::Won(sequence)),
-                AfterWrite::Lost => return Ok(Verdict::Lost),
-                AfterWrite::Compare => {
-                    match Box::pin(self.read(&change.address.queue, change.address.job_id)).await {
-                        Ok(seen) => return Ok(compare(&seen, change.nonce)),
-                        Err(error) => {
-                            tracing::warn!(%error, "a refused write could not be compared; trying again");
-                        }
-                    }
-                }
-                AfterWrite::Again => {
-                    metrics::counter!("windlass_writes_undecided_total").increment(1);
-                    // Even 10164 leaves a write of ours that may still come into force.
-                    silent_before |= matches!(answer, Answer::Silent | Answer::Undecided);
-                }
-            }
-            // At once after a reconnection: the broker gives away again what it believes that nobody has.
-            let mut status = self.broker.status();
-            let reconnected = status.wait_for(|s| s.connected && s.epoch > epoch);
-            let again = tokio::select! {
-                again = waits.wait() => again,
-                Ok(_) = reconnected => true,
-            };
-            if !again {
-                return Ok(Verdict::Undecided);
-            }
-        }
-    }
-
-    fn headers(&self, change: &Change<'_>) -> HeaderMap {
-        let names = self.broker.names();
-        let mut headers = HeaderMap::new();
-        headers.insert(header::EXPECTED_SEQUENCE, change.token.to_string());
-        let filter = names.job_filter(&self.pool, &change.address.queue, change.address.job_id);
-        headers.insert(header::EXPECTED_SUBJECT, filter);
-        if let Some(ttl) = change.ttl {
-            headers.insert(header::TTL, ttl.as_secs().max(1).to_string());
-        }
-        if let Some((at, target)) = change.timer {
-            headers.insert(header::SCHEDULE, format!("@at {at}"));
-            headers.insert(header::SCHEDULE_TARGET, self.subject(change.address, target));
-        }
-        if let Some(timer) = change.purge {
-            headers.insert(header::SCHEDULER, self.subject(change.address, timer));
-            headers.insert(header::SCHEDULE_NEXT, "purge");
-        }
-        trace::to_headers(&mut headers, change.trace);
-        headers
-    }
-
     fn subject(&self, address: &Address, record: RecordKind) -> String {
         self.broker.names().job_subject(&self.pool, &address.queue, record, address.priority, address.job_id)
     }
@@ -372,21 +258,4 @@ impl Jobs {
             Err(source) => Err(Error::Broker { stream: self.stream.clone(), source }),
         }
     }
-}
-
-/// After a refusal that followed silence: whether what stands is what we wrote.
-fn compare(seen: &Seen, nonce: &Bytes) -> Verdict {
-    match &seen.last {
-        Some(last) if last.body.nonce() == nonce => Verdict::Won(last.record.sequence),
-        _ if seen.done.as_ref().is_some_and(|d| d.nonce == *nonce) => {
-            // Something fired after our end; the end is what counts.
-            Verdict::Won(seen.view.last.map_or(0, |l| l.sequence))
-        }
-        _ => Verdict::Lost,
-    }
-}
-
-/// A fresh nonce.
-pub fn nonce() -> Bytes {
-    Bytes::copy_from_slice(&rand::random::<[u8; 12]>())
 }

@@ -1,5 +1,8 @@
 //! Publishing into a stream: once, or on a condition, until the outcome is known.
 
+mod flight;
+mod gathered;
+
 use std::time::Duration;
 
 use async_nats::HeaderMap;
@@ -10,6 +13,9 @@ use windlass_core::protocol::Answer;
 use crate::answer::ErrorBody;
 use crate::connect::{Broker, Error};
 use crate::retry::Waits;
+
+pub(crate) use self::flight::{Outcome, Outgoing};
+pub(crate) use self::gathered::Gathered;
 
 /// A JetStream answer: the condition on the last sequence does not hold.
 const WRONG_LAST_SEQUENCE: u64 = 10071;
@@ -103,20 +109,25 @@ pub(crate) async fn publish_until(
 
 /// Publishes once on a condition. What cannot be known is [`Answer::Silent`] or [`Answer::Undecided`]; an error is
 /// something that no second try mends.
-pub(crate) async fn publish_if(
-    broker: &Broker,
-    subject: String,
-    headers: HeaderMap,
-    body: Bytes,
-    left: Duration,
-) -> Result<Answer, Error> {
-    match publish(broker, subject, headers, body, left.min(TRY_TIMEOUT)).await {
+pub(crate) async fn publish_if(broker: &Broker, message: Outgoing, left: Duration) -> Result<Answer, Error> {
+    let Outgoing { subject, headers, body } = message;
+    answer(publish(broker, subject, headers, body, left.min(TRY_TIMEOUT)).await)
+}
+
+/// What came of one try of a conditional publish.
+pub(crate) fn answer(published: Result<Stored, Error>) -> Result<Answer, Error> {
+    match published {
         Ok(stored) => Ok(Answer::Stored(stored.sequence)),
         Err(Error::Refused { code: WRONG_LAST_SEQUENCE, .. }) => Ok(Answer::Refused),
         Err(Error::Refused { code: UNDECIDED, .. }) => Ok(Answer::Undecided),
         Err(error) if is_transient(&error) => Ok(Answer::Silent),
         Err(error) => Err(error),
     }
+}
+
+/// Whether this is enough for a second try, after one together with others, which has a time of its own.
+pub(crate) fn has_time(left: Duration) -> bool {
+    left > 2 * TRY_TIMEOUT
 }
 
 /// Whether trying again can help.

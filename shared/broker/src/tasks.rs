@@ -6,12 +6,13 @@ use async_nats::HeaderMap;
 use bytes::Bytes;
 use jiff::Timestamp;
 use prost::Message as _;
+use tokio::time::Instant;
 use windlass_core::trace::TraceParent;
 use windlass_core::{QueueName, Task};
 use windlass_proto::v1;
 
 use crate::connect::{self, Broker};
-use crate::publish::{self, header};
+use crate::publish::{self, Outcome, Outgoing, header};
 use crate::stream_state::stream_state;
 use crate::trace;
 
@@ -23,6 +24,15 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Published {
     /// The stream had a task of this id already, a moment ago.
     pub duplicate: bool,
+}
+
+/// Where a task's id comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Id {
+    /// Made for this task: no other has it.
+    New,
+    /// Given by whoever submits it, perhaps not for the first time.
+    Given,
 }
 
 /// A task was not accepted, or it is not known whether it was; publishing it again under its id is safe.
@@ -57,10 +67,11 @@ impl Error {
 pub async fn publish(
     broker: &Broker,
     queue: &QueueName,
-    task: &Task<Bytes>,
+    (id, task): (Id, &Task<Bytes>),
     trace: Option<TraceParent>,
     wait: Duration,
 ) -> Result<Published, Error> {
+    let begun = Instant::now();
     let body: Bytes = v1::Task::from(task).encode_to_vec().into();
     let limit = broker.max_payload_bytes();
     // The headers take part of the broker's limit.
@@ -72,8 +83,19 @@ pub async fn publish(
     // Lets the broker drop the second of two tries. A job's identity does not rest on it.
     headers.insert(header::MESSAGE_ID, format!("{queue}.{}", task.id));
     trace::to_headers(&mut headers, trace);
-    let stored = publish::publish_until(broker, subject, headers, body, wait).await.map_err(Error::Broker)?;
-    Ok(Published { duplicate: stored.duplicate })
+    // Only a plain publish is told of a duplicate.
+    if id == Id::New && publish::has_time(wait) {
+        let message = Outgoing { subject: subject.clone(), headers: headers.clone(), body: body.clone() };
+        match broker.publish_gathered(&broker.names().tasks_stream(), message).await {
+            Outcome::Stored => return Ok(Published { duplicate: false }),
+            Outcome::Refused(error) if !publish::is_transient(&error) => return Err(Error::Broker(error)),
+            Outcome::Refused(_) | Outcome::Silent | Outcome::NotTried => {}
+        }
+    }
+    let left = wait.saturating_sub(begun.elapsed());
+    let publishing = Box::pin(publish::publish_until(broker, subject, headers, body, left));
+    let stored = publishing.await.map_err(Error::Broker)?;
+    Ok(Published { duplicate: stored.duplicate && id == Id::Given })
 }
 
 /// When the oldest task that no dispatcher has admitted yet was accepted; none if there is none.

@@ -221,6 +221,7 @@ impl Client {
                 queue: Ok(QueueName::default()),
                 pool: PoolName::default(),
                 task: Err(InvalidTask::new("payload", format!("cannot be written as JSON: {error}"))),
+                id: tasks::Id::New,
             },
         }
     }
@@ -232,7 +233,13 @@ impl Client {
             parent: self.parent.clone(),
             ..Task::new(JobId::from_parts(Timestamp::now(), rand::random()), kind, payload)
         });
-        Submission { client: self.clone(), queue: Ok(QueueName::default()), pool: PoolName::default(), task }
+        Submission {
+            client: self.clone(),
+            queue: Ok(QueueName::default()),
+            pool: PoolName::default(),
+            task,
+            id: tasks::Id::New,
+        }
     }
 
     /// Publishes a payload with default options.

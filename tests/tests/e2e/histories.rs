@@ -2,6 +2,7 @@
 //! matters, each with its defence in place; where it can be shown, also that the broker alone does not defend.
 
 mod fencing;
+mod gathered;
 mod hand_back;
 mod reads;
 mod timers;

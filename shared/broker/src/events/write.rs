@@ -72,8 +72,9 @@ impl EventWriter {
     }
 
     /// Says an event, and waits until it is stored. Waits too while the buffer is full.
-    pub async fn record(&self, event: impl Into<EncodedEvent>) -> Result<(), Error> {
-        self.record_all([event.into()]).await
+    pub fn record(&self, event: impl Into<EncodedEvent>) -> impl Future<Output = Result<(), Error>> {
+        // Encoded before the future is made, which is a part of each job's.
+        self.record_all([event.into()])
     }
 
     /// Says events without waiting; gives what waits for them to be stored, or nothing if there is no room for all.

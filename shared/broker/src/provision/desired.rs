@@ -120,6 +120,7 @@ fn tasks(names: &Names, layout: &Layout) -> StreamSpec {
             ("max_msg_size", json!(layout.max_message_bytes)),
             // A task leaves by being admitted or dead-lettered, and in no other way.
             ("deny_delete", json!(true)),
+            ("allow_batched", json!(true)),
             ("duplicate_window", nanos(DUPLICATE_WINDOW)),
         ],
     );
@@ -139,6 +140,7 @@ fn jobs(names: &Names, layout: &Layout, pool: &PoolName) -> StreamSpec {
             ("allow_rollup_hdrs", json!(true)),
             ("allow_msg_ttl", json!(true)),
             ("allow_atomic", json!(true)),
+            ("allow_batched", json!(true)),
             // Holds the bound on queues even when several dispatchers meet it at once.
             ("max_consumers", json!(layout.max_queues + SPARE_CONSUMERS)),
         ],
@@ -280,6 +282,7 @@ fn base(subject: &str, retention: &str, layout: &Layout) -> Settings {
         ("allow_msg_schedules", json!(false)),
         ("allow_msg_counter", json!(false)),
         ("allow_atomic", json!(false)),
+        ("allow_batched", json!(false)),
     ])
 }
 

@@ -19,6 +19,7 @@ pub struct Submission {
     pub(super) queue: Result<QueueName, InvalidTask>,
     pub(super) pool: PoolName,
     pub(super) task: Result<Task<Bytes>, InvalidTask>,
+    pub(super) id: tasks::Id,
 }
 
 // === impl Submission ===
@@ -46,7 +47,8 @@ impl Submission {
     }
 
     /// Under an id of the caller's, so that submitting again makes no second job.
-    pub fn id(self, id: JobId) -> Self {
+    pub fn id(mut self, id: JobId) -> Self {
+        self.id = tasks::Id::Given;
         self.with(|task| {
             task.id = id;
             Ok(())
@@ -124,6 +126,7 @@ impl Submission {
     /// Checks the task and publishes it; returns once it is stored, within a bound.
     pub async fn submit(self) -> Result<Submitted, Error> {
         let (queue, mut task, client) = (self.queue?, self.task?, self.client);
+        let id = self.id;
         payload::check(&client, &task)?;
         let large = payload::encode(&client, &mut task).await?;
         client.limits.check(&task, Timestamp::now())?;
@@ -152,7 +155,7 @@ impl Submission {
                 .await
                 .inspect_err(|_| hop.fail("the payload was not stored"))?;
         }
-        let published = tasks::publish(broker, &queue, &task, Some(trace), client.publish_timeout)
+        let published = tasks::publish(broker, &queue, (id, &task), Some(trace), client.publish_timeout)
             .await
             .map_err(|source| {
                 hop.fail("the task was not accepted");

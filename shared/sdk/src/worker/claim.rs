@@ -246,7 +246,7 @@ pub(super) async fn restate(shared: &Shared, held: &Held, restated: Restated, de
         tracing::error!(job_id = %held.address.job_id, error, "a claim was not written");
         Verdict::Undecided
     });
-    if let Verdict::Won(token) = verdict {
+    if let Verdict::Won(Some(token)) = verdict {
         held.token.store(token, Ordering::Release);
         *held.checkpoint() = checkpoint;
         if on != held.work {

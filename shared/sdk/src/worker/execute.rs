@@ -157,7 +157,9 @@ fn conclude(
 ) {
     let saved = match verdict {
         Verdict::Won(token) => {
-            registration.add(token);
+            if let Some(token) = token {
+                registration.add(token);
+            }
             let queue = held.address.queue.to_string();
             match save.why {
                 Renewal::Checkpoint(_) => metrics::counter!("windlass_checkpoints_total", "queue" => queue),

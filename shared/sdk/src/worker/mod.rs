@@ -7,6 +7,7 @@ mod fetch;
 mod held;
 mod isolation;
 mod lease;
+mod meters;
 mod not_understood;
 mod options;
 mod payload;
@@ -18,6 +19,7 @@ mod serving;
 mod settle;
 mod shared;
 mod stale;
+mod starting;
 pub(crate) mod telling;
 mod threads;
 mod unsaid;
@@ -34,6 +36,7 @@ use windlass_core::{Kind, QueueName};
 
 pub(crate) use self::execute::{panic_message, panicked};
 use self::isolation::Isolation;
+use self::meters::Meters;
 pub use self::options::{Error, Options};
 use self::running::Running;
 use self::serving::Board;
@@ -74,6 +77,7 @@ impl Worker {
             handlers: handlers.erase(),
             running: Running::default(),
             isolation: Isolation::default(),
+            meters: Meters::default(),
             board: Board::new(&options.queues),
             threads,
             stuck: std::sync::atomic::AtomicU32::new(0),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 use windlass_broker::objects::{self, Objects};
-use windlass_core::{Form, JobId, JobState};
+use windlass_core::{Encoding, JobId, JobState, ObjectRef};
 
 use super::held::Held;
 use super::shared::Shared;
@@ -19,11 +19,16 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(60);
 /// All that loading needs, so that it can be part of the attempt: the lease is kept, and its time counts.
 pub(super) struct Loading {
     job_id: JobId,
-    bytes: Bytes,
-    form: Form,
-    objects: Objects,
+    stored: Stored,
+    encoding: Encoding,
     codec: Codec,
     limit: usize,
+}
+
+/// Where a payload is.
+enum Stored {
+    InMessage(Bytes),
+    InObject(Objects, ObjectRef),
 }
 
 // === impl Loading ===
@@ -32,12 +37,15 @@ impl Loading {
     /// The payload of a job that is about to run.
     pub(super) fn of(shared: &Shared, held: &Held) -> Self {
         let task = &held.job.task;
+        let objects = || Objects::payloads(&shared.broker, &shared.options.pool);
         Self {
             // A job of a dead letter has the payload of the job that died.
             job_id: task.origin.unwrap_or(held.address.job_id),
-            bytes: task.payload.clone(),
-            form: task.form.clone(),
-            objects: Objects::payloads(&shared.broker, &shared.options.pool),
+            stored: match &task.form.object {
+                None => Stored::InMessage(task.payload.clone()),
+                Some(object) => Stored::InObject(objects(), object.clone()),
+            },
+            encoding: task.form.encoding.clone(),
             codec: shared.options.codec.clone(),
             limit: shared.options.max_payload_bytes,
         }
@@ -45,18 +53,18 @@ impl Loading {
 
     /// The bytes that the publisher gave.
     pub(super) async fn load(self) -> Result<Bytes, Failure> {
-        let bytes = match &self.form.object {
-            None => self.bytes,
+        let bytes = match self.stored {
+            Stored::InMessage(bytes) => bytes,
             // A seal, and compression that was given up, add a little.
-            Some(object) if object.bytes > self.limit as u64 + 1024 => {
+            Stored::InObject(_, object) if object.bytes > self.limit as u64 + 1024 => {
                 return Err(too_large(object.bytes, self.limit));
             }
-            Some(object) => {
+            Stored::InObject(objects, object) => {
                 let deadline = Instant::now() + FETCH_TIMEOUT;
-                self.objects.get(object, deadline).await.map_err(|error| not_fetched(&error))?
+                objects.get(&object, deadline).await.map_err(|error| not_fetched(&error))?
             }
         };
-        decode_bytes(&self.codec, self.job_id, Field::Payload, bytes, &self.form.encoding, self.limit)
+        decode_bytes(&self.codec, self.job_id, Field::Payload, bytes, &self.encoding, self.limit)
             .await
             .map_err(|error| not_opened(&error, self.limit))
     }

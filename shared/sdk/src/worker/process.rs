@@ -12,7 +12,7 @@ use windlass_broker::jobs::{Address, Verdict};
 use windlass_broker::trace::{Hop, Relation, Subject};
 use windlass_core::expiry::is_expired;
 use windlass_core::settle::{DeadCause, HandedOn, UNKNOWN_KIND_DELAY, is_crash_loop, runs_alone};
-use windlass_core::{JobError, JobState, Outcome, Transition};
+use windlass_core::{Event, JobError, JobState, Outcome, Transition};
 use windlass_proto::{Job, v1};
 
 use super::claim::{open, renew};
@@ -46,7 +46,8 @@ pub(super) async fn process(shared: &Shared, delivered: Delivered, ack_wait: Dur
         (address, decoded) => {
             let error = decoded.err().unwrap_or_else(|| shared.jobs.not_a_job(&delivered.subject));
             return if error.is_unknown {
-                not_understood::hand_on(shared, &delivered, address.as_ref(), &error, ack_wait).await;
+                let handing = not_understood::hand_on(shared, &delivered, address.as_ref(), &error, ack_wait);
+                Box::pin(handing).await;
             } else {
                 Box::pin(malformed(shared, &delivered, error.to_string())).await;
             };
@@ -156,8 +157,8 @@ async fn attempt(shared: &Shared, held: &mut Held) {
     let number = held.attempt_number();
     let started_at = shared.broker.now();
     let waited = started_at.duration_since(held.job.due_at).unsigned_abs();
-    let queue = held.address.queue.to_string();
-    metrics::histogram!("windlass_queue_wait_seconds", "queue" => queue.clone()).record(waited.as_secs_f64());
+    let meter = shared.meters.of(&held.address.queue);
+    meter.waited(waited);
 
     let subject = Subject {
         job_id: held.address.job_id,
@@ -175,10 +176,8 @@ async fn attempt(shared: &Shared, held: &mut Held) {
         Hop::start("wait", SpanKind::Internal, subject, held.trace, relation, since).end();
     }
 
-    let mut started = held.teller().event(Transition::Started, number, started_at);
-    started.worker.clone_from(&shared.options.id);
-    started.alone = held.is_alone();
-    held.unsaid.begin(&shared.events, started);
+    let event = started(shared, held, started_at);
+    held.unsaid.begin(&shared.events, event);
     windlass_broker::failpoint::hit(windlass_broker::failpoint::Point::WorkerStarted).await;
 
     if held.job.expiry_sequence != 0 {
@@ -216,11 +215,11 @@ async fn attempt(shared: &Shared, held: &mut Held) {
 
     windlass_broker::failpoint::hit(windlass_broker::failpoint::Point::WorkerHandlerEnded).await;
     let outcome = outcome_of(&ended);
-    metrics::histogram!("messaging_process_duration_seconds", "queue" => queue.clone(), "outcome" => outcome)
-        .record(shared.broker.now().duration_since(started_at).as_secs_f64().max(0.0));
+    meter.processed(outcome, shared.broker.now().duration_since(started_at).as_secs_f64().max(0.0));
     hop.set("windlass.job.outcome", outcome);
     if stuck.is_some() {
         tracing::error!(job_id = %held.address.job_id, kind = %task.kind, "a handler ignores its cancellation; its slot stays taken");
+        let queue = held.address.queue.to_string();
         metrics::counter!("windlass_stuck_handlers_total", "queue" => queue).increment(1);
     }
     let span = is_recorded.then(|| {
@@ -235,6 +234,14 @@ async fn attempt(shared: &Shared, held: &mut Held) {
         // Its slot is not free; but a worker that stops does not wait for it.
         shared.hand_back.run_until_cancelled(stuck.ended()).await;
         shared.stuck.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn started(shared: &Shared, held: &Held, at: Timestamp) -> Event {
+    Event {
+        worker: shared.options.id.clone(),
+        alone: held.is_alone(),
+        ..held.teller().event(Transition::Started, held.attempt_number(), at)
     }
 }
 

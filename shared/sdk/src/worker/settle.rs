@@ -266,7 +266,7 @@ async fn release(shared: &Shared, held: &Held) {
     windlass_broker::failpoint::hit(windlass_broker::failpoint::Point::WorkerAcked).await;
     let token = held.token();
     if token != held.work
-        && let Err(error) = shared.jobs.delete(token).await
+        && let Err(error) = Box::pin(shared.jobs.delete(token)).await
     {
         tracing::debug!(%error, "a claim was not removed; it expires by itself");
     }

@@ -8,6 +8,7 @@ use windlass_broker::events::EventWriter;
 use windlass_broker::jobs::Jobs;
 
 use super::isolation::Isolation;
+use super::meters::Meters;
 use super::options::Options;
 use super::running::Running;
 use super::serving::Board;
@@ -25,6 +26,7 @@ pub(crate) struct Shared {
     pub(crate) handlers: ErasedHandlers,
     pub(crate) running: Running,
     pub(crate) isolation: Isolation,
+    pub(super) meters: Meters,
     /// How it stands with each queue.
     pub(super) board: Board,
     /// Where handlers run.

@@ -13,17 +13,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use futures::FutureExt as _;
-use futures::future::{AbortHandle, Abortable, BoxFuture};
+use futures::future::{AbortHandle, Abortable};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Notify, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 
+use super::starting::Starting;
 use crate::handler::Returned;
 
 /// A runtime of its own. Dropping it does not wait for what runs there.
 pub(crate) struct Threads {
     runtime: Option<Runtime>,
-    starting: Arc<Mailbox<BoxFuture<'static, ()>>>,
+    starting: Starting,
     ended: Arc<Mailbox<Answer>>,
     _answering: AbortOnDropHandle<()>,
 }
@@ -68,14 +69,8 @@ impl Threads {
             builder.worker_threads(threads);
         }
         let runtime = builder.build()?;
-        let (starting, ended) =
-            (Arc::<Mailbox<BoxFuture<'static, ()>>>::default(), Arc::<Mailbox<Answer>>::default());
-        let to_start = Arc::clone(&starting);
-        runtime.spawn(async move {
-            loop {
-                to_start.take().await.into_iter().for_each(|handler| drop(tokio::spawn(handler)));
-            }
-        });
+        let starting = Starting::on(runtime.handle(), runtime.metrics().num_workers());
+        let ended = Arc::<Mailbox<Answer>>::default();
         let to_answer = Arc::clone(&ended);
         let answering = tokio::spawn(async move {
             loop {

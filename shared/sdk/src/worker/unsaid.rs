@@ -27,6 +27,8 @@ impl Unsaid {
 
     /// Says this too; true once all of it is stored.
     pub(super) async fn finish(&mut self, writer: &EventWriter, event: Event) -> bool {
+        // Small from here on: it is part of each job's future.
+        let event = EncodedEvent::from(event);
         let storing = self.storing.take();
         let earlier = async {
             let stored = match storing {

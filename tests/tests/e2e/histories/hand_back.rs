@@ -6,14 +6,14 @@ use windlass_core::protocol::{self, Kind};
 use windlass_core::{Outcome, RecordKind};
 use windlass_proto::v1::ClaimReason;
 
-use super::world::{LONG_LEASE, SHORT_LEASE, World, won};
+use super::world::{LONG_LEASE, SHORT_LEASE, World, won, won_token};
 
 /// History `hand_back_marker`.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_is_handed_back_counts_no_crash() -> Result<()> {
     let mut world = World::start(LONG_LEASE).await?;
     let (subject, first) = world.held().await?;
-    let token = won(subject.claim(&first, first.sequence, ClaimReason::HandBack).await?)?;
+    let token = won_token(subject.claim(&first, first.sequence, ClaimReason::HandBack).await?)?;
     first.handle().nak(None).await?;
     let second = world.deliver().await?;
     assert_eq!((second.sequence, second.count), (first.sequence, 2));

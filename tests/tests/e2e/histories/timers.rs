@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use windlass_core::protocol::{self, Opening, Removal, Stale, Standing};
 use windlass_core::{JobState, RecordKind};
 
-use super::world::{LONG_LEASE, Step, Subject, World, acknowledge, one_winner, won};
+use super::world::{LONG_LEASE, Step, Subject, World, acknowledge, one_winner, won, won_token};
 
 /// Histories `fired_check`, `done_check`.
 #[tokio::test(flavor = "multi_thread")]
@@ -90,7 +90,7 @@ async fn a_release_or_cancel_removes_the_timer_in_its_one_write() -> Result<()> 
     }
     // The same write without the purge: the timer fires after the end.
     let subject = Subject::new(&world.jobs)?;
-    let token = won(subject.wait(Step::timer(0, RecordKind::Later)).await?)?;
+    let token = won_token(subject.wait(Step::timer(0, RecordKind::Later)).await?)?;
     won(subject.end(Step::on(token, RecordKind::Done), JobState::Cancelled).await?)?;
     let fired = world.deliver().await?;
     assert!(fired.sequence > token && subject.seen().await?.view.done, "it fired before the end");

@@ -177,9 +177,15 @@ pub(super) async fn acknowledge(delivered: &Delivered) -> Result<()> {
     Ok(delivered.handle().extend(PATIENCE).await?)
 }
 
-pub(super) fn won(verdict: Verdict) -> Result<u64> {
+/// The new token, where one is said.
+pub(super) fn won(verdict: Verdict) -> Result<Option<u64>> {
     let Verdict::Won(sequence) = verdict else { bail!("{verdict:?}, expected a win") };
     Ok(sequence)
+}
+
+/// The new token of a record that may hold the job.
+pub(super) fn won_token(verdict: Verdict) -> Result<u64> {
+    won(verdict)?.context("a token is said")
 }
 
 /// That one has won, and all others have lost.
@@ -203,6 +209,11 @@ impl Subject {
     pub(super) async fn make_ready(&self) -> Result<()> {
         won(self.wait(Step::on(0, RecordKind::Ready)).await?)?;
         Ok(())
+    }
+
+    /// The sequence of its last record.
+    pub(super) async fn token(&self) -> Result<u64> {
+        self.seen().await?.view.last.map(|last| last.sequence).context("it has a record")
     }
 
     async fn write(&self, step: Step, nonce: &Bytes, body: Bytes) -> Result<Verdict> {
@@ -311,7 +322,7 @@ impl Subject {
     pub(super) async fn take(&self, delivered: &Delivered) -> Result<u64> {
         assert_eq!(protocol::opening(delivered.delivery()), Opening::Claim);
         let Standing::Mine { token } = self.open(delivered).await? else { bail!("it is another's") };
-        won(self.claim(delivered, token, ClaimReason::Redelivered).await?)
+        won_token(self.claim(delivered, token, ClaimReason::Redelivered).await?)
     }
 
     /// The attempt that a claim of this delivery would end.
