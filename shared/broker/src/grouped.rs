@@ -1,4 +1,4 @@
-//! Group commit: while one message is on its way, what is to be written gathers for the next.
+//! Group commit: while some messages are on their way, what is to be written gathers for the next ones.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -6,6 +6,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::future::join_all;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 /// Writes what belongs together in few messages; clones share one buffer.
@@ -23,8 +24,9 @@ pub(crate) struct Bounds {
     pub(crate) items: usize,
     /// About the most bytes of one message.
     pub(crate) bytes: usize,
-    /// How many messages may be on their way at a time. With more of them, each holds less, and a message costs the
-    /// broker far more than what is in it (ARCHITECTURE.md, "Where the time goes").
+    /// How many rounds may be on their way at a time: a round is all that had gathered, a message for each key. With
+    /// more of them, each message holds less, and it costs the broker far more than what is in it (ARCHITECTURE.md,
+    /// "Where the time goes").
     pub(crate) in_flight: usize,
 }
 
@@ -67,7 +69,7 @@ impl<K: Eq + Hash + Send + 'static> Grouped<K> {
     }
 }
 
-/// Groups what has come by key; while as many messages as may be are on their way, more gathers for the next.
+/// Groups what has come by key; while as many rounds as may be are on their way, more gathers for the next.
 async fn write<K, S>(bounds: Bounds, mut waiting: mpsc::Receiver<Pending<K>>, store: impl Fn(K, Bytes) -> S)
 where
     K: Eq + Hash,
@@ -76,8 +78,8 @@ where
     let in_flight = Arc::new(Semaphore::new(bounds.in_flight));
     let mut received = Vec::new();
     loop {
-        // Room first: what comes meanwhile goes with the same message.
-        drop(in_flight.acquire().await);
+        // Room first: what comes meanwhile goes with the same messages.
+        let Ok(permit) = Arc::clone(&in_flight).acquire_owned().await else { return };
         if waiting.recv_many(&mut received, bounds.buffer).await == 0 {
             return;
         }
@@ -91,17 +93,20 @@ where
             message.body.extend_from_slice(&bytes);
             message.stored.push(stored);
         }
-        for (key, Message { body, stored }) in full.into_iter().chain(open) {
-            let Ok(permit) = Arc::clone(&in_flight).acquire_owned().await else { return };
+        let messages = full.into_iter().chain(open).map(|(key, Message { body, stored })| {
             let storing = store(key, body.into());
-            tokio::spawn(async move {
+            async move {
                 let is_stored = storing.await;
                 for answer in stored {
                     let _ = answer.send(is_stored);
                 }
-                drop(permit);
-            });
-        }
+            }
+        });
+        let round = join_all(messages);
+        tokio::spawn(async move {
+            round.await;
+            drop(permit);
+        });
     }
 }
 

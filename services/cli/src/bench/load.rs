@@ -28,8 +28,18 @@ pub(super) struct Load {
     pub(super) what: What,
     pub(super) queues: Vec<QueueName>,
     pub(super) pace: Pace,
-    /// When all of them are due; at once, if none.
-    pub(super) due_at: Option<Timestamp>,
+    pub(super) due: Due,
+}
+
+/// When jobs are due.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Due {
+    /// At once.
+    Now,
+    /// All of them then.
+    At(Timestamp),
+    /// Each after a delay of its own, from a twentieth of this to all but a twentieth.
+    Within(Duration),
 }
 
 /// What each job is.
@@ -46,6 +56,8 @@ pub(super) enum What {
 pub(super) struct Submitted {
     /// When each job should have been submitted, where there is a plan.
     pub(super) intended: HashMap<JobId, Timestamp>,
+    /// How long after its acceptance each is due, where they have delays of their own.
+    pub(super) delays: HashMap<JobId, Duration>,
     /// From the call to the answer.
     pub(super) took: Vec<Duration>,
     /// Of the first call.
@@ -61,7 +73,7 @@ impl Load {
     pub(super) fn new(settings: &Settings, jobs: u64, pace: Pace) -> Self {
         let queues = work::queues(settings.queues);
         let what = What::Nothing(Nothing::of(settings.payload));
-        Self { jobs, what, queues, pace, due_at: None }
+        Self { jobs, what, queues, pace, due: Due::Now }
     }
 
     /// Submits all of it; returns once all are accepted.
@@ -87,7 +99,7 @@ impl Load {
                 }
             }
             let intended = plan.as_ref().map(|plan| submitted.begun_at + plan.instant(number));
-            under_way.push(self.one(client, queue, intended));
+            under_way.push(self.one(client, queue, number, intended));
             if number % SHOWN_EVERY == 0 {
                 screen.progress(number, self.jobs);
             }
@@ -103,15 +115,21 @@ impl Load {
         &self,
         client: &Client,
         queue: &str,
+        number: u64,
         intended: Option<Timestamp>,
     ) -> Result<One, windlass::client::Error> {
         let begun = Instant::now();
-        let mut submission = self.what.task(client).queue(queue);
-        if let Some(due_at) = self.due_at {
-            submission = submission.run_at(due_at);
-        }
-        let submitted = submission.submit().await?;
-        Ok(One { id: submitted.id, took: begun.elapsed(), intended })
+        let task = self.what.task(client).queue(queue);
+        let (task, delay) = match self.due {
+            Due::Now => (task, None),
+            Due::At(due_at) => (task.run_at(due_at), None),
+            Due::Within(longest) => {
+                let delay = spread(longest, number);
+                (task.delay(delay), Some(delay))
+            }
+        };
+        let submitted = task.submit().await?;
+        Ok(One { id: submitted.id, took: begun.elapsed(), intended, delay })
     }
 }
 
@@ -132,6 +150,17 @@ struct One {
     id: JobId,
     took: Duration,
     intended: Option<Timestamp>,
+    delay: Option<Duration>,
+}
+
+/// Another one for each number, evenly spread and in no order. In whole milliseconds, as delays are on the wire.
+fn spread(longest: Duration, number: u64) -> Duration {
+    /// Has no factor in common with the steps, so that each comes once in so many.
+    const STRIDE: u64 = 377;
+    const STEPS: u64 = 900;
+    let place = 50 + number.wrapping_mul(STRIDE) % STEPS;
+    let millis = u64::try_from(longest.as_millis()).unwrap_or(u64::MAX);
+    Duration::from_millis(millis.saturating_mul(place) / 1000)
 }
 
 // === impl Submitted ===
@@ -144,11 +173,29 @@ impl Submitted {
 
     fn add(&mut self, answer: Option<Result<One, windlass::client::Error>>) -> Result<(), Error> {
         let Some(answer) = answer else { return Ok(()) };
-        let One { id, took, intended } = answer.map_err(Error::Submit)?;
+        let One { id, took, intended, delay } = answer.map_err(Error::Submit)?;
         self.took.push(took);
         if let Some(intended) = intended {
             self.intended.insert(id, intended);
         }
+        if let Some(delay) = delay {
+            self.delays.insert(id, delay);
+        }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_are_spread_over_their_range_without_its_ends() {
+        let mut delays: Vec<_> = (0..900).map(|number| spread(Duration::from_secs(1), number)).collect();
+        delays.sort_unstable();
+        delays.dedup();
+        assert_eq!(delays.len(), 900, "each is another");
+        let ends = (delays[0], delays[899]);
+        assert_eq!(ends, (Duration::from_millis(50), Duration::from_millis(949)));
     }
 }

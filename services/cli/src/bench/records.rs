@@ -142,9 +142,9 @@ impl Records {
         Percentiles::of(self.0.iter().filter_map(wait).collect())
     }
 
-    /// From this instant to the start of each.
-    pub(super) fn lateness(&self, due_at: Timestamp) -> Percentiles {
-        let late = |row: &Row| Some(between(due_at, row.last.started_at?));
+    /// From the instant at which each is due to its start; of those only of which that is told.
+    pub(super) fn lateness(&self, due_at: impl Fn(&Row) -> Option<Timestamp>) -> Percentiles {
+        let late = |row: &Row| Some(between(due_at(row)?, row.last.started_at?));
         Percentiles::of(self.0.iter().filter_map(late).collect())
     }
 

@@ -14,7 +14,7 @@ use super::Error;
 use super::tell::TellWriter;
 use crate::connect::Broker;
 use crate::grouped::{Bounds, Grouped, OnItsWay};
-use crate::publish;
+use crate::publish::{self, Outcome, Outgoing};
 use crate::retry::Waits;
 use crate::storing;
 
@@ -61,7 +61,7 @@ impl EventWriter {
         let grouped = Grouped::start(BOUNDS, move |queue, body| {
             let subject = broker.names().event_subject(&queue, service, &pool);
             let broker = broker.clone();
-            async move { store(&broker, subject, &body).await }
+            async move { store(&broker, subject, body).await }
         });
         Self { grouped, told }
     }
@@ -114,7 +114,19 @@ impl Storing {
     }
 }
 
-async fn store(broker: &Broker, subject: String, body: &Bytes) -> bool {
+async fn store(broker: &Broker, subject: String, body: Bytes) -> bool {
+    // Those of other queues go with it.
+    let message = Outgoing { subject: subject.clone(), headers: HeaderMap::new(), body: body.clone() };
+    let began = Instant::now();
+    if let Outcome::Stored = broker.publish_gathered(&broker.names().events_stream(), message).await {
+        broker.tried_to_store(storing::EVENTS, began, &Ok(()));
+        return true;
+    }
+    Box::pin(store_alone(broker, subject, &body)).await
+}
+
+/// Tries for as long as that can help.
+async fn store_alone(broker: &Broker, subject: String, body: &Bytes) -> bool {
     let mut waits = Waits::until(Instant::now() + WRITE_TIMEOUT);
     loop {
         let timeout = waits.left().min(Duration::from_secs(5));

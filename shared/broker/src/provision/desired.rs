@@ -163,6 +163,7 @@ fn events(names: &Names, layout: &Layout) -> StreamSpec {
             // History is not rewritten.
             ("deny_delete", json!(true)),
             ("deny_purge", json!(true)),
+            ("allow_batched", json!(true)),
         ],
     );
     let name = names.monitor_consumer().to_owned();
