@@ -98,6 +98,12 @@ impl Flight {
         }
     }
 
+    /// Nobody is there for the message of this number, from 1.
+    pub(super) fn unheard(&mut self, number: u64) -> Heard {
+        self.say(number, Outcome::NotTried);
+        self.rest()
+    }
+
     /// An answer to the message of this number, from 1.
     pub(super) fn heard(&mut self, number: u64, answer: &[u8]) -> Heard {
         if self.waiting.len() == 1 {
@@ -199,6 +205,14 @@ mod tests {
         let disabled = r#"{"error":{"code":400,"err_code":10205,"description":"batch publish is disabled"},"stream":"JOBS","seq":0}"#;
         assert_eq!(said(2, &[(1, disabled)]), (vec!["nottried".into(), "waits".into()], Heard::Disabled));
         assert_eq!(said(2, &[(1, disabled), (2, disabled)]).1, Heard::Landed);
+    }
+
+    #[test]
+    fn what_nobody_is_there_for_was_not_tried() {
+        let (waits, mut outcomes): (Vec<_>, Vec<_>) = (0..2).map(|_| oneshot::channel()).unzip();
+        let mut flight = Flight::new(waits);
+        assert_eq!((flight.unheard(2), flight.unheard(1)), (Heard::More, Heard::Landed));
+        assert!(outcomes.iter_mut().all(|outcome| matches!(outcome.try_recv(), Ok(Outcome::NotTried))));
     }
 
     #[test]

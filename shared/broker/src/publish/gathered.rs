@@ -23,7 +23,8 @@ pub(crate) struct Gathered {
     streams: Mutex<HashMap<String, mpsc::Sender<Waiting>>>,
 }
 
-type Waiting = (Outgoing, Waits);
+/// A message, when it came, and whoever waits for it.
+type Waiting = (Instant, Outgoing, Waits);
 
 /// How many may wait to be sent before their publishers wait too.
 const BUFFER: usize = 4096;
@@ -50,7 +51,7 @@ impl Broker {
             return Outcome::NotTried;
         }
         let (waits, outcome) = oneshot::channel();
-        if self.gathering(stream).send((message, waits)).await.is_err() {
+        if self.gathering(stream).send((Instant::now(), message, waits)).await.is_err() {
             return Outcome::NotTried;
         }
         outcome.await.unwrap_or(Outcome::Silent)
@@ -138,8 +139,17 @@ impl Publisher {
     }
 
     async fn send(&mut self, received: impl Iterator<Item = Waiting>) {
-        // Whoever has given up does not want it sent any more.
-        let (messages, waits): (Vec<_>, Vec<_>) = received.filter(|(_, waits)| !waits.is_closed()).unzip();
+        let (mut messages, mut waits) = (Vec::new(), Vec::new());
+        for (came_at, message, waits_for_it) in received {
+            // Nothing is sent late: whoever has given up does not want it any more, and who still waits has no time for
+            // more than another try of its own (`has_time`).
+            if came_at.elapsed() > TRY_TIMEOUT {
+                let _ = waits_for_it.send(Outcome::NotTried);
+            } else if !waits_for_it.is_closed() {
+                messages.push(message);
+                waits.push(waits_for_it);
+            }
+        }
         let count = messages.len();
         let is_alone = self.alone_until.is_some_and(|until| Instant::now() < until);
         let mut flight = Flight::new(waits);
@@ -180,7 +190,12 @@ impl Publisher {
         let (Some(batch), Some(place)) = (batch, place) else { return };
         // It may have been given up.
         let Some(flight) = self.flights.get_mut(&batch) else { return };
-        match flight.heard(place, &answer.payload) {
+        // Nobody has it: the stream has no leader just now.
+        let heard = match answer.status {
+            Some(_) => flight.unheard(place),
+            None => flight.heard(place, &answer.payload),
+        };
+        match heard {
             Heard::More => return,
             Heard::Disabled => {
                 self.alone_until = Some(Instant::now() + WITHOUT_BATCHES);
