@@ -11,6 +11,7 @@ pub mod duration;
 pub mod event;
 pub mod expiry;
 pub mod fingerprint;
+pub mod flow;
 pub mod history;
 pub mod id;
 pub mod letter;

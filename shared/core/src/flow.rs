@@ -1,0 +1,15 @@
+//! Flow control: what an operator sets for a queue, and the decisions that follow from it.
+//!
+//! A job of a controlled queue passes two stages before it is let go. The first is its key's: one key has so many jobs
+//! running, so many points a minute, or may be paused. The second is its turn among all that wait: the queue's limit,
+//! priorities, fairness between tenants, the queue's rate and its pauses. Nothing here counts what runs: whoever lets
+//! jobs go does, and asks here what is allowed and whose turn it is. A queue with nothing set is not controlled and
+//! costs nothing.
+
+mod key;
+mod settings;
+
+pub use key::{FlowKey, InvalidFlowKey};
+pub use settings::{
+    AtLimit, Fairness, InvalidSettings, OnDead, Order, Pause, Priorities, QueueSettings, Rate,
+};
