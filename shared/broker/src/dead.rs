@@ -1,6 +1,6 @@
 //! Dead letters: what could not be done, with its cause and its original bytes.
 
-mod batch;
+
 mod read;
 
 pub use self::read::{Letters, Page};

@@ -170,6 +170,12 @@ impl Jobs {
         self.found(stream.get_first_raw_message_by_subject(filter, from)).await
     }
 
+    /// The message of this sequence; none if it is gone.
+    pub async fn at(&self, sequence: u64) -> Result<Option<SeenRecord>, Error> {
+        let stream = self.unseen_stream().await?;
+        self.found(stream.get_raw_message(sequence)).await
+    }
+
     async fn last_under(&self, filter: &str) -> Result<Option<SeenRecord>, Error> {
         let stream = self.unseen_stream().await?;
         self.found(stream.get_last_raw_message_by_subject(filter)).await
@@ -244,7 +250,7 @@ impl Jobs {
         Error::Read { stream: self.stream.clone(), reason: reason.to_string() }
     }
 
-    fn subject(&self, address: &Address, record: RecordKind) -> String {
+    pub(crate) fn subject(&self, address: &Address, record: RecordKind) -> String {
         self.broker.names().job_subject(&self.pool, &address.queue, record, address.priority, address.job_id)
     }
 

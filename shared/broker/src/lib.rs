@@ -6,6 +6,7 @@
 pub mod absence;
 mod answer;
 mod await_done;
+mod batch;
 pub mod cancel;
 pub mod clock;
 pub mod commands;
@@ -16,6 +17,7 @@ pub mod delivery;
 pub mod events;
 pub mod failpoint;
 pub mod floor;
+pub mod flow;
 mod grouped;
 pub mod jobs;
 pub mod kv;

@@ -6,11 +6,13 @@
 //! stream with timers controls all of it.
 
 mod beside;
+mod flow;
 mod job;
 
 use windlass_core::{JobId, PoolName, QueueName};
 
 pub use self::beside::ChildSubject;
+pub use self::flow::{ALL, FlowSubject, Line};
 pub use self::job::JobSubject;
 
 /// The namespace of a fleet, and the names that follow from it.

@@ -1,5 +1,6 @@
 //! Publishing into a stream: once, or on a condition, until the outcome is known.
 
+mod atomic;
 mod flight;
 mod gathered;
 
@@ -14,6 +15,7 @@ use crate::answer::ErrorBody;
 use crate::connect::{Broker, Error};
 use crate::retry::Waits;
 
+pub(crate) use self::atomic::{MOST as MOST_AT_ONCE, publish_all_if};
 pub(crate) use self::flight::{Outcome, Outgoing};
 pub(crate) use self::gathered::Gathered;
 

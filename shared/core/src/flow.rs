@@ -8,8 +8,10 @@
 
 mod key;
 mod settings;
+mod slots;
 
 pub use key::{FlowKey, InvalidFlowKey};
+pub use slots::{Follows, Kept, KeySlot, Slot, Slots};
 pub use settings::{
     AtLimit, Fairness, InvalidSettings, OnDead, Order, Pause, Priorities, QueueSettings, Rate,
 };

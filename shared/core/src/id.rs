@@ -28,6 +28,11 @@ pub struct InvalidId {
 // === impl JobId ===
 
 impl JobId {
+    /// The UUID whose bits are all zero: of no job.
+    pub const fn nil() -> Self {
+        Self(Uuid::nil())
+    }
+
     /// Takes a UUID of any version.
     pub const fn from_uuid(uuid: Uuid) -> Self {
         Self(uuid)

@@ -80,6 +80,10 @@ pub enum Transition {
     Redriven,
     /// An operator removed its dead letter; its state is unchanged.
     Discarded,
+    /// It waits for a limit, its turn, or the end of a pause.
+    Held,
+    /// What it was held for has come.
+    Queued,
 }
 
 /// The text is none of the words.
@@ -136,7 +140,7 @@ words! { Transition, "transition",
     Accepted => "accepted", Released => "released", Started => "started", Crashed => "crashed",
     HandedBack => "handed_back", Retried => "retried", Snoozed => "snoozed", Succeeded => "succeeded", Dead => "dead",
     Cancelled => "cancelled", Expired => "expired", Refused => "refused", Rejected => "rejected", Redriven => "redriven",
-    Discarded => "discarded",
+    Discarded => "discarded", Held => "held", Queued => "queued",
 }
 
 impl Transition {

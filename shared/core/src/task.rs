@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::flow::FlowKey;
 use crate::payload::Form;
 use crate::{JobId, Kind, Priority, QueueName, RetryPolicy};
 
@@ -37,6 +38,10 @@ pub struct Task<P> {
     pub parent: Option<Parent>,
     /// The job that died and was started again as this one: its payload was sealed for that one.
     pub origin: Option<JobId>,
+    /// What limits, orders and rates by key count it under.
+    pub key: Option<FlowKey>,
+    /// Whom it is for: among tenants a queue's turns are shared out.
+    pub tenant: Option<FlowKey>,
 }
 
 /// The job whose handler published a task.
@@ -103,6 +108,8 @@ impl<P> Task<P> {
             max_wait: None,
             parent: None,
             origin: None,
+            key: None,
+            tenant: None,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use jiff::Timestamp;
 use prost::Message;
+use windlass_core::flow::FlowKey;
 use windlass_core::{Encoding, Form, JobId, RetryPolicy, Start, Task, duration};
 
 use crate::{Error, form, task, v1};
@@ -30,6 +31,10 @@ pub mod headers {
     pub const TIMEOUT: &str = "Windlass-Timeout";
     /// Time allowed to wait for the first attempt.
     pub const MAX_WAIT: &str = "Windlass-Max-Wait";
+    /// What limits, orders and rates by key count it under.
+    pub const KEY: &str = "Windlass-Key";
+    /// Whom it is for.
+    pub const TENANT: &str = "Windlass-Tenant";
     /// What was done to the payload.
     pub const ENCODING: &str = "Windlass-Encoding";
     /// The key that it was sealed with.
@@ -41,7 +46,7 @@ pub mod headers {
 }
 
 /// The headers of ours that a plain task may have.
-const KNOWN: [&str; 10] = [
+const KNOWN: [&str; 12] = [
     headers::KIND,
     headers::ID,
     headers::PRIORITY,
@@ -50,6 +55,8 @@ const KNOWN: [&str; 10] = [
     headers::MAX_ATTEMPTS,
     headers::TIMEOUT,
     headers::MAX_WAIT,
+    headers::KEY,
+    headers::TENANT,
     headers::ENCODING,
     headers::KEY_ID,
 ];
@@ -130,6 +137,8 @@ pub fn read_task(incoming: Incoming<'_>) -> Result<Task<Bytes>, Error> {
         max_wait: find(headers::MAX_WAIT)?.map(|text| duration(headers::MAX_WAIT, text)).transpose()?,
         parent: None,
         origin: None,
+        key: find(headers::KEY)?.map(|text| key(headers::KEY, text)).transpose()?,
+        tenant: find(headers::TENANT)?.map(|text| key(headers::TENANT, text)).transpose()?,
     })
 }
 
@@ -165,6 +174,10 @@ fn find<'a>(lines: &[(&'a str, &'a str)], wanted: &str) -> Result<Option<&'a str
 
 fn duration(field: &str, text: &str) -> Result<Duration, Error> {
     duration::parse(text).ok_or_else(|| Error::new(field, format!("expected {}", duration::EXPECTED)))
+}
+
+fn key(field: &str, text: &str) -> Result<FlowKey, Error> {
+    text.parse().map_err(|e| Error::new(field, e))
 }
 
 fn instant(field: &str, text: &str) -> Result<Timestamp, Error> {

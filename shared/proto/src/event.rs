@@ -6,7 +6,7 @@ use windlass_core::{Event, QueueName, Transition};
 use crate::job::{error_from_wire, error_to_wire, outcome_from_wire, outcome_to_wire};
 use crate::{Error, form, task, time, v1};
 
-const TRANSITIONS: [(Transition, v1::Transition); 15] = [
+const TRANSITIONS: [(Transition, v1::Transition); 17] = [
     (Transition::Accepted, v1::Transition::Accepted),
     (Transition::Released, v1::Transition::Released),
     (Transition::Started, v1::Transition::Started),
@@ -22,6 +22,8 @@ const TRANSITIONS: [(Transition, v1::Transition); 15] = [
     (Transition::Rejected, v1::Transition::Rejected),
     (Transition::Redriven, v1::Transition::Redriven),
     (Transition::Discarded, v1::Transition::Discarded),
+    (Transition::Held, v1::Transition::Held),
+    (Transition::Queued, v1::Transition::Queued),
 ];
 
 impl From<Event> for v1::Event {

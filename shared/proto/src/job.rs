@@ -3,8 +3,10 @@
 use bytes::Bytes;
 use jiff::Timestamp;
 use prost::Message;
+use windlass_core::flow::Slots;
 use windlass_core::{Attempt, Form, JobError, JobState, Kind, Outcome, RecordKind, Task};
 
+use crate::flow::{slots_from_wire, slots_to_wire};
 use crate::{Error, form, task, time, v1};
 
 /// A job that waits: the body of `ready`, `due`, `later` and `held`.
@@ -24,6 +26,8 @@ pub struct Job {
     pub checkpoint: Bytes,
     /// Stream sequence of the timer that ends the wait for the first attempt; 0 if there is none.
     pub expiry_sequence: u64,
+    /// What it holds under flow control; none where its queue has none.
+    pub slots: Option<Slots>,
 }
 
 /// The token of a redelivered job.
@@ -155,6 +159,7 @@ impl Job {
             nonce,
             checkpoint: Bytes::new(),
             expiry_sequence: 0,
+            slots: None,
         }
     }
 
@@ -168,6 +173,7 @@ impl Job {
             nonce: self.nonce.clone(),
             checkpoint: self.checkpoint.clone(),
             expiry_sequence: self.expiry_sequence,
+            slots: self.slots.as_ref().map(slots_to_wire),
         }
         .encode_to_vec()
         .into()
@@ -184,6 +190,7 @@ impl Job {
             nonce: wire.nonce,
             checkpoint: wire.checkpoint,
             expiry_sequence: wire.expiry_sequence,
+            slots: wire.slots.map(slots_from_wire).transpose()?,
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use prost::Message as _;
+use windlass_core::flow::FlowKey;
 use windlass_core::retry::{Backoff, Parts, RetryPolicy};
 use windlass_core::task::Parent;
 use windlass_core::{JobId, Priority, Start, Task};
@@ -33,6 +34,8 @@ impl From<&Task<Bytes>> for v1::Task {
             payload_encoding,
             payload_object,
             origin_id: task.origin.map(|id| id.to_string()).unwrap_or_default(),
+            key: task.key.as_ref().map(ToString::to_string).unwrap_or_default(),
+            tenant: task.tenant.as_ref().map(ToString::to_string).unwrap_or_default(),
         }
     }
 }
@@ -74,7 +77,14 @@ pub(crate) fn from_wire(task: v1::Task, derived: Option<&dyn Fn() -> JobId>) -> 
             "" => None,
             id => Some(id.parse().map_err(|e| Error::new("origin_id", e))?),
         },
+        key: flow_key("key", &task.key)?,
+        tenant: flow_key("tenant", &task.tenant)?,
     })
+}
+
+/// Of a job; none if the text is empty.
+pub(crate) fn flow_key(field: &'static str, text: &str) -> Result<Option<FlowKey>, Error> {
+    (!text.is_empty()).then(|| text.parse().map_err(|e| Error::new(field, e))).transpose()
 }
 
 fn parent(parent: &v1::Parent) -> Result<Parent, Error> {

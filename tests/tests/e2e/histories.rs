@@ -3,6 +3,7 @@
 
 mod fencing;
 mod gathered;
+mod owners;
 mod hand_back;
 mod reads;
 mod timers;

@@ -11,7 +11,7 @@ use windlass_core::letter::{Filter, Letter};
 use windlass_core::{JobId, QueueName};
 use windlass_proto::{LetterPlace, read_letter};
 
-use super::batch::{self, Raw, Start};
+use crate::batch::{self, Raw, Start};
 use crate::connect::{Broker, Error};
 
 /// For each call.

@@ -141,6 +141,8 @@ fn jobs(names: &Names, layout: &Layout, pool: &PoolName) -> StreamSpec {
             ("allow_msg_ttl", json!(true)),
             ("allow_atomic", json!(true)),
             ("allow_batched", json!(true)),
+            // Lines of held jobs are read in batches, which only direct reads are.
+            ("allow_direct", json!(true)),
             // Holds the bound on queues even when several dispatchers meet it at once.
             ("max_consumers", json!(layout.max_queues + SPARE_CONSUMERS)),
         ],

@@ -43,6 +43,8 @@ fn rank(event: &Event) -> Rank {
         Transition::Snoozed => (0, 5),
         Transition::Retried => (0, 6),
         Transition::Released => (0, 7),
+        Transition::Held => (0, 10),
+        Transition::Queued => (0, 11),
         Transition::Rejected => (1, 0),
         Transition::Expired => (2, 0),
         Transition::Cancelled => (2, 1),
@@ -276,8 +278,10 @@ impl AttemptView {
 fn state_after(event: &Event) -> JobState {
     match event.transition {
         Transition::Accepted if event.due_at > Some(event.accepted_at.unwrap_or(event.at)) => JobState::Scheduled,
+        Transition::Held => JobState::Held,
         Transition::Accepted
         | Transition::Released
+        | Transition::Queued
         | Transition::Crashed
         | Transition::HandedBack
         // Move nothing, and never decide.
@@ -305,6 +309,8 @@ fn attempt_outcome(event: &Event) -> Option<Outcome> {
         Transition::Dead | Transition::Cancelled | Transition::Expired => None,
         Transition::Accepted
         | Transition::Released
+        | Transition::Held
+        | Transition::Queued
         | Transition::Started
         | Transition::Refused
         | Transition::Redriven

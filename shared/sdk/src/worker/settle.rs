@@ -5,9 +5,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::time::Instant;
-use windlass_broker::jobs::{Change, Verdict, nonce};
+use windlass_broker::flow;
+use windlass_broker::jobs::{Address, Change, Verdict, nonce};
 use windlass_core::admission::kept_for;
 use windlass_core::attempt::{push_bounded, without_messages};
+use windlass_core::flow::Follows;
 use windlass_core::settle::{AfterFailure, Failed, after_failure};
 use windlass_core::{Attempt, Form, JobError, JobState, Outcome, RecordKind};
 use windlass_proto::{Done, Job, v1};
@@ -80,6 +82,9 @@ pub(super) async fn end(
         return;
     }
     windlass_broker::failpoint::hit(windlass_broker::failpoint::Point::WorkerDoneWritten).await;
+    if !give_back(shared, held, Follows::End(done.state)).await {
+        return;
+    }
     // The letter first: an event that says "dead" can be acted upon.
     let state = done.state;
     if state == JobState::Dead && !Box::pin(bury(shared, held, &done)).await {
@@ -134,6 +139,7 @@ async fn again(shared: &Shared, held: &mut Held, attempt: &Attempt, delay: Durat
     let mut job = Job {
         attempts,
         checkpoint: held.checkpoint().clone(),
+        slots: held.job.slots.as_ref().and_then(|slots| slots.after(Follows::Another, held.work)),
         ..Job::new(held.job.task.clone(), held.job.accepted_at, due_at, nonce())
     };
     let mut written = write_later(shared, held, &job, tried).await;
@@ -152,6 +158,9 @@ async fn again(shared: &Shared, held: &mut Held, attempt: &Attempt, delay: Durat
         return;
     }
     windlass_broker::failpoint::hit(windlass_broker::failpoint::Point::WorkerLaterWritten).await;
+    if !give_back(shared, held, Follows::Another).await {
+        return;
+    }
     let mut event = held.teller().attempt_ended(attempt);
     event.due_at = Some(due_at);
     if held.unsaid.finish(&shared.events, event).await {
@@ -201,7 +210,11 @@ async fn write_later(shared: &Shared, held: &Held, job: &Job, tried: &'static st
         nonce: &job.nonce,
         trace: held.trace,
         ttl: None,
-        timer: Some((job.due_at, RecordKind::Ready)),
+        // Under flow control it passes the gate again.
+        timer: Some((
+            job.due_at,
+            if held.job.slots.is_some() { RecordKind::Due } else { RecordKind::Ready },
+        )),
         purge: None,
     };
     write(shared, held, change, tried).await
@@ -254,6 +267,21 @@ async fn write(shared: &Shared, held: &Held, change: Change<'_>, tried: &'static
         }
     }
     Written::No
+}
+
+/// Gives back what the job holds under flow control, before its work message is acknowledged; true once that is stored.
+/// If it is not, the redelivery finds the record and does it.
+pub(super) async fn give_back(shared: &Shared, held: &Held, follows: Follows) -> bool {
+    let Some(slots) = &held.job.slots else { return true };
+    let Address { queue, job_id, .. } = &held.address;
+    let freeing = flow::free(&shared.jobs, queue, *job_id, slots, held.work, follows, WRITE_TIMEOUT);
+    match Box::pin(freeing).await {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::warn!(%job_id, %error, "slots are not given back yet; leaving that to the lease");
+            false
+        }
+    }
 }
 
 /// The work message has no further use: acknowledged, and our claim removed with it.

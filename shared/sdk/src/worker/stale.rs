@@ -2,11 +2,13 @@
 
 use windlass_broker::dead;
 use windlass_broker::jobs::{Address, Seen};
+use windlass_core::flow::Follows;
 use windlass_core::protocol::{self, Stale};
 use windlass_core::{JobState, Transition};
 use windlass_proto::Done;
 
 use super::held::{Held, WRITE_TIMEOUT};
+use super::settle::give_back;
 use super::shared::Shared;
 
 /// After the broker refused our token: finds out what that means for the message.
@@ -41,6 +43,10 @@ async fn again(shared: &Shared, held: &Held, seen: &Seen) -> bool {
     if let Some(done @ Done { state: JobState::Dead, .. }) = &seen.done
         && !bury(shared, held, done).await
     {
+        return false;
+    }
+    let follows = seen.done.as_ref().map_or(Follows::Another, |done| Follows::End(done.state));
+    if !give_back(shared, held, follows).await {
         return false;
     }
     let cancelled = seen.done.as_ref().is_some_and(|done| done.state == JobState::Cancelled);

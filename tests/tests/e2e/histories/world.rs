@@ -216,14 +216,14 @@ impl Subject {
         self.seen().await?.view.last.map(|last| last.sequence).context("it has a record")
     }
 
-    async fn write(&self, step: Step, nonce: &Bytes, body: Bytes) -> Result<Verdict> {
+    pub(super) async fn write(&self, step: Step, nonce: &Bytes, body: Bytes) -> Result<Verdict> {
         let Step { token, record, timer, purge, within } = step;
         let (address, trace, ttl) = (&self.address, None, None);
         let change = Change { address, token, record, body, nonce, trace, ttl, timer, purge };
         Ok(self.jobs.write(change, Instant::now() + within).await?)
     }
 
-    fn job(&self, attempts: Vec<Attempt>) -> Result<Job> {
+    pub(super) fn job(&self, attempts: Vec<Attempt>) -> Result<Job> {
         let now = Timestamp::now();
         let task = Task::new(self.address.job_id, KIND.parse()?, Bytes::new());
         let task = Task { priority: self.address.priority, ..task };

@@ -1,4 +1,4 @@
-//! Many letters by one request: a batch of direct reads (NATS' ADR 31), bounded in messages and in bytes.
+//! Many messages by one request: a batch of direct reads (NATS' ADR 31), bounded in messages and in bytes.
 //!
 //! Any replica may answer, and may lack what was stored a moment ago. So a batch is for lists; what is acted upon is
 //! read once more from the leader.
@@ -19,7 +19,7 @@ const MAX_BYTES: usize = 2 << 20;
 
 /// Where a batch begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Start {
+pub(crate) enum Start {
     /// At this sequence, or after it.
     Sequence(u64),
     /// With what was stored at this instant, or after it.
@@ -28,24 +28,24 @@ pub(super) enum Start {
 
 /// What was read.
 #[derive(Debug, Default)]
-pub(super) struct Batch {
+pub(crate) struct Batch {
     /// In the order of storing.
-    pub(super) messages: Vec<Raw>,
+    pub(crate) messages: Vec<Raw>,
     /// Whether more follow.
-    pub(super) more: bool,
+    pub(crate) more: bool,
 }
 
 /// A message as it stands in the stream.
 #[derive(Debug)]
-pub(super) struct Raw {
-    pub(super) subject: String,
-    pub(super) sequence: u64,
-    pub(super) stored_at: Timestamp,
-    pub(super) body: bytes::Bytes,
+pub(crate) struct Raw {
+    pub(crate) subject: String,
+    pub(crate) sequence: u64,
+    pub(crate) stored_at: Timestamp,
+    pub(crate) body: bytes::Bytes,
 }
 
 /// The next messages of a stream under this filter.
-pub(super) async fn read(
+pub(crate) async fn read(
     broker: &Broker,
     stream: &str,
     filter: &str,
