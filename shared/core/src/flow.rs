@@ -8,8 +8,10 @@
 
 mod key;
 mod settings;
+mod turns;
 
 pub use key::{FlowKey, InvalidFlowKey};
 pub use settings::{
     AtLimit, Fairness, InvalidSettings, OnDead, Order, Pause, Priorities, QueueSettings, Rate,
 };
+pub use turns::{Lane, MAX_TURNS_BETWEEN, Turns};
