@@ -9,9 +9,11 @@
 mod key;
 mod settings;
 mod slots;
+mod turns;
 
 pub use key::{FlowKey, InvalidFlowKey};
 pub use slots::{Follows, Kept, KeySlot, Slot, Slots};
 pub use settings::{
     AtLimit, Fairness, InvalidSettings, OnDead, Order, Pause, Priorities, QueueSettings, Rate,
 };
+pub use turns::{Lane, MAX_TURNS_BETWEEN, Turns};
