@@ -91,7 +91,8 @@ async fn create(
     // The broker's word is the publisher's: the task was accepted when it was stored.
     let accepted_at = delivered.published_at;
     let due_at = task.start.due_at(accepted_at);
-    let timer = (due_at > shared.broker.now()).then_some((due_at, RecordKind::Ready));
+    let entrance = shared.settings.entrance(&queue);
+    let timer = (due_at > shared.broker.now()).then_some((due_at, entrance));
     let address = Address { queue, priority: task.priority, job_id: task.id };
     let jobs = shared.jobs(&address.queue);
     // Both stand before the job does: what is left of one that is not made harms nobody.
@@ -111,7 +112,7 @@ async fn create(
     let change = Change {
         address: &address,
         token: 0,
-        record: if timer.is_some() { RecordKind::Later } else { RecordKind::Ready },
+        record: if timer.is_some() { RecordKind::Later } else { entrance },
         body: job.encode(),
         nonce: &nonce,
         trace: Some(hop.traceparent()),

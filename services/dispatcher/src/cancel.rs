@@ -3,11 +3,13 @@
 use windlass_broker::cancel::{Mark, mark};
 use windlass_broker::failpoint::{Point, hit};
 use windlass_broker::jobs::{Jobs, SeenRecord, Verdict};
+use windlass_core::flow::Follows;
 use windlass_core::protocol::{self, Kind, Removal};
 use windlass_core::{JobError, JobState};
 
 use crate::children;
 use crate::ended::{self, End};
+use crate::flow::leave;
 use crate::objects;
 use crate::order::{Carried, Order};
 use crate::shared::Shared;
@@ -100,6 +102,9 @@ pub(crate) async fn end(
             return Verdict::Undecided;
         }
         hit(Point::CancelSaid).await;
+        if !leave(jobs, last, Follows::End(state)).await {
+            return Verdict::Undecided;
+        }
         let claim = matches!(last.record.kind, Kind::Claim { .. }).then_some(last.record.sequence);
         for sequence in then_delete.into_iter().chain(claim) {
             // Left there, it would run once the end is forgotten.

@@ -7,9 +7,11 @@ use tokio::time::Instant;
 use windlass_broker::dead;
 use windlass_broker::jobs::{self, Change, Jobs, Seen, SeenRecord, Verdict, nonce};
 use windlass_core::admission::kept_for;
+use windlass_core::flow::Follows;
 use windlass_core::{Form, JobError, JobId, JobState, QueueName, RecordKind, protocol};
 use windlass_proto::{Done, RecordBody};
 
+use crate::flow::leave;
 use crate::shared::Shared;
 
 /// For one conditional write.
@@ -89,6 +91,13 @@ pub(crate) async fn clear_up(
     }
     if shared.events.record_all(seen.past()).await.is_err() {
         return false;
+    }
+    if let Some(done) = &seen.done {
+        for record in &left {
+            if !leave(jobs, record, Follows::End(done.state)).await {
+                return false;
+            }
+        }
     }
     for record in left.iter().filter(|left| protocol::is_left_over(&left.record, &seen.view)) {
         if let Err(error) = jobs.delete(record.record.sequence).await {

@@ -12,6 +12,7 @@ mod consume;
 mod discard;
 mod ended;
 mod expire;
+mod flow;
 mod objects;
 mod options;
 mod order;

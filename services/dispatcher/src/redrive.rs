@@ -17,7 +17,7 @@ use windlass_broker::trace::{Hop, Relation, Subject};
 use windlass_core::admission::outcome_is_known;
 use windlass_core::letter::Letter;
 use windlass_core::trace::TraceParent;
-use windlass_core::{Event, RecordKind, Task, Transition};
+use windlass_core::{Event, Task, Transition};
 use windlass_proto::{Job, Teller};
 
 use crate::objects;
@@ -149,7 +149,7 @@ async fn start(
     let change = Change {
         address: &address,
         token: 0,
-        record: RecordKind::Ready,
+        record: shared.settings.entrance(&order.queue),
         body: job.encode(),
         nonce: &job.nonce,
         trace: Some(hop.traceparent()),

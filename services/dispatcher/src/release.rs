@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use windlass_broker::jobs::{Change, Jobs, Seen, Verdict, nonce};
-use windlass_core::protocol::{self, Removal};
+use windlass_core::protocol::{self, Kind, Removal};
 use windlass_core::{RecordKind, Transition};
 use windlass_proto::{Job, RecordBody};
 
@@ -35,12 +35,17 @@ pub(crate) async fn let_run(shared: &Shared, jobs: &Jobs, seen: &Seen, note: &st
         // It runs, is about to, or has ended: there is nothing to release.
         return Carried::Out;
     };
+    let entrance = shared.settings.entrance(&last.address.queue);
+    if last.record.kind == Kind::Held && entrance == RecordKind::Due {
+        tracing::info!(job_id = %last.address.job_id, "a held job waits for a limit, and is not released");
+        return Carried::Refused;
+    }
     let now = shared.broker.now();
     let job = Job { due_at: now, nonce: nonce(), ..waiting.clone() };
     let change = Change {
         address: &last.address,
         token,
-        record: RecordKind::Ready,
+        record: entrance,
         body: job.encode(),
         nonce: &job.nonce,
         trace: last.trace,

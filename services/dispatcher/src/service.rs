@@ -13,11 +13,12 @@ use windlass_service::{Context, Service};
 
 use crate::absence::Watch;
 use crate::consume::{Source, consume};
+use crate::flow::Settings;
 use crate::options::Options;
 use crate::parents::Parents;
 use crate::queues::Queues;
 use crate::shared::Shared;
-use crate::{admit, command, expire, reconcile};
+use crate::{admit, command, expire, flow, reconcile};
 
 /// The dispatcher, as a program of the fleet.
 #[derive(Debug, Clone, Copy)]
@@ -31,7 +32,8 @@ impl Service for Dispatcher {
     type Options = Options;
 
     fn parts(_: &Options, layout: &Layout) -> Vec<Part> {
-        let mut parts = vec![Part::Tasks, Part::Commands, Part::Events, Part::Dead, Part::Control];
+        let mut parts =
+            vec![Part::Tasks, Part::Commands, Part::Events, Part::Dead, Part::Settings, Part::Control];
         for pool in layout.all_pools() {
             parts.extend(layout.queues_of(&pool).iter().cloned().map(Part::Queue));
             parts.push(Part::Expiry(pool.clone()));
@@ -54,6 +56,10 @@ impl Service for Dispatcher {
             parents: Parents::default(),
             limits: options.limits(),
             queues: Queues::default(),
+            // Before the first task: one that is admitted past a limit cannot be called back.
+            settings: Settings::read(&context.broker)
+                .await
+                .context("the settings of queues cannot be read")?,
             absence: Watch::start(&context.broker, &context.stop).await,
             copies: tokio::sync::Semaphore::new(1),
             broker: context.broker.clone(),
@@ -104,5 +110,7 @@ async fn beside(shared: Arc<Shared>, instance: String, stop: CancellationToken) 
         reconcile::run(&shared, &instance, &stop),
         stop.run_until_cancelled(shared.queues.look_after(&shared)),
         stop.run_until_cancelled(shared.broker.keep_time()),
+        shared.settings.follow(&shared.broker, &stop),
+        flow::run(&shared, &instance, &stop),
     );
 }

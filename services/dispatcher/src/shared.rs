@@ -7,6 +7,7 @@ use windlass_broker::provision::Layout;
 use windlass_core::{Limits, QueueName};
 
 use crate::absence::Watch;
+use crate::flow::Settings;
 use crate::parents::Parents;
 use crate::queues::Queues;
 
@@ -19,6 +20,7 @@ pub(crate) struct Shared {
     pub(crate) parents: Parents,
     pub(crate) limits: Limits,
     pub(crate) queues: Queues,
+    pub(crate) settings: Settings,
     pub(crate) absence: Watch,
     /// Payloads that may be copied at a time.
     pub(crate) copies: tokio::sync::Semaphore,

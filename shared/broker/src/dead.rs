@@ -1,6 +1,5 @@
 //! Dead letters: what could not be done, with its cause and its original bytes.
 
-
 mod read;
 
 pub use self::read::{Letters, Page};

@@ -12,7 +12,7 @@ mod read;
 use windlass_core::{PoolName, QueueName};
 
 pub use self::free::free;
-pub use self::moves::{Commit, LetThrough, Move, Park, Promote, tenant_token};
+pub use self::moves::{Commit, LetThrough, Move, Park, Promote};
 pub use self::read::InLine;
 use crate::connect::{Broker, Error};
 use crate::jobs::Jobs;

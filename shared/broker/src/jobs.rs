@@ -118,7 +118,8 @@ impl Jobs {
         Self { broker: broker.clone(), pool, stream }
     }
 
-    pub(crate) fn broker(&self) -> &Broker {
+    /// The connection.
+    pub fn broker(&self) -> &Broker {
         &self.broker
     }
 

@@ -30,6 +30,7 @@ pub mod options;
 pub mod provision;
 pub mod publish;
 pub mod pull;
+pub mod queues;
 pub mod retry;
 mod silence;
 pub mod storing;

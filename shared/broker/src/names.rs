@@ -90,6 +90,11 @@ impl Names {
         self.bucket("schedules")
     }
 
+    /// The bucket of queues' settings, by queue.
+    pub fn queues_bucket(&self) -> String {
+        self.bucket("queues")
+    }
+
     /// The bucket of how far each schedule has come, by id.
     pub fn cursors_bucket(&self) -> String {
         self.bucket("cursors")

@@ -13,7 +13,7 @@ mod layout;
 mod remove;
 
 pub use api::Error;
-pub use apply::{apply, ensure_queue, verify};
+pub use apply::{apply, ensure_flow, ensure_queue, verify};
 pub use desired::{ConsumerSpec, Desired, Settings, StreamSpec, desired};
 pub use difference::Difference;
 pub use layout::{InvalidLayout, Layout, Retention};
@@ -61,6 +61,8 @@ pub enum Part {
     Payloads(PoolName),
     /// The bucket of a pool's large results.
     Results(PoolName),
+    /// The bucket of queues' settings.
+    Settings,
     /// The bucket of schedules.
     Schedules,
     /// The bucket of schedules' cursors.

@@ -6,14 +6,18 @@
 //! jobs go does, and asks here what is allowed and whose turn it is. A queue with nothing set is not controlled and
 //! costs nothing.
 
+mod change;
+mod holders;
 mod key;
 mod settings;
 mod slots;
 mod turns;
 
+pub use change::Change;
+pub use holders::Holders;
 pub use key::{FlowKey, InvalidFlowKey};
-pub use slots::{Follows, Kept, KeySlot, Slot, Slots};
 pub use settings::{
     AtLimit, Fairness, InvalidSettings, OnDead, Order, Pause, Priorities, QueueSettings, Rate,
 };
+pub use slots::{Follows, Kept, KeySlot, Slot, Slots};
 pub use turns::{Lane, MAX_TURNS_BETWEEN, Turns};

@@ -247,6 +247,8 @@ mod tests {
                 detached: true,
             }),
             origin: None,
+            key: Some("account 42".parse().unwrap()),
+            tenant: Some("acme".parse().unwrap()),
         };
         assert_eq!(read(&[], &v1::Task::from(&task).encode_to_vec()).unwrap(), task);
     }

@@ -3,8 +3,8 @@
 
 mod fencing;
 mod gathered;
-mod owners;
 mod hand_back;
+mod owners;
 mod reads;
 mod timers;
 mod undecided;

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use async_nats::HeaderMap;
 use tokio::time::Instant;
-use windlass_core::flow::{Follows, Slots};
+use windlass_core::flow::{FlowKey, Follows, Slots};
 use windlass_core::{JobId, QueueName};
+use windlass_proto::Job;
 
+use super::{Flow, InLine};
 use crate::connect::Error;
-use crate::jobs::Jobs;
-use crate::names::FlowSubject;
+use crate::jobs::{Address, Jobs};
+use crate::names::{ALL, FlowSubject, Line};
 use crate::publish::{self, header};
 use crate::retry::Waits;
 
@@ -34,6 +36,53 @@ pub async fn free(
         give_back(jobs, queue, job_id, key, slot.sequence(work), wait).await?;
     }
     Ok(())
+}
+
+impl Flow {
+    /// Removes a job from every line that it may stand in, with a slot of its key that it may have taken meanwhile, after
+    /// its end was written over its `held`. May be done again.
+    pub async fn drop_places(&self, address: &Address, job: &Job, wait: Duration) -> Result<(), Error> {
+        let (job_id, priority) = (address.job_id, address.priority);
+        let key = job.task.key.as_ref().map(FlowKey::token);
+        // Whether tenants counted when it was held is not known.
+        let tenant = job.task.tenant.as_ref().map(FlowKey::token);
+        let turns = tenant.into_iter().chain([ALL.to_owned()]);
+        let mut places: Vec<_> =
+            turns.map(|turn| (None, FlowSubject::Wait(Line::Turn(turn), priority, job_id))).collect();
+        if let Some(key) = key {
+            places.push((Some(key.clone()), FlowSubject::Wait(Line::Key(key.clone()), priority, job_id)));
+            places.push((Some(key.clone()), FlowSubject::Slot(Some(key), job_id)));
+        }
+        self.remove(places, job_id, wait).await
+    }
+
+    /// Removes a place whose job stands elsewhere, with the slot of its key that goes with it. May be done again.
+    pub async fn drop_place(&self, place: &InLine, wait: Duration) -> Result<(), Error> {
+        if let Some(key) = &place.key_slot {
+            let (token, sequence) = (Some(key.token.clone()), key.slot.sequence(place.sequence));
+            give_back(&self.jobs, &self.queue, place.job_id, token, sequence, wait).await?;
+        }
+        let subject = FlowSubject::Wait(place.line.clone(), place.priority, place.job_id);
+        self.remove([(None, subject)], place.job_id, wait).await
+    }
+
+    async fn remove(
+        &self,
+        places: impl IntoIterator<Item = (Option<String>, FlowSubject)>,
+        job_id: JobId,
+        wait: Duration,
+    ) -> Result<(), Error> {
+        for (key, place) in places {
+            let names = self.broker().names();
+            let of = |subject: &FlowSubject| names.flow_subject(self.pool(), self.queue(), subject);
+            let mut headers = HeaderMap::new();
+            headers.insert(header::SCHEDULER, of(&place));
+            headers.insert(header::SCHEDULE_NEXT, "purge");
+            let notice = of(&FlowSubject::Notice(key, job_id));
+            publish::publish_until(self.broker(), notice, headers, bytes::Bytes::new(), wait).await?;
+        }
+        Ok(())
+    }
 }
 
 async fn give_back(

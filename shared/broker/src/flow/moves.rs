@@ -12,7 +12,7 @@ use windlass_proto::{Job, Waiting, slot_taken};
 use super::{Flow, TIMEOUT};
 use crate::connect::Error;
 use crate::jobs::Address;
-use crate::names::{ALL, FlowSubject, Line};
+use crate::names::{FlowSubject, Line};
 use crate::publish::{MOST_AT_ONCE, Outgoing, header, publish_all_if};
 use crate::trace;
 
@@ -87,6 +87,8 @@ pub struct Promote<'a> {
     pub key: &'a FlowKey,
     /// Whom it is for.
     pub tenant: Option<&'a FlowKey>,
+    /// The token of the tenant in whose line it stands from now on.
+    pub lane: &'a str,
     /// Whether its line of the queue is not known to the broker yet.
     pub new_lane: bool,
     /// Since when it waits.
@@ -110,18 +112,11 @@ impl Move<'_> {
     /// How many messages it is.
     pub fn messages(&self) -> usize {
         match self {
-            Self::LetThrough(one) => {
-                1 + usize::from(one.takes_key.is_some()) + usize::from(one.takes_turn)
-            }
+            Self::LetThrough(one) => 1 + usize::from(one.takes_key.is_some()) + usize::from(one.takes_turn),
             Self::Park(one) => 2 + usize::from(one.takes_key.is_some()) + usize::from(one.new_lane),
             Self::Promote(one) => 2 + usize::from(one.new_lane),
         }
     }
-}
-
-/// The token of whom a job is for, as subjects have it.
-pub fn tenant_token(tenant: Option<&FlowKey>) -> String {
-    tenant.map_or_else(|| ALL.to_owned(), FlowKey::token)
 }
 
 // === impl Flow ===
@@ -193,7 +188,11 @@ impl Batch<'_> {
         }
         if one.takes_turn {
             let leaves = one.leaves.as_ref().filter(|line| matches!(line, Line::Turn(_))).map(wait);
-            self.entry(&FlowSubject::Slot(None, one.address.job_id), leaves.as_ref(), slot_taken(None, since));
+            self.entry(
+                &FlowSubject::Slot(None, one.address.job_id),
+                leaves.as_ref(),
+                slot_taken(None, since),
+            );
         }
     }
 
@@ -220,8 +219,8 @@ impl Batch<'_> {
             let slot = FlowSubject::Slot(Some(key.token()), one.address.job_id);
             self.entry(&slot, None, slot_taken(Some(key), one.since));
         }
-        if one.new_lane {
-            self.lane(one.address, one.job.task.tenant.as_ref());
+        if let (true, Line::Turn(tenant)) = (one.new_lane, &one.line) {
+            self.lane(one.address, tenant);
         }
     }
 
@@ -234,7 +233,7 @@ impl Batch<'_> {
             key_slot: Some(KeySlot { token: one.key.token(), slot: Slot::AfterWork(1), kept: Kept::Never }),
         };
         let job_id = one.address.job_id;
-        let line = Line::Turn(tenant_token(one.tenant));
+        let line = Line::Turn(one.lane.to_owned());
         // The job's own condition stands on the place in line, the owner's on whatever comes first.
         let turn = self.flow.place(&FlowSubject::Wait(line, one.address.priority, job_id));
         let mut headers = self.of_job(one.address, one.token, None);
@@ -245,12 +244,12 @@ impl Batch<'_> {
         let slot = FlowSubject::Slot(Some(token), job_id);
         self.entry(&slot, Some(&leaves), slot_taken(Some(one.key), one.since));
         if one.new_lane {
-            self.lane(one.address, one.tenant);
+            self.lane(one.address, one.lane);
         }
     }
 
-    fn lane(&mut self, address: &Address, tenant: Option<&FlowKey>) {
-        self.entry(&FlowSubject::Lane(address.priority, tenant_token(tenant)), None, Bytes::new());
+    fn lane(&mut self, address: &Address, tenant: &str) {
+        self.entry(&FlowSubject::Lane(address.priority, tenant.to_owned()), None, Bytes::new());
     }
 
     /// A message beside the job's; what it takes the place of goes in the same write.

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use windlass_core::flow::{FlowKey, KeySlot, Lane, Slot};
+use windlass_core::flow::{FlowKey, Holders, KeySlot, Lane, Slot};
 use windlass_core::{JobId, Priority};
 use windlass_proto::Waiting;
 
@@ -46,6 +46,7 @@ struct Subjects {
 
 #[derive(Deserialize)]
 struct SubjectsState {
+    last_seq: u64,
     #[serde(default)]
     subjects: Option<BTreeMap<String, u64>>,
 }
@@ -62,16 +63,29 @@ impl Flow {
         from: u64,
         most: usize,
     ) -> Result<(Vec<InLine>, bool), Error> {
+        self.in_line(&self.line_filter(line, priority), from, most).await
+    }
+
+    /// Whether nobody is in a line: from the stream's leader.
+    pub async fn is_empty(&self, line: &Line, priority: Option<Priority>) -> Result<bool, Error> {
+        Ok(self.count(&self.line_filter(line, priority)).await? == 0)
+    }
+
+    fn line_filter(&self, line: &Line, priority: Option<Priority>) -> String {
         let (names, pool, queue) = (self.broker().names(), self.pool(), &self.queue);
-        let filter = match line {
+        match line {
             Line::Key(key) => names.key_line_filter(pool, queue, key, priority),
             Line::Turn(tenant) => names.turn_line_filter(pool, queue, priority.unwrap_or_default(), tenant),
-        };
-        self.in_line(&filter, from, most).await
+        }
     }
 
     /// The next in all lines of this sort, `key` or `turn`.
-    pub async fn all_in_line(&self, sort: &str, from: u64, most: usize) -> Result<(Vec<InLine>, bool), Error> {
+    pub async fn all_in_line(
+        &self,
+        sort: &str,
+        from: u64,
+        most: usize,
+    ) -> Result<(Vec<InLine>, bool), Error> {
         let filter = self.broker().names().lines_filter(self.pool(), &self.queue, sort);
         self.in_line(&filter, from, most).await
     }
@@ -81,8 +95,7 @@ impl Flow {
         let batch = batch::read(self.broker(), self.jobs.stream(), filter, start, most).await?;
         let mut found = Vec::with_capacity(batch.messages.len());
         for raw in batch.messages {
-            let malformed =
-                |reason: String| Error::Malformed { subject: raw.subject.clone(), reason };
+            let malformed = |reason: String| Error::Malformed { subject: raw.subject.clone(), reason };
             let Some(FlowSubject::Wait(line, priority, job_id)) =
                 self.broker().names().parse_flow_subject(&raw.subject)
             else {
@@ -131,24 +144,28 @@ impl Flow {
     }
 
     /// Whose slots of a key are taken, or of the queue: from the stream's leader.
-    pub async fn slots(&self, key: Option<&str>) -> Result<Vec<JobId>, Error> {
+    pub async fn slots(&self, key: Option<&str>) -> Result<Holders, Error> {
         let filter = self.broker().names().slots_filter(self.pool(), &self.queue, key);
         let call = format!("STREAM.INFO.{}", self.jobs.stream());
-        let mut taken = Vec::new();
+        let mut taken: Vec<JobId> = Vec::new();
+        // The stream's state is read before its subjects: what is listed was there at that sequence or later.
+        let mut last_sequence = 0;
         loop {
             let request = serde_json::json!({ "subjects_filter": filter, "offset": taken.len() });
             let page: Subjects = self.broker().api(&call, &request, TIMEOUT).await?;
+            last_sequence = if taken.is_empty() { page.state.last_seq } else { last_sequence };
             let subjects = page.state.subjects.unwrap_or_default();
             if subjects.is_empty() {
-                return Ok(taken);
+                return Ok(Holders::as_read(taken, last_sequence));
             }
             for subject in subjects.keys() {
-                if let Some(FlowSubject::Slot(_, job_id)) = self.broker().names().parse_flow_subject(subject) {
+                if let Some(FlowSubject::Slot(_, job_id)) = self.broker().names().parse_flow_subject(subject)
+                {
                     taken.push(job_id);
                 }
             }
             if taken.len() as u64 >= page.total {
-                return Ok(taken);
+                return Ok(Holders::as_read(taken, last_sequence));
             }
         }
     }

@@ -169,7 +169,10 @@ mod tests {
                 let subject = names.flow_subject(&pool, &queue, flow);
                 assert_eq!(names.parse_flow_subject(&subject).as_ref(), Some(flow), "{subject}");
                 assert_ne!(subject.split('.').count(), 6, "{subject} would be one of the job's messages");
-                assert!(names.parse_child_subject(&subject).is_none() && names.parse_expired_subject(&subject).is_none());
+                assert!(
+                    names.parse_child_subject(&subject).is_none()
+                        && names.parse_expired_subject(&subject).is_none()
+                );
                 let for_owner = subject.starts_with(due.trim_end_matches('>'));
                 assert_eq!(for_owner, matches!(flow, FlowSubject::Notice(..)), "{subject}");
             }

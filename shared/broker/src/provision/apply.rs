@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use windlass_core::QueueName;
 
 use super::api::{Api, ConsumerRef, Created, Error, Found, stream_object};
-use super::desired::{ConsumerSpec, Desired, Settings, StreamSpec, desired, queue_consumer};
+use super::desired::{ConsumerSpec, Desired, Settings, StreamSpec, desired, flow_consumer, queue_consumer};
 use super::difference::{Difference, compare};
 use super::{Layout, Mode, Part};
 use crate::connect::Broker;
@@ -83,10 +83,24 @@ pub async fn verify(broker: &Broker, wanted: &Desired) -> Result<Vec<Difference>
 /// Makes the consumer of a queue unless it exists, as far as the pool has room for one more. What exists is left as
 /// it is: its settings are provisioning's.
 pub async fn ensure_queue(broker: &Broker, layout: &Layout, queue: &QueueName) -> Result<(), Error> {
-    let (api, names) = (Api::new(broker), broker.names());
-    let pool = layout.pool_of(queue);
-    let stream = names.jobs_stream(&pool);
-    let spec = queue_consumer(names, layout, &pool, queue);
+    let spec = queue_consumer(broker.names(), layout, &layout.pool_of(queue), queue);
+    ensure(broker, layout, queue, &spec).await
+}
+
+/// Makes the consumer of what is for a queue's owner unless it exists, as [`ensure_queue`].
+pub async fn ensure_flow(broker: &Broker, layout: &Layout, queue: &QueueName) -> Result<(), Error> {
+    let spec = flow_consumer(broker.names(), layout, &layout.pool_of(queue), queue);
+    ensure(broker, layout, queue, &spec).await
+}
+
+async fn ensure(
+    broker: &Broker,
+    layout: &Layout,
+    queue: &QueueName,
+    spec: &ConsumerSpec,
+) -> Result<(), Error> {
+    let api = Api::new(broker);
+    let stream = broker.names().jobs_stream(&layout.pool_of(queue));
     let reference = ConsumerRef { stream: &stream, name: &spec.name, filter: &spec.filter };
     if let Found::Config { .. } = api.consumer(&reference).await? {
         return Ok(());

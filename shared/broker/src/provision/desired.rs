@@ -49,6 +49,10 @@ pub struct Desired {
 /// Consumers on a stream of jobs beside the queues': the dispatchers'.
 const SPARE_CONSUMERS: usize = 8;
 
+/// What a queue's owner was given is given to the next one after this, should it die.
+const FLOW_ACK_WAIT: Duration = Duration::from_secs(4);
+/// What a queue's owner looks at together.
+const FLOW_MAX_ACK_PENDING: i64 = 1000;
 /// Of all commands that are not obeyed yet; beyond it operators get an error.
 const COMMANDS_MAX_BYTES: i64 = 64 << 20;
 /// How long the broker remembers a message's id.
@@ -85,6 +89,7 @@ pub fn desired(names: &Names, layout: &Layout) -> Desired {
         streams.push(results(names, layout, &pool));
     }
     for (part, bucket, history) in [
+        (Part::Settings, names.queues_bucket(), 10),
         (Part::Schedules, names.schedules_bucket(), 10),
         (Part::Cursors, names.cursors_bucket(), 1),
         (Part::Workers, names.workers_bucket(), 1),
@@ -108,6 +113,22 @@ pub(super) fn queue_consumer(
         names.queue_filter(pool, queue, RecordKind::Ready),
         layout,
     )
+}
+
+/// The dispatchers' consumer of what is for a queue's owner.
+pub(super) fn flow_consumer(
+    names: &Names,
+    layout: &Layout,
+    pool: &PoolName,
+    queue: &QueueName,
+) -> ConsumerSpec {
+    let part = Part::Queue(queue.clone());
+    let spec = consumer(part, names.flow_consumer(queue), names.due_filter(pool, queue), layout);
+    let settings = with(
+        spec.settings,
+        [("ack_wait", nanos(FLOW_ACK_WAIT)), ("max_ack_pending", json!(FLOW_MAX_ACK_PENDING))],
+    );
+    ConsumerSpec { settings, ..spec }
 }
 
 fn tasks(names: &Names, layout: &Layout) -> StreamSpec {

@@ -113,6 +113,22 @@ impl Submission {
         })
     }
 
+    /// What limits, orders and rates by key count it under: 1 to 256 bytes.
+    pub fn key(self, key: &str) -> Self {
+        self.with(|task| {
+            task.key = Some(key.parse().map_err(|e| InvalidTask::new("key", e))?);
+            Ok(())
+        })
+    }
+
+    /// Whom it is for: among tenants the queue's turns are shared out, where its settings say so. 1 to 256 bytes.
+    pub fn tenant(self, tenant: &str) -> Self {
+        self.with(|task| {
+            task.tenant = Some(tenant.parse().map_err(|e| InvalidTask::new("tenant", e))?);
+            Ok(())
+        })
+    }
+
     /// A child of the job whose handler submits it, which goes on when that job is cancelled. Without a parent, nothing.
     pub fn detached(self) -> Self {
         self.with(|task| {

@@ -211,10 +211,7 @@ async fn write_later(shared: &Shared, held: &Held, job: &Job, tried: &'static st
         trace: held.trace,
         ttl: None,
         // Under flow control it passes the gate again.
-        timer: Some((
-            job.due_at,
-            if held.job.slots.is_some() { RecordKind::Due } else { RecordKind::Ready },
-        )),
+        timer: Some((job.due_at, if held.job.slots.is_some() { RecordKind::Due } else { RecordKind::Ready })),
         purge: None,
     };
     write(shared, held, change, tried).await

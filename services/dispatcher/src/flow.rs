@@ -1,0 +1,45 @@
+//! Flow control: what a queue's settings let through, and when.
+//!
+//! A job of a controlled queue comes as `due`, from its admission and after every delay. The queue's *owner*, one
+//! dispatcher at a time, reads what is due, and notices that a slot was given back. It decides in rounds: what may run
+//! goes to the workers as `ready`, with the slots that it takes; the rest is `held`, with a place in the line that it
+//! waits in. A round is written all or none, on the condition that this dispatcher still owns the queue
+//! (`windlass_broker::flow`). Nothing is known only here: an owner that is replaced, or in doubt, reads again.
+
+mod decide;
+mod leave;
+mod owner;
+mod ownership;
+mod round;
+mod settings;
+mod state;
+
+pub(crate) use self::leave::leave;
+pub(crate) use self::ownership::run;
+pub(crate) use self::settings::Settings;
+
+/// For each call beside the decisions.
+const CALL_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(15);
+
+/// Why an owner stops, or begins again.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// Another owns the queue.
+    #[error("the queue has another owner")]
+    Lost,
+    /// What was written may come into force or not.
+    #[error("it is not known whether a decision is in force")]
+    Unknown,
+    /// The consumer is gone.
+    #[error("the queue's consumer is gone")]
+    NoConsumer,
+    /// The broker did not do it.
+    #[error("the broker did not do what was asked")]
+    Broker(#[from] windlass_broker::connect::Error),
+    /// A job could not be read.
+    #[error("a job could not be read")]
+    Jobs(#[from] windlass_broker::jobs::Error),
+    /// The consumer could not be made.
+    #[error("the queue's consumer could not be made")]
+    Provision(#[from] windlass_broker::provision::Error),
+}

@@ -1,0 +1,50 @@
+//! What a job that ends from outside holds under flow control, or stands in line for, is given up.
+
+use std::time::Duration;
+
+use windlass_broker::flow::{Flow, free};
+use windlass_broker::jobs::{self, Jobs, SeenRecord};
+use windlass_core::flow::Follows;
+use windlass_core::protocol::Kind;
+use windlass_proto::RecordBody;
+
+/// For each write.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// After an end was written over `last`, or found: true once nothing is held or waited for any more. May be done again.
+pub(crate) async fn leave(jobs: &Jobs, last: &SeenRecord, follows: Follows) -> bool {
+    match give_up(jobs, last, follows).await {
+        Ok(()) => true,
+        Err(error) => {
+            let error = anyhow::Error::new(error);
+            tracing::warn!(job_id = %last.address.job_id, %error, "what a job held is not given back yet; trying again");
+            false
+        }
+    }
+}
+
+async fn give_up(jobs: &Jobs, last: &SeenRecord, follows: Follows) -> Result<(), jobs::Error> {
+    let (queue, job_id) = (&last.address.queue, last.address.job_id);
+    let failed = |source| jobs::Error::Broker { stream: jobs.stream().to_owned(), source };
+    let work;
+    let (sequence, job) = match (&last.body, last.record.kind) {
+        (RecordBody::Job(job), _) => (last.record.sequence, job),
+        // What a claim is of says what is held.
+        (RecordBody::Claim(_), Kind::Claim { work: sequence }) => match jobs.at(sequence).await? {
+            Some(SeenRecord { body: RecordBody::Job(job), .. }) => {
+                work = job;
+                (sequence, &work)
+            }
+            _ => return Ok(()),
+        },
+        _ => return Ok(()),
+    };
+    if let Some(slots) = &job.slots {
+        free(jobs, queue, job_id, slots, sequence, follows, WRITE_TIMEOUT).await.map_err(failed)?;
+    }
+    if last.record.kind == Kind::Held {
+        let flow = Flow::new(jobs.broker(), jobs.pool().clone(), queue.clone());
+        flow.drop_places(&last.address, job, WRITE_TIMEOUT).await.map_err(failed)?;
+    }
+    Ok(())
+}

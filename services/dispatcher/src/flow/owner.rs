@@ -1,0 +1,122 @@
+//! One queue, as long as this dispatcher owns it: reading what is due, round after round.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use windlass_broker::delivery::Delivered;
+use windlass_broker::flow::Flow;
+use windlass_broker::provision::ensure_flow;
+use windlass_broker::pull::{Arrival, Puller};
+use windlass_core::QueueName;
+use windlass_core::flow::QueueSettings;
+
+use super::Failure;
+use super::round::{Input, Round};
+use super::state::State;
+use crate::shared::Shared;
+
+/// What is asked for at a time, and looked at together.
+const WINDOW: usize = 256;
+/// Between two parts of a sweep.
+const SWEEP_PACE: Duration = Duration::from_millis(20);
+/// After a failure.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// A queue that this dispatcher owns.
+pub(super) struct Owner {
+    pub(super) shared: Arc<Shared>,
+    pub(super) flow: Flow,
+    pub(super) epoch: u64,
+    pub(super) settings: Arc<QueueSettings>,
+    pub(super) state: State,
+    /// Keys' lines from this sequence on are still to be looked at; none: nobody waits there unseen.
+    pub(super) sweep: Option<u64>,
+}
+
+/// Decides for a queue, until told to stop. To be called under the lease of the queue's shard; the epoch fences what
+/// is written late.
+pub(super) async fn own(shared: Arc<Shared>, queue: QueueName, instance: String, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        let ended = stop.run_until_cancelled(decide(&shared, &queue, &instance)).await;
+        if let Some(Err(failure)) = ended {
+            metrics::counter!("windlass_flow_restarts_total", "queue" => queue.to_string()).increment(1);
+            let error = anyhow::Error::new(failure);
+            tracing::warn!(%queue, error = format!("{error:#}"), "a queue's owner begins again");
+            stop.run_until_cancelled(sleep(AGAIN)).await;
+        }
+    }
+}
+
+async fn decide(shared: &Arc<Shared>, queue: &QueueName, instance: &str) -> Result<(), Failure> {
+    let mut known = shared.settings.watch();
+    let read = |known: &mut tokio::sync::watch::Receiver<_>| {
+        let all: Arc<std::collections::HashMap<QueueName, Arc<QueueSettings>>> =
+            Arc::clone(&known.borrow_and_update());
+        all.get(queue).cloned().unwrap_or_default()
+    };
+    let settings = read(&mut known);
+    let pool = shared.layout.pool_of(queue);
+    let flow = Flow::new(&shared.broker, pool, queue.clone());
+    ensure_flow(&shared.broker, &shared.layout, queue).await?;
+    shared.queues.ensure(&shared.broker, &shared.layout, queue).await?;
+    let epoch = flow.take_over(instance).await?.ok_or(Failure::Lost)?;
+    let state = State::read(&flow, &settings).await?;
+    let consumer = shared.broker.names().flow_consumer(queue);
+    let mut puller = Puller::open(&shared.broker, flow.jobs().stream().to_owned(), consumer).await?;
+    tracing::info!(%queue, epoch, lanes = state.lanes.len(), slots = state.turn.len(), "owns the queue");
+    // Somebody may wait whom nobody tells of, as limits were raised while nobody owned the queue.
+    let sweep = Some(0);
+    let mut owner = Owner { shared: Arc::clone(shared), flow, epoch, settings, state, sweep };
+    let mut inputs = Vec::new();
+    loop {
+        Round::run(&mut owner, std::mem::take(&mut inputs)).await?;
+        let sweeps = owner.sweep.is_some();
+        if puller.outstanding() < WINDOW / 2 {
+            puller.request(WINDOW - puller.outstanding()).await?;
+        }
+        tokio::select! {
+            arrival = puller.next() => take(&owner, arrival?, &mut inputs)?,
+            () = sleep(SWEEP_PACE), if sweeps => {}
+            changed = known.changed() => {
+                if changed.is_err() {
+                    return Ok(());
+                }
+                let settings = read(&mut known);
+                if settings != owner.settings {
+                    tracing::info!(%queue, "the queue goes on by other settings");
+                    owner.state = State::read(&owner.flow, &settings).await?;
+                    owner.settings = settings;
+                    owner.sweep = Some(0);
+                }
+            }
+        }
+        // All that is there already, together.
+        while inputs.len() < WINDOW
+            && let Some(arrival) = puller.next().now_or_never()
+        {
+            take(&owner, arrival?, &mut inputs)?;
+        }
+    }
+}
+
+fn take(owner: &Owner, arrival: Arrival, inputs: &mut Vec<Input>) -> Result<(), Failure> {
+    match arrival {
+        Arrival::Message(delivered) => inputs.extend(read(owner, *delivered)),
+        Arrival::Renew => {}
+        Arrival::Missing => return Err(Failure::NoConsumer),
+    }
+    Ok(())
+}
+
+fn read(owner: &Owner, delivered: Delivered) -> Option<Input> {
+    let read = Input::read(&owner.shared.broker, delivered);
+    if let Err((delivered, error)) = &read {
+        // One of a newer version is delivered again, to whoever understands it by then.
+        metrics::counter!("windlass_malformed_total", "stream" => "jobs").increment(1);
+        tracing::error!(subject = delivered.subject, %error, "what is due cannot be read; it stays");
+    }
+    read.ok()
+}

@@ -1,0 +1,265 @@
+//! A round: what has come is decided together, and written together.
+
+use std::collections::BTreeSet;
+
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use windlass_broker::Broker;
+use windlass_broker::delivery::{Delivered, Handle};
+use windlass_broker::flow::Commit;
+use windlass_broker::jobs::Address;
+use windlass_broker::names::FlowSubject;
+use windlass_core::flow::Follows;
+use windlass_core::trace::TraceParent;
+use windlass_core::{JobId, RecordKind};
+use windlass_proto::{Error as Unfit, Job};
+
+use super::Failure;
+use super::decide::{Deciding, Decision};
+use super::leave::leave;
+use super::owner::Owner;
+
+/// Of jobs that are read at one time.
+const READS: usize = 32;
+/// Of one write.
+const MOST_BYTES: usize = 4 << 20;
+
+/// What has come for the owner.
+pub(super) enum Input {
+    /// A job that is due.
+    Arrival(Box<Arrived>),
+    /// A slot of a key was given back; without a key, of the queue.
+    Notice { key: Option<String>, job_id: JobId, sequence: u64, handle: Handle },
+}
+
+/// A job that is due.
+pub(super) struct Arrived {
+    pub(super) address: Address,
+    /// The sequence of its `due`.
+    pub(super) token: u64,
+    pub(super) job: Job,
+    pub(super) trace: Option<TraceParent>,
+    pub(super) handle: Handle,
+    /// It may not be what the job stands at: a timer fired it, or it was delivered before.
+    doubtful: bool,
+}
+
+/// One round.
+pub(super) struct Round<'a> {
+    owner: &'a mut Owner,
+}
+
+// === impl Input ===
+
+impl Input {
+    /// Reads what was delivered.
+    pub(super) fn read(broker: &Broker, delivered: Delivered) -> Result<Self, (Delivered, Unfit)> {
+        let names = broker.names();
+        if let Some(FlowSubject::Notice(key, job_id)) = names.parse_flow_subject(&delivered.subject) {
+            let (sequence, handle) = (delivered.sequence, delivered.handle().clone());
+            return Ok(Self::Notice { key, job_id, sequence, handle });
+        }
+        let subject = names.parse_job_subject(&delivered.subject).filter(|s| s.record == RecordKind::Due);
+        let Some(subject) = subject else {
+            return Err((delivered, Unfit::new("subject", "is no due job's")));
+        };
+        match Job::decode(delivered.body.clone()) {
+            Ok(job) => Ok(Self::Arrival(Box::new(Arrived {
+                address: Address { queue: subject.queue, priority: subject.priority, job_id: subject.job_id },
+                token: delivered.sequence,
+                job,
+                trace: delivered.trace(),
+                doubtful: delivered.delivery().fired || delivered.count > 1 || delivered.suspect,
+                handle: delivered.handle().clone(),
+            }))),
+            Err(unfit) => Err((delivered, unfit)),
+        }
+    }
+}
+
+// === impl Round ===
+
+impl<'a> Round<'a> {
+    /// Decides what can be decided, and writes it. What has come is acknowledged once its outcome is stored.
+    pub(super) async fn run(owner: &'a mut Owner, inputs: Vec<Input>) -> Result<(), Failure> {
+        let mut round = Self { owner };
+        let (mut arrivals, mut look, mut notices) = (Vec::new(), BTreeSet::new(), Vec::new());
+        for input in inputs {
+            match input {
+                Input::Arrival(arrived) => arrivals.push(*arrived),
+                Input::Notice { key, job_id, sequence, handle } => {
+                    round.given_back(key.as_deref(), job_id, sequence);
+                    look.extend(key);
+                    notices.push(handle);
+                }
+            }
+        }
+        let mut arrivals = round.certain(arrivals).await?;
+        round.sweep(&mut look).await?;
+        loop {
+            let mut deciding = Deciding::new(round.owner);
+            deciding.look_at(std::mem::take(&mut look)).await?;
+            deciding.arrive(std::mem::take(&mut arrivals)).await?;
+            deciding.take_turns().await?;
+            let (decisions, unfinished) = deciding.end();
+            if decisions.is_empty() {
+                break;
+            }
+            look.extend(unfinished);
+            round.write(decisions).await?;
+        }
+        for handle in notices {
+            // One that is lost is delivered again, and says nothing new.
+            let _ = handle.ack().await;
+        }
+        Ok(())
+    }
+
+    fn given_back(&mut self, key: Option<&str>, job_id: JobId, sequence: u64) {
+        let state = &mut self.owner.state;
+        match key {
+            Some(key) => {
+                if let Some(key) = state.keys.get_mut(key) {
+                    key.holders.given_back(job_id, sequence);
+                }
+            }
+            None => {
+                state.turn.given_back(job_id, sequence);
+            }
+        }
+    }
+
+    /// Those that are what their jobs stand at. Of the others there is nothing to decide any more.
+    async fn certain(&self, arrivals: Vec<Arrived>) -> Result<Vec<Arrived>, Failure> {
+        let jobs = self.owner.flow.jobs();
+        let looked_at = stream::iter(arrivals.into_iter().map(async |arrived: Arrived| {
+            if !arrived.doubtful {
+                return Ok(Some(arrived));
+            }
+            let address = &arrived.address;
+            let seen = jobs.read(&address.queue, address.job_id).await?;
+            let is_last = seen.view.last.is_some_and(|last| last.sequence == arrived.token);
+            if is_last && !seen.view.done {
+                return Ok(Some(arrived));
+            }
+            if self.moved(&seen, &arrived.job, arrived.token).await {
+                let _ = arrived.handle.ack().await;
+            }
+            Ok::<_, Failure>(None)
+        }));
+        let certain: Vec<_> = looked_at.buffered(READS).try_collect().await?;
+        Ok(certain.into_iter().flatten().collect())
+    }
+
+    /// A due job that has moved on: true once it holds nothing that nobody gives back.
+    async fn moved(&self, seen: &windlass_broker::jobs::Seen, job: &Job, token: u64) -> bool {
+        let (Some(done), Some(slots)) = (&seen.done, &job.slots) else { return true };
+        let Some(last) = &seen.last else { return true };
+        let (queue, job_id) = (&last.address.queue, last.address.job_id);
+        let follows = Follows::End(done.state);
+        let jobs = self.owner.flow.jobs();
+        windlass_broker::flow::free(jobs, queue, job_id, slots, token, follows, super::CALL_TIMEOUT)
+            .await
+            .is_ok()
+    }
+
+    /// Looks at a part of the keys in whose lines somebody may wait unseen.
+    async fn sweep(&mut self, look: &mut BTreeSet<String>) -> Result<(), Failure> {
+        let Some(from) = self.owner.sweep else { return Ok(()) };
+        let (places, more) = self.owner.flow.all_in_line("key", from, SWEEP_PAGE).await?;
+        look.extend(places.iter().filter_map(|place| match &place.line {
+            windlass_broker::names::Line::Key(key) => Some(key.clone()),
+            windlass_broker::names::Line::Turn(_) => None,
+        }));
+        let last = places.last().map(|place| place.sequence);
+        self.owner.sweep = last.filter(|_| more).map(|last| last + 1);
+        Ok(())
+    }
+
+    /// Writes decisions, and makes known what has come of them.
+    async fn write(&mut self, decisions: Vec<Decision>) -> Result<(), Failure> {
+        let mut rest = decisions.into_iter().peekable();
+        while rest.peek().is_some() {
+            let (mut some, mut messages, mut bytes) = (Vec::new(), 0, 0);
+            while let Some(next) = rest.next_if(|next| {
+                messages += next.as_move().messages();
+                bytes += next.bytes();
+                some.is_empty()
+                    || (messages <= windlass_broker::flow::Flow::MOST_MESSAGES && bytes <= MOST_BYTES)
+            }) {
+                some.push(next);
+            }
+            let moves: Vec<_> = some.iter().map(Decision::as_move).collect();
+            match self.owner.flow.commit(self.owner.epoch, &moves).await? {
+                Commit::Done(first) => {
+                    drop(moves);
+                    self.done(some, first);
+                }
+                Commit::Unknown => return Err(Failure::Unknown),
+                Commit::Refused => {
+                    drop(moves);
+                    for one in some {
+                        self.write_alone(one).await?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// One of several that were refused together: its job may have moved.
+    async fn write_alone(&mut self, one: Decision) -> Result<(), Failure> {
+        match self.owner.flow.commit(self.owner.epoch, &[one.as_move()]).await? {
+            Commit::Done(first) => {
+                self.done(vec![one], first);
+                return Ok(());
+            }
+            Commit::Unknown => return Err(Failure::Unknown),
+            Commit::Refused => {}
+        }
+        let jobs = self.owner.flow.jobs();
+        let seen = jobs.read(&one.address.queue, one.address.job_id).await?;
+        if seen.view.last.is_some_and(|last| last.sequence == one.token) && !seen.view.done {
+            // The job stands where it stood, so it was the other condition.
+            return Err(Failure::Lost);
+        }
+        one.forget(&mut self.owner.state);
+        match (&one.handle, &one.job, &one.place) {
+            (Some(handle), Some(job), _) => {
+                if self.moved(&seen, job, one.token).await {
+                    let _ = handle.ack().await;
+                }
+            }
+            (_, _, Some(place)) => self.owner.flow.drop_place(place, super::CALL_TIMEOUT).await?,
+            _ => {}
+        }
+        if let (Some(last), Some(done)) = (&seen.last, &seen.done) {
+            leave(jobs, last, Follows::End(done.state)).await;
+        }
+        Ok(())
+    }
+
+    fn done(&mut self, decisions: Vec<Decision>, first: u64) {
+        let owner = &mut *self.owner;
+        let now = owner.shared.broker.now();
+        let (mut sequence, mut events, mut handles) = (first, Vec::new(), Vec::new());
+        for one in decisions {
+            let messages = one.as_move().messages() as u64;
+            one.in_force(&owner.settings, &mut owner.state, sequence);
+            sequence += messages;
+            events.extend(one.event(now));
+            handles.extend(one.handle);
+        }
+        let shared = std::sync::Arc::clone(&owner.shared);
+        // Not waited for: what is delivered again because its event was not stored is found to have moved.
+        tokio::spawn(async move {
+            if events.is_empty() || shared.events.record_all(events).await.is_ok() {
+                for handle in handles {
+                    let _ = handle.ack().await;
+                }
+            }
+        });
+    }
+}
+
+/// Places of a sweep that are read at once.
+const SWEEP_PAGE: usize = 256;
