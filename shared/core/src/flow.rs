@@ -7,10 +7,12 @@
 //! costs nothing.
 
 mod key;
+mod rate;
 mod settings;
 mod turns;
 
 pub use key::{FlowKey, InvalidFlowKey};
+pub use rate::{Meter, MeterState, TooManyPoints};
 pub use settings::{
     AtLimit, Fairness, InvalidSettings, OnDead, Order, Pause, Priorities, QueueSettings, Rate,
 };
