@@ -9,6 +9,7 @@
 mod change;
 mod holders;
 mod key;
+mod rate;
 mod settings;
 mod slots;
 mod turns;
@@ -16,6 +17,7 @@ mod turns;
 pub use change::Change;
 pub use holders::Holders;
 pub use key::{FlowKey, InvalidFlowKey};
+pub use rate::{Meter, MeterState, TooManyPoints};
 pub use settings::{
     AtLimit, Fairness, InvalidSettings, OnDead, Order, Pause, Priorities, QueueSettings, Rate,
 };

@@ -142,7 +142,7 @@ pub struct Rate {
     /// For which time: 1 s to 31 days.
     #[serde(with = "duration_text")]
     pub per: Duration,
-    /// What the bucket holds, in points: 1 to 1,000,000; no bucket if none.
+    /// What the bucket holds, in points: 1 to 1,000,000, and no more than flows in within 366 days; no bucket if none.
     #[serde(default, skip_serializing_if = "is_default")]
     pub burst: Option<u32>,
 }
@@ -173,6 +173,8 @@ pub struct InvalidSettings {
 const POINTS: RangeInclusive<u32> = 1..=1_000_000;
 const SHORTEST_PER: Duration = Duration::from_secs(1);
 const LONGEST_PER: Duration = Duration::from_secs(31 * 86_400);
+/// Of a bucket: as long as any other wait may be.
+const LONGEST_FILL: Duration = Duration::from_secs(366 * 86_400);
 const MAX_WEIGHTS: usize = 1000;
 const MAX_PAUSED_KINDS: usize = 100;
 const MAX_PAUSED_KEYS: usize = 1000;
@@ -297,7 +299,16 @@ impl Rate {
                 format!("is {per}: expected 1s to 31 days"),
             ));
         }
-        self.burst.map_or(Ok(()), |burst| within(&format!("{field}.burst"), burst, &POINTS))
+        let Some(burst) = self.burst else { return Ok(()) };
+        within(&format!("{field}.burst"), burst, &POINTS)?;
+        let filled = self.per.as_secs_f64() * f64::from(burst) / f64::from(self.limit);
+        if filled > LONGEST_FILL.as_secs_f64() {
+            return Err(InvalidSettings::new(
+                format!("{field}.burst"),
+                format!("fills in {} days: expected at most 366", (filled / 86_400.0).round()),
+            ));
+        }
+        Ok(())
     }
 }
 

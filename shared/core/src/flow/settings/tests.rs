@@ -110,6 +110,10 @@ fn what_cannot_be_used_is_named() {
     check("rate.per", |s| s.rate = Some(Rate { per: Duration::from_millis(999), ..rate() }));
     check("rate.per", |s| s.rate = Some(Rate { per: Duration::MAX, ..rate() }));
     check("key_rate.burst", |s| s.key_rate = Some(Rate { burst: Some(0), ..rate() }));
+    check("", |s| s.rate = Some(Rate { limit: 1, per: Duration::from_secs(86_400), burst: Some(366) }));
+    check("rate.burst", |s| {
+        s.rate = Some(Rate { limit: 1, per: Duration::from_secs(86_400), burst: Some(367) });
+    });
 
     check("fairness.weights.acme", |s| {
         s.fairness = Some(Fairness { weights: [("acme".into(), 0)].into() });
