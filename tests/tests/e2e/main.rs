@@ -12,6 +12,7 @@ mod execution;
 mod fault_rounds;
 mod faults;
 mod flow;
+mod flow_control;
 mod histories;
 mod http_actions;
 mod late_duplicates;

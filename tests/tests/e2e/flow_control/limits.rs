@@ -1,0 +1,53 @@
+//! Limits on how many run at one time.
+
+use anyhow::Result;
+use futures::future::try_join_all;
+
+use super::{all_succeed, fleet, work};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_of_one_key_run_one_at_a_time_and_keys_beside_each_other() -> Result<()> {
+    let (fleet, _worker, log) = fleet(|settings| settings.key_concurrency = Some(1)).await?;
+    let submitted = (0..60).map(|n| {
+        let key = format!("key-{}", n % 6);
+        fleet.client.task(&work(&key)).key(&key).submit()
+    });
+    let ids: Vec<_> = try_join_all(submitted).await?.into_iter().map(|one| one.id).collect();
+    all_succeed(&fleet, &ids).await?;
+    log.with(|seen| {
+        assert!(seen.most.values().all(|most| *most == 1), "{seen:?}");
+        assert!(seen.most_of_all > 1, "keys do not wait for each other: {seen:?}");
+    });
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_runs_no_more_than_its_limit() -> Result<()> {
+    let (fleet, _worker, log) = fleet(|settings| settings.concurrency = Some(5)).await?;
+    let submitted = (0..80).map(|_| fleet.client.task(&work("x")).submit());
+    let ids: Vec<_> = try_join_all(submitted).await?.into_iter().map(|one| one.id).collect();
+    all_succeed(&fleet, &ids).await?;
+    log.with(|seen| assert!((2..=5).contains(&seen.most_of_all), "{seen:?}"));
+    Ok(())
+}
+
+/// Both limits at once: a key's, within the queue's.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_wait_within_the_limit_of_their_queue() -> Result<()> {
+    let (fleet, _worker, log) = fleet(|settings| {
+        settings.concurrency = Some(3);
+        settings.key_concurrency = Some(2);
+    })
+    .await?;
+    let submitted = (0..60).map(|n| {
+        let key = format!("key-{}", n % 4);
+        fleet.client.task(&work(&key)).key(&key).submit()
+    });
+    let ids: Vec<_> = try_join_all(submitted).await?.into_iter().map(|one| one.id).collect();
+    all_succeed(&fleet, &ids).await?;
+    log.with(|seen| {
+        assert!(seen.most.values().all(|most| *most <= 2), "{seen:?}");
+        assert!((2..=3).contains(&seen.most_of_all), "{seen:?}");
+    });
+    Ok(())
+}
