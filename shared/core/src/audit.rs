@@ -6,6 +6,7 @@
 
 mod ends;
 mod executions;
+mod overlap;
 mod recovery;
 #[cfg(test)]
 mod tests;
@@ -38,6 +39,19 @@ pub struct Submission {
     pub expected: Option<JobState>,
     /// Failed attempts that its policy allows, where that is known.
     pub max_attempts: Option<u32>,
+    /// What limits by key count it under.
+    pub key: Option<String>,
+}
+
+/// How many jobs of a queue may run at one time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limit {
+    /// Of this queue.
+    pub queue: QueueName,
+    /// Whether of each key; else of all together.
+    pub by_key: bool,
+    /// So many.
+    pub most: usize,
 }
 
 /// One execution of a handler, as the handler itself recorded it.
@@ -109,6 +123,8 @@ pub struct Evidence {
     pub malformed: usize,
     /// The lease's length: how long a fault may still have consequences after it is over.
     pub lease: SignedDuration,
+    /// What was set from the start.
+    pub limits: Vec<Limit>,
 }
 
 /// What does not hold.
@@ -132,6 +148,8 @@ pub enum Defect {
     WrongEnd,
     /// It had more failed attempts than its policy allows.
     OverPolicy,
+    /// It ran when as many as a limit allows ran already.
+    OverLimit,
     /// After a worker's death it did not run again within the lease and two seconds.
     Late,
 }
@@ -204,6 +222,9 @@ pub fn judge(evidence: &Evidence) -> Verdict {
         let finding = |(defect, detail)| Finding { defect, job: job.clone(), detail };
         verdict.findings.extend(found.into_iter().map(finding));
     }
+    if evidence.executions.is_some() {
+        verdict.findings.extend(overlap::over_limit(&lives, evidence));
+    }
     verdict.recoveries.sort();
     verdict
 }
@@ -270,6 +291,7 @@ impl Defect {
         Self::Unexplained,
         Self::WrongEnd,
         Self::OverPolicy,
+        Self::OverLimit,
         Self::Late,
     ];
 
@@ -285,6 +307,7 @@ impl Defect {
             Self::Unexplained => "unexplained",
             Self::WrongEnd => "wrong_end",
             Self::OverPolicy => "over_policy",
+            Self::OverLimit => "over_limit",
             Self::Late => "late",
         }
     }

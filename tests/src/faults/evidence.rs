@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context as _, Result};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
-use windlass_core::audit::{EndRecord, Evidence, Execution, Fault, JobKey, Verdict, Victim};
+use windlass_core::audit::{EndRecord, Evidence, Execution, Fault, JobKey, Limit, Verdict, Victim};
 use windlass_core::{JobId, QueueName, RecordKind};
 use windlass_proto::RecordBody;
 use windlass_testkit::EventLog;
@@ -13,7 +13,7 @@ use windlass_testkit::EventLog;
 use super::history::{self, Hit, Line};
 use super::load::Ledger;
 use super::settle::subjects;
-use super::stage::{Injected, LEASE, Stage, Whom, service_of};
+use super::stage::{CONCURRENCY, Injected, LEASE, LIMITED, Stage, Whom, service_of};
 
 /// The evidence of a round, and the failpoints that it met.
 pub(super) struct Gathered {
@@ -43,8 +43,18 @@ pub(super) async fn gather(
         faults,
         malformed,
         lease: SignedDuration::try_from(LEASE)?,
+        limits: limits(stage)?,
     };
     Ok(Gathered { evidence, hits })
+}
+
+fn limits(stage: &Stage) -> Result<Vec<Limit>> {
+    if !stage.is_limited() {
+        return Ok(Vec::new());
+    }
+    let queue: QueueName = LIMITED.parse()?;
+    let of_queue = Limit { queue: queue.clone(), by_key: false, most: CONCURRENCY as usize };
+    Ok(vec![of_queue, Limit { queue, by_key: true, most: 1 }])
 }
 
 /// The ids of workers by those of their processes.

@@ -20,7 +20,7 @@ use windlass_testkit::{Servers as _, broker};
 
 use super::jobs::Work;
 use super::seed::Seed;
-use super::stage::{QUEUES, Stage};
+use super::stage::{LIMITED, QUEUES, Stage};
 
 /// How much, and of what.
 #[derive(Debug, Clone, Copy)]
@@ -40,6 +40,7 @@ pub(super) struct Order {
     pub(super) delay: Option<Duration>,
     pub(super) retry: Option<RetryPolicy>,
     pub(super) expected: Option<JobState>,
+    pub(super) key: Option<String>,
 }
 
 /// Everything that was submitted; clones share it.
@@ -59,6 +60,8 @@ pub(super) struct Load {
 }
 
 const CLIENTS: u64 = 3;
+/// Of the limited queue.
+const KEYS: u64 = 6;
 /// Submissions of a client that wait for their answers.
 const IN_FLIGHT: usize = 100;
 /// After the end of the load, for what is not accepted yet.
@@ -87,8 +90,14 @@ impl Order {
             _ => work.ballast = "x".repeat(64 * 1024),
         }
         let id = JobId::from_parts(Timestamp::now(), seed.bytes());
-        let queue = if seed.percent(75) { QUEUES[0] } else { QUEUES[1] };
-        Self::new(queue, id, "faults.work", work, Some(expected)).with(delay, retry)
+        let queue = match seed.below(100) {
+            0..60 => QUEUES[0],
+            60..80 => QUEUES[1],
+            _ => LIMITED,
+        };
+        // Of few keys, so that their jobs wait for each other.
+        let key = (queue == LIMITED).then(|| format!("key {}", seed.below(KEYS)));
+        Self { key, ..Self::new(queue, id, "faults.work", work, Some(expected)).with(delay, retry) }
     }
 
     pub(super) fn new(
@@ -99,7 +108,7 @@ impl Order {
         expected: Option<JobState>,
     ) -> Self {
         let job = JobKey { queue: queue.parse().unwrap_or_default(), id };
-        Self { job, kind, work, delay: None, retry: None, expected }
+        Self { job, kind, work, delay: None, retry: None, expected, key: None }
     }
 
     pub(super) fn with(mut self, delay: Option<Duration>, retry: Option<RetryPolicy>) -> Self {
@@ -122,10 +131,13 @@ impl Order {
         if let Some(retry) = &self.retry {
             submission = submission.retry(retry.clone());
         }
+        if let Some(key) = &self.key {
+            submission = submission.key(key);
+        }
         submission
     }
 
-    /// Nothing of it is lost if it is submitted without options.
+    /// Nothing of it is lost if it is submitted without options but its key.
     fn is_plain(&self) -> bool {
         self.delay.is_none() && self.retry.is_none()
     }
@@ -164,6 +176,7 @@ impl Ledger {
             acknowledged: false,
             expected: order.expected,
             max_attempts: order.retry.as_ref().map(RetryPolicy::max_attempts),
+            key: order.key.clone(),
         });
         submissions.len() - 1
     }
@@ -184,6 +197,7 @@ impl Ledger {
             acknowledged,
             expected,
             max_attempts: None,
+            key: None,
         });
     }
 
@@ -292,8 +306,9 @@ pub(super) async fn accepted(order: Order, client: Client, ledger: Ledger, stop:
 /// As a plain client does it, without a message id by which the broker would know it again; once.
 pub(super) async fn again(order: Order, client: Arc<broker::Client>, ledger: Ledger) {
     let id = order.job.id.to_string();
-    let headers =
-        [("Windlass-Kind", order.kind), ("Windlass-Id", id.as_str()), ("Content-Type", "application/json")];
+    let mut headers =
+        vec![("Windlass-Kind", order.kind), ("Windlass-Id", id.as_str()), ("Content-Type", "application/json")];
+    headers.extend(order.key.as_deref().map(|key| ("Windlass-Key", key)));
     let subject = format!("windlass.task.{}", order.job.queue);
     let number = ledger.submitted(&order);
     let stored = timeout(PLAIN_TIMEOUT, client.store(&subject, &headers, order.payload())).await;
@@ -320,8 +335,11 @@ async fn cancel(
             let id = JobId::from_parts(Timestamp::now(), seed.bytes());
             let milliseconds = u64::try_from(hour.as_millis()).unwrap_or(u64::MAX);
             let work = Work { milliseconds, ..Work::default() };
-            let order = Order::new(QUEUES[0], id, "faults.work", work, Some(JobState::Cancelled));
-            let order = order.with(seed.percent(50).then_some(hour), None);
+            // Of one key: all but one are held, and cancelled as such.
+            let queue = if seed.percent(30) { LIMITED } else { QUEUES[0] };
+            let order = Order::new(queue, id, "faults.work", work, Some(JobState::Cancelled));
+            let key = (queue == LIMITED).then(|| "key of what is cancelled".to_owned());
+            let order = Order { key, ..order }.with(seed.percent(50).then_some(hour), None);
             ledger.ordered(&order);
             waiting.push(order.job.clone());
             accepted(order, client.clone(), ledger.clone(), stop.clone()).await;

@@ -117,6 +117,7 @@ impl Total {
             "untold": self.count(Defect::Untold),
             "wrong_end": self.count(Defect::WrongEnd),
             "over_policy": self.count(Defect::OverPolicy),
+            "over_limit": self.count(Defect::OverLimit),
             "late": self.count(Defect::Late),
             "unsettled_rounds": self.unsettled,
             "failed_rounds": self.failed_rounds,

@@ -21,6 +21,8 @@ pub(super) struct Left {
     pub(super) work: Vec<String>,
     /// Work of jobs that have ended.
     pub(super) under_ends: Vec<String>,
+    /// Slots that are taken, and places in line: subjects of JOBS.
+    pub(super) held: Vec<String>,
     /// Tasks that were acknowledged, and are still there.
     pub(super) zombies: u64,
     /// Jobs without an end in JOBS.
@@ -65,6 +67,7 @@ async fn look(client: &broker::Client, jobs: &[JobKey], events: &mut EventLog) -
         commands: messages(client, "COMMANDS").await?,
         ..Left::default()
     };
+    left.held = flow(client).await?;
     let subjects = subjects(client).await?;
     let ended: BTreeSet<(&str, &str)> = subjects
         .iter()
@@ -122,6 +125,13 @@ pub(super) struct Subject {
     pub(super) id: String,
 }
 
+/// What the stream of jobs holds of flow control: with the last job it is all given back.
+async fn flow(client: &broker::Client) -> Result<Vec<String>> {
+    let subjects: Option<BTreeMap<String, u64>> = serde_json::from_value(client.subjects("JOBS").await?)?;
+    let of_flow = |text: &String| matches!(text.split('.').nth(3), Some("slot" | "wait"));
+    Ok(subjects.unwrap_or_default().into_keys().filter(of_flow).collect())
+}
+
 /// What the stream of jobs holds.
 pub(super) async fn subjects(client: &broker::Client) -> Result<Vec<Subject>> {
     let subjects = client.subjects("JOBS").await?;
@@ -145,6 +155,7 @@ impl Left {
         self.tasks + self.commands == 0
             && self.work.is_empty()
             && self.under_ends.is_empty()
+            && self.held.is_empty()
             && self.unended + self.untold == 0
     }
 

@@ -11,7 +11,10 @@ use jiff::Timestamp;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use windlass_broker::Options;
+use windlass_broker::Broker;
 use windlass_broker::provision::Layout;
+use windlass_broker::queues::QueueStore;
+use windlass_core::flow::QueueSettings;
 use windlass_testkit::process::Signal;
 use windlass_testkit::{Cluster, Fleet, Servers, SmallDisk, TestBroker, broker};
 
@@ -30,6 +33,8 @@ pub(super) struct Needs {
     pub(super) three_nodes: bool,
     /// The store of the broker on a disk that can be full.
     pub(super) small_disk: bool,
+    /// The limited queue has its limits.
+    pub(super) limited: bool,
     /// The services to start, by label.
     pub(super) cast: Vec<&'static str>,
 }
@@ -70,10 +75,14 @@ pub(super) struct Stage {
     cast: BTreeMap<String, Vec<(String, OsString)>>,
     /// Unmounted when all that uses it has ended.
     pub(super) disk: Option<SmallDisk>,
+    limited: bool,
     _elections: Option<JoinSet<()>>,
 }
 
 pub(super) const QUEUES: [&str; 2] = ["default", "side"];
+/// A queue under flow control: so many of its jobs run at one time, and one of each key.
+pub(super) const LIMITED: &str = "limited";
+pub(super) const CONCURRENCY: u32 = 5;
 /// The lease of the suite's fleets.
 pub(super) const LEASE: Duration = Duration::from_secs(3);
 /// Large enough for a round, small enough to be filled at once.
@@ -126,6 +135,15 @@ impl Faults {
     }
 }
 
+async fn limit(broker: &Broker) -> Result<()> {
+    let limited = |settings: &mut QueueSettings| {
+        (settings.concurrency, settings.key_concurrency) = (Some(CONCURRENCY), Some(1));
+        Ok(())
+    };
+    QueueStore::new(broker).change(&LIMITED.parse()?, "the suite", Timestamp::now(), limited).await?;
+    Ok(())
+}
+
 // === impl Stage ===
 
 impl Stage {
@@ -156,12 +174,15 @@ impl Stage {
             Ground::One(_) => None,
         };
         let admin = broker::Client::connect(ground.options("admin")).await?;
+        if needs.limited {
+            limit(&Broker::connect(ground.options("operator")).await?).await?;
+        }
         let mut fleet = Fleet::on(ground, layout).await?;
         let folder = fleet.folder.path().to_owned();
         fleet.set_env(history::VARIABLE, folder.join("history.jsonl"));
         fleet.set_env("WINDLASS_FAILPOINTS_LOG", folder.join("failpoints.log"));
         fleet.set_env("WINDLASS__DRAIN__TIMEOUT", DRAIN);
-        fleet.set_env("WINDLASS__WORKER__QUEUES", QUEUES.join(","));
+        fleet.set_env("WINDLASS__WORKER__QUEUES", [&QUEUES[..], &[LIMITED]].concat().join(","));
         let cast = needs.cast.iter().map(|label| ((*label).to_owned(), Vec::new())).collect();
         let mut stage = Self {
             fleet,
@@ -171,6 +192,7 @@ impl Stage {
             old_programs,
             cast,
             disk,
+            limited: needs.limited,
             _elections: elections,
         };
         for label in &needs.cast {
@@ -180,6 +202,11 @@ impl Stage {
             stage.fleet.process(label)?.ready().await?;
         }
         Ok(stage)
+    }
+
+    /// Whether the limited queue has its limits.
+    pub(super) fn is_limited(&self) -> bool {
+        self.limited
     }
 
     pub(super) fn folder(&self) -> &Path {

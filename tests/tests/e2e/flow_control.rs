@@ -128,7 +128,7 @@ pub(crate) async fn fleet(settings: impl Fn(&mut QueueSettings)) -> Result<(Flee
     set(&fleet, settings).await?;
     fleet.service("dispatcher").await?;
     let log = Log::default();
-    let options = Options { concurrency: 64, ..Options::default() };
+    let options = Options { slots: 64, ..Options::default() };
     let worker = host_with(&fleet, Handlers::with_state(log.clone()).register(run)?, options).await?;
     Ok((fleet, worker, log))
 }

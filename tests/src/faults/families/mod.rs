@@ -187,7 +187,9 @@ impl Family {
 
     /// Its fleet, ready.
     pub(super) async fn stage(self, options: &Options) -> Result<Stage> {
-        let mut needs = Needs { three_nodes: false, small_disk: false, cast: FLEET.to_vec() };
+        // A worker of a version that knows no slots gives none back.
+        let limited = self != Self::Versions;
+        let mut needs = Needs { three_nodes: false, small_disk: false, limited, cast: FLEET.to_vec() };
         if options.short {
             needs.cast.retain(|label| !["dispatcher-2", "worker-3"].contains(label));
         }
