@@ -51,6 +51,7 @@ fn read(shared: &Shared, delivered: &Delivered) -> Result<(QueueName, Task<bytes
     shared
         .limits
         .check(&task, delivered.published_at)
+        .and_then(|()| shared.settings.check(&queue, &task))
         .map_err(|e| Rejection::invalid(e.field, e.reason).of_queue(&queue).of_task(&task))?;
     let certain = delivered.count == 1 && !delivered.suspect;
     let horizon = shared.layout.horizon;

@@ -6,7 +6,9 @@
 //! waits in. A round is written all or none, on the condition that this dispatcher still owns the queue
 //! (`windlass_broker::flow`). Nothing is known only here: an owner that is replaced, or in doubt, reads again.
 
+mod audit;
 mod decide;
+mod decision;
 mod leave;
 mod owner;
 mod ownership;
@@ -14,7 +16,7 @@ mod round;
 mod settings;
 mod state;
 
-pub(crate) use self::leave::leave;
+pub(crate) use self::leave::{leave, unblock};
 pub(crate) use self::ownership::run;
 pub(crate) use self::settings::Settings;
 

@@ -20,9 +20,9 @@ use windlass_core::trace::TraceParent;
 use windlass_core::{Event, Task, Transition};
 use windlass_proto::{Job, Teller};
 
-use crate::objects;
 use crate::order::{Before, Carried, Order};
 use crate::shared::Shared;
+use crate::{flow, objects};
 
 type Bytes = bytes::Bytes;
 
@@ -95,6 +95,9 @@ pub(crate) fn remark(
 
 /// Removes a letter that has been dealt with, and the payload that was kept for it.
 pub(crate) async fn removed(shared: &Shared, letters: &Letters, letter: &Letter<Bytes>) -> Carried {
+    if !flow::unblock(shared, letter).await {
+        return Carried::Open;
+    }
     match letters.delete(letter.sequence).await {
         Ok(()) => {
             if let Ok(task) = &letter.task {

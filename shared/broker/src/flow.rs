@@ -11,9 +11,9 @@ mod read;
 
 use windlass_core::{PoolName, QueueName};
 
-pub use self::free::free;
-pub use self::moves::{Commit, LetThrough, Move, Park, Promote};
-pub use self::read::InLine;
+pub use self::free::{free, hold};
+pub use self::moves::{Commit, Keep, LetThrough, Move, Park, Promote, Return};
+pub use self::read::{InLine, Taken};
 use crate::connect::{Broker, Error};
 use crate::jobs::Jobs;
 use crate::publish::{self, header};
@@ -55,7 +55,7 @@ impl Flow {
     /// epoch; none if another took over at the same moment.
     pub async fn take_over(&self, dispatcher: &str) -> Result<Option<u64>, Error> {
         let subject = self.broker().names().flow_owner(self.pool(), &self.queue);
-        let before = self.last_sequence(&subject).await?;
+        let before = self.last(&subject).await?.map(|last| last.seq);
         let mut headers = async_nats::HeaderMap::new();
         headers.insert(header::EXPECTED_SEQUENCE, before.unwrap_or(0).to_string());
         let body = windlass_proto::flow_owner(dispatcher);

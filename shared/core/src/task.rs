@@ -42,7 +42,12 @@ pub struct Task<P> {
     pub key: Option<FlowKey>,
     /// Whom it is for: among tenants a queue's turns are shared out.
     pub tenant: Option<FlowKey>,
+    /// What it costs where its queue or its key has a rate: 1 to [`MAX_POINTS`].
+    pub points: u32,
 }
+
+/// The most that a task may cost.
+pub const MAX_POINTS: u32 = 1_000_000;
 
 /// The job whose handler published a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,6 +115,7 @@ impl<P> Task<P> {
             origin: None,
             key: None,
             tenant: None,
+            points: 1,
         }
     }
 }
@@ -165,6 +171,10 @@ impl Limits {
                     format!("has {} bytes: expected at most {}", object.bytes, self.max_object_bytes),
                 ));
             }
+        }
+        if !(1..=MAX_POINTS).contains(&task.points) {
+            let reason = format!("is {}: expected 1 to {MAX_POINTS}", task.points);
+            return Err(InvalidTask::new("points", reason));
         }
         let wait = task.start.due_at(now).duration_since(now);
         if wait.unsigned_abs() > self.max_delay {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use prost::Message;
 use windlass_core::flow::FlowKey;
+use windlass_core::task::MAX_POINTS;
 use windlass_core::{Encoding, Form, JobId, RetryPolicy, Start, Task, duration};
 
 use crate::{Error, form, task, v1};
@@ -33,6 +34,8 @@ pub mod headers {
     pub const MAX_WAIT: &str = "Windlass-Max-Wait";
     /// What limits, orders and rates by key count it under.
     pub const KEY: &str = "Windlass-Key";
+    /// What it costs where there is a rate.
+    pub const POINTS: &str = "Windlass-Points";
     /// Whom it is for.
     pub const TENANT: &str = "Windlass-Tenant";
     /// What was done to the payload.
@@ -46,7 +49,7 @@ pub mod headers {
 }
 
 /// The headers of ours that a plain task may have.
-const KNOWN: [&str; 12] = [
+const KNOWN: [&str; 13] = [
     headers::KIND,
     headers::ID,
     headers::PRIORITY,
@@ -56,6 +59,7 @@ const KNOWN: [&str; 12] = [
     headers::TIMEOUT,
     headers::MAX_WAIT,
     headers::KEY,
+    headers::POINTS,
     headers::TENANT,
     headers::ENCODING,
     headers::KEY_ID,
@@ -138,6 +142,7 @@ pub fn read_task(incoming: Incoming<'_>) -> Result<Task<Bytes>, Error> {
         parent: None,
         origin: None,
         key: find(headers::KEY)?.map(|text| key(headers::KEY, text)).transpose()?,
+        points: find(headers::POINTS)?.map(points).transpose()?.unwrap_or(1),
         tenant: find(headers::TENANT)?.map(|text| key(headers::TENANT, text)).transpose()?,
     })
 }
@@ -174,6 +179,11 @@ fn find<'a>(lines: &[(&'a str, &'a str)], wanted: &str) -> Result<Option<&'a str
 
 fn duration(field: &str, text: &str) -> Result<Duration, Error> {
     duration::parse(text).ok_or_else(|| Error::new(field, format!("expected {}", duration::EXPECTED)))
+}
+
+fn points(text: &str) -> Result<u32, Error> {
+    let points = text.parse().ok().filter(|points| (1..=MAX_POINTS).contains(points));
+    points.ok_or_else(|| Error::new(headers::POINTS, format!("expected a number from 1 to {MAX_POINTS}")))
 }
 
 fn key(field: &str, text: &str) -> Result<FlowKey, Error> {
@@ -249,6 +259,7 @@ mod tests {
             origin: None,
             key: Some("account 42".parse().unwrap()),
             tenant: Some("acme".parse().unwrap()),
+            points: 7,
         };
         assert_eq!(read(&[], &v1::Task::from(&task).encode_to_vec()).unwrap(), task);
     }

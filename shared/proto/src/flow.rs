@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use jiff::Timestamp;
 use prost::Message as _;
+use windlass_core::Kind;
 use windlass_core::flow::{FlowKey, Kept, KeySlot, Slot, Slots};
 
 use crate::task::flow_key;
@@ -21,6 +22,10 @@ pub struct Waiting {
     pub since: Timestamp,
     /// Of its key, where it has that and waits for its turn.
     pub key_slot: Option<KeySlot>,
+    /// Of the task.
+    pub points: u32,
+    /// Of the task.
+    pub kind: Kind,
 }
 
 // === impl Waiting ===
@@ -34,6 +39,8 @@ impl Waiting {
             tenant: self.tenant.as_ref().map(ToString::to_string).unwrap_or_default(),
             since: Some(time::to_wire(self.since)),
             key_slot: self.key_slot.as_ref().map(key_to_wire),
+            points: self.points,
+            kind: self.kind.to_string(),
         }
         .encode_to_vec()
         .into()
@@ -48,6 +55,8 @@ impl Waiting {
             tenant: flow_key("tenant", &wire.tenant)?,
             since: time::required("since", wire.since)?,
             key_slot: wire.key_slot.map(key_from_wire).transpose()?,
+            points: wire.points.max(1),
+            kind: wire.kind.parse().map_err(|e| Error::new("kind", e))?,
         })
     }
 }
@@ -56,6 +65,16 @@ impl Waiting {
 pub fn slot_taken(key: Option<&FlowKey>, since: Timestamp) -> Bytes {
     let key = key.map(ToString::to_string).unwrap_or_default();
     v1::SlotTaken { key, since: Some(time::to_wire(since)) }.encode_to_vec().into()
+}
+
+/// For the owner of a queue: nothing of a key, or of the queue, is to start before this.
+pub fn hold_notice(held_until: Timestamp) -> Bytes {
+    v1::Notice { held_until: Some(time::to_wire(held_until)) }.encode_to_vec().into()
+}
+
+/// Until when nothing is to start, as a notice says it.
+pub fn held_until(notice: Bytes) -> Result<Option<Timestamp>, Error> {
+    time::optional("held_until", v1::Notice::decode(notice)?.held_until)
 }
 
 /// Who decides for a queue, as the body of the message that says so.

@@ -28,6 +28,8 @@ pub struct Job {
     pub expiry_sequence: u64,
     /// What it holds under flow control; none where its queue has none.
     pub slots: Option<Slots>,
+    /// Since when it is held, if it is, or has been since it last was with the workers.
+    pub held_since: Option<Timestamp>,
 }
 
 /// The token of a redelivered job.
@@ -160,6 +162,7 @@ impl Job {
             checkpoint: Bytes::new(),
             expiry_sequence: 0,
             slots: None,
+            held_since: None,
         }
     }
 
@@ -174,6 +177,7 @@ impl Job {
             checkpoint: self.checkpoint.clone(),
             expiry_sequence: self.expiry_sequence,
             slots: self.slots.as_ref().map(slots_to_wire),
+            held_since: self.held_since.map(time::to_wire),
         }
         .encode_to_vec()
         .into()
@@ -191,6 +195,7 @@ impl Job {
             checkpoint: wire.checkpoint,
             expiry_sequence: wire.expiry_sequence,
             slots: wire.slots.map(slots_from_wire).transpose()?,
+            held_since: time::optional("held_since", wire.held_since)?,
         })
     }
 }

@@ -36,6 +36,7 @@ impl From<&Task<Bytes>> for v1::Task {
             origin_id: task.origin.map(|id| id.to_string()).unwrap_or_default(),
             key: task.key.as_ref().map(ToString::to_string).unwrap_or_default(),
             tenant: task.tenant.as_ref().map(ToString::to_string).unwrap_or_default(),
+            points: task.points,
         }
     }
 }
@@ -79,6 +80,7 @@ pub(crate) fn from_wire(task: v1::Task, derived: Option<&dyn Fn() -> JobId>) -> 
         },
         key: flow_key("key", &task.key)?,
         tenant: flow_key("tenant", &task.tenant)?,
+        points: task.points.max(1),
     })
 }
 

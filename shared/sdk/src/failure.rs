@@ -15,6 +15,7 @@ use windlass_core::JobError;
 /// | [`Failure::retry_after`] | runs again after this delay, or is dead | yes |
 /// | [`Failure::terminal`] | is dead | yes |
 /// | [`Failure::snooze`] | runs again after this delay | no |
+/// | [`Failure::throttled`] | runs again after this delay, and so does all of its key | no |
 /// | [`Failure::cancel`] | ends as cancelled | no |
 ///
 /// It does not implement `Error` itself, so that the conversion can be general (as in `anyhow`).
@@ -38,12 +39,16 @@ pub enum Follows {
     Death,
     /// Another attempt after this delay; this one is not counted.
     Snooze(Duration),
+    /// The same, and nothing of its key starts before.
+    Throttle(Duration),
     /// The job ends as cancelled.
     Cancellation,
 }
 
 /// The longest message that is kept, in bytes: histories travel with their jobs.
 const MESSAGE_LIMIT: usize = 4096;
+/// The longest time for which a handler may slow others down.
+const LONGEST_THROTTLE: Duration = Duration::from_hours(24);
 /// The longest code, in bytes.
 const CODE_LIMIT: usize = 64;
 /// The longest delay: what is meant to be for ever is a failure.
@@ -60,6 +65,13 @@ impl Failure {
     /// Not now: run again after this delay, of at most 366 days. Uses no attempt, however often.
     pub fn snooze(delay: Duration) -> Self {
         Self::following(Follows::Snooze(delay.min(LONGEST_DELAY)), "snoozed", String::new())
+    }
+
+    /// Somebody else sets the pace, as a service that answers 429: run again after this delay, of at most a day, and let
+    /// no job of the same key start before, on any worker; of the same queue, where jobs have no key. Uses no attempt.
+    /// Where the queue is not under flow control, it is a snooze.
+    pub fn throttled(delay: Duration) -> Self {
+        Self::following(Follows::Throttle(delay.min(LONGEST_THROTTLE)), "throttled", String::new())
     }
 
     /// There is nothing to do any more: the job ends as cancelled, for this reason.

@@ -306,8 +306,11 @@ pub(super) async fn accepted(order: Order, client: Client, ledger: Ledger, stop:
 /// As a plain client does it, without a message id by which the broker would know it again; once.
 pub(super) async fn again(order: Order, client: Arc<broker::Client>, ledger: Ledger) {
     let id = order.job.id.to_string();
-    let mut headers =
-        vec![("Windlass-Kind", order.kind), ("Windlass-Id", id.as_str()), ("Content-Type", "application/json")];
+    let mut headers = vec![
+        ("Windlass-Kind", order.kind),
+        ("Windlass-Id", id.as_str()),
+        ("Content-Type", "application/json"),
+    ];
     headers.extend(order.key.as_deref().map(|key| ("Windlass-Key", key)));
     let subject = format!("windlass.task.{}", order.job.queue);
     let number = ledger.submitted(&order);

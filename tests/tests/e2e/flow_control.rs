@@ -2,6 +2,8 @@
 
 mod limits;
 mod order;
+mod owners;
+mod rates;
 mod turns;
 
 use std::collections::BTreeMap;
@@ -13,7 +15,7 @@ use futures::future::try_join_all;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
-use windlass::handler::extract::State;
+use windlass::handler::extract::{AttemptNumber, State};
 use windlass::worker::Options;
 use windlass::{Failure, Handlers, Job};
 use windlass_broker::queues::QueueStore;
@@ -100,8 +102,24 @@ impl Log {
     }
 }
 
-async fn run(work: Work, State(log): State<Log>) -> Result<(), Failure> {
+async fn run(
+    work: Work,
+    State(log): State<Log>,
+    AttemptNumber(number): AttemptNumber,
+) -> Result<(), Failure> {
     log.begin(&work.name);
+    if work.name == "throttle" && number == 1 {
+        log.end(&work.name);
+        return Err(Failure::throttled(Duration::from_secs(1)));
+    }
+    if work.name == "fails once" && number == 1 {
+        log.end(&work.name);
+        return Err(Failure::new("on purpose").retry_after(Duration::from_millis(300)));
+    }
+    if work.name == "dies" {
+        log.end(&work.name);
+        return Err(Failure::new("on purpose").terminal());
+    }
     if work.gated {
         let _ = log.until("open", |seen| seen.open).await;
     } else {
@@ -128,9 +146,13 @@ pub(crate) async fn fleet(settings: impl Fn(&mut QueueSettings)) -> Result<(Flee
     set(&fleet, settings).await?;
     fleet.service("dispatcher").await?;
     let log = Log::default();
-    let options = Options { slots: 64, ..Options::default() };
-    let worker = host_with(&fleet, Handlers::with_state(log.clone()).register(run)?, options).await?;
+    let worker = host(&fleet, &log).await?;
     Ok((fleet, worker, log))
+}
+
+async fn host(fleet: &Fleet, log: &Log) -> Result<Hosted> {
+    let options = Options { slots: 64, ..Options::default() };
+    host_with(fleet, Handlers::with_state(log.clone()).register(run)?, options).await
 }
 
 fn work(name: &str) -> Work {

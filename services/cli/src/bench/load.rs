@@ -29,6 +29,14 @@ pub(super) struct Load {
     pub(super) queues: Vec<QueueName>,
     pub(super) pace: Pace,
     pub(super) due: Due,
+    pub(super) names: FlowNames,
+}
+
+/// Under which keys and for which tenants jobs are, in turn.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct FlowNames {
+    pub(super) keys: u64,
+    pub(super) tenants: u64,
 }
 
 /// When jobs are due.
@@ -73,7 +81,8 @@ impl Load {
     pub(super) fn new(settings: &Settings, jobs: u64, pace: Pace) -> Self {
         let queues = work::queues(settings.queues);
         let what = What::Nothing(Nothing::of(settings.payload));
-        Self { jobs, what, queues, pace, due: Due::Now }
+        let names = FlowNames { keys: settings.keys, tenants: settings.tenants };
+        Self { jobs, what, queues, pace, due: Due::Now, names }
     }
 
     /// Submits all of it; returns once all are accepted.
@@ -119,7 +128,7 @@ impl Load {
         intended: Option<Timestamp>,
     ) -> Result<One, windlass::client::Error> {
         let begun = Instant::now();
-        let task = self.what.task(client).queue(queue);
+        let task = self.names.of(self.what.task(client).queue(queue), number);
         let (task, delay) = match self.due {
             Due::Now => (task, None),
             Due::At(due_at) => (task.run_at(due_at), None),
@@ -130,6 +139,20 @@ impl Load {
         };
         let submitted = task.submit().await?;
         Ok(One { id: submitted.id, took: begun.elapsed(), intended, delay })
+    }
+}
+
+// === impl FlowNames ===
+
+impl FlowNames {
+    fn of(self, mut task: Submission, number: u64) -> Submission {
+        if let Some(key) = number.checked_rem(self.keys) {
+            task = task.key(&format!("key-{key}"));
+        }
+        if let Some(tenant) = number.checked_rem(self.tenants) {
+            task = task.tenant(&format!("tenant-{tenant}"));
+        }
+        task
     }
 }
 

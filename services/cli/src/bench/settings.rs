@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use serde::Serialize;
+use windlass_core::flow::QueueSettings;
 
 use super::Error;
 use crate::run::Program;
@@ -61,6 +62,15 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = duration)]
     #[serde(with = "humantime_serde")]
     pub(crate) outcome_ttl: Duration,
+    /// Jobs are of so many keys, in turn [default: of none]
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) keys: u64,
+    /// Jobs are for so many tenants, in turn [default: for none]
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) tenants: u64,
+    /// Puts the queues under flow control: settings as JSON, as '{"key_concurrency": 1}'
+    #[arg(long, value_name = "JSON", value_parser = flow)]
+    pub(crate) flow: Option<QueueSettings>,
     /// Whose broker it is.
     #[arg(skip)]
     pub(crate) broker: Whose,
@@ -113,6 +123,13 @@ impl Settings {
             Whose::Given => " (without the broker, which is not ours)",
         }
     }
+}
+
+/// As `{"concurrency": 10}`.
+fn flow(text: &str) -> Result<QueueSettings, String> {
+    let settings: QueueSettings = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    settings.check().map_err(|error| error.to_string())?;
+    Ok(settings)
 }
 
 /// As `90s`.

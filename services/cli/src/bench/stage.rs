@@ -4,10 +4,13 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use windlass::Client;
 use windlass_broker::jobs::Jobs;
 use windlass_broker::provision::{Layout, Retention, desired};
+use windlass_broker::queues::QueueStore;
 use windlass_broker::{Broker, Names, Options};
+use windlass_core::flow::QueueSettings;
 use windlass_core::{PoolName, QueueName};
 
 use super::Error;
@@ -63,6 +66,16 @@ impl Stage {
         scene.screen.busy("making streams");
         let names = ground.options.names.clone();
         let broker = ground.provision(scene, names.clone(), &desired(&names, &layout)).await?;
+        if let Some(flow) = &settings.flow {
+            for queue in &layout.queues {
+                let set = |settings: &mut QueueSettings| {
+                    settings.clone_from(flow);
+                    Ok(())
+                };
+                let changed = QueueStore::new(&broker).change(queue, "bench", Timestamp::now(), set).await;
+                changed.map_err(|error| start_error(error.into()))?;
+            }
+        }
         let config = running.folder().join("services.toml");
         let mut table = ground.config.clone();
         let value = toml::Value::try_from(&layout).map_err(|error| start_error(error.into()))?;

@@ -1,23 +1,21 @@
-//! What is decided of a job: it goes to the workers, or waits in a line.
+//! Deciding: who goes to the workers, and who waits in a line.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
-use windlass_broker::delivery::Handle;
-use windlass_broker::flow::{InLine, LetThrough, Move, Park, Promote};
-use windlass_broker::jobs::{Address, SeenRecord};
+use windlass_broker::flow::Flow;
+use windlass_broker::jobs::SeenRecord;
 use windlass_broker::names::Line;
-use windlass_core::flow::{FlowKey, Kept, KeySlot, Lane, OnDead, QueueSettings, Slot};
-use windlass_core::trace::TraceParent;
-use windlass_core::{Event, Kind, Transition};
-use windlass_proto::{Job, RecordBody, Teller};
+use windlass_core::flow::{FlowKey, Kept, Lane, OnDead, QueueSettings};
+use windlass_proto::RecordBody;
 
 use super::Failure;
+use super::decision::{Decision, Goes, UNWRITTEN};
 use super::owner::Owner;
 use super::round::Arrived;
-use super::state::{State, lane_of};
+use super::state::{Wake, lane_of};
 
 /// Jobs that are decided together: with at most four messages each, a write has room for them.
 const MOST: usize = 240;
@@ -26,41 +24,12 @@ const READS: usize = 32;
 /// How many may be ready or running where turns count and no limit says how many.
 const WINDOW: usize = 100;
 
-/// Stands for the sequence of what is not written yet: nothing that is told can be about it.
-const UNWRITTEN: u64 = u64::MAX;
-
-/// What is decided of a job.
-pub(super) struct Decision {
-    pub(super) address: Address,
-    pub(super) token: u64,
-    /// As it stands there; none where it need not be known.
-    pub(super) job: Option<Job>,
-    trace: Option<TraceParent>,
-    /// Of what has just come.
-    pub(super) handle: Option<Handle>,
-    /// Where it stood in line.
-    pub(super) place: Option<InLine>,
-    goes: Goes,
-    takes_key: Option<FlowKey>,
-    has_key: Option<KeySlot>,
-    kept: Kept,
-    since: Timestamp,
-    new_lane: bool,
-}
-
-/// Where it goes.
-enum Goes {
-    /// To the workers; with a slot of the queue, or without.
-    Through { takes_turn: bool },
-    /// Into this line.
-    Waits(Line),
-    /// From the line of its key into the queue's.
-    Promoted(Lane),
-}
-
 /// Decisions that are being made.
 pub(super) struct Deciding<'a> {
     owner: &'a mut Owner,
+    flow: Flow,
+    settings: Arc<QueueSettings>,
+    now: Timestamp,
     decisions: Vec<Decision>,
     /// Those who have just come to a lane.
     arriving: HashMap<Lane, VecDeque<Decision>>,
@@ -68,278 +37,101 @@ pub(super) struct Deciding<'a> {
     unfinished: BTreeSet<String>,
 }
 
-// === impl Decision ===
-
-impl Decision {
-    fn of_arrived(arrived: Arrived, goes: Goes, now: Timestamp) -> Self {
-        Self {
-            address: arrived.address,
-            token: arrived.token,
-            has_key: arrived.job.slots.as_ref().and_then(|slots| slots.key.clone()),
-            job: Some(arrived.job),
-            trace: arrived.trace,
-            handle: Some(arrived.handle),
-            place: None,
-            goes,
-            takes_key: None,
-            kept: Kept::Never,
-            since: now,
-            new_lane: false,
-        }
-    }
-
-    fn of_place(owner: &Owner, place: InLine, goes: Goes) -> Self {
-        let queue = owner.flow.queue().clone();
-        Self {
-            address: Address { queue, priority: place.priority, job_id: place.job_id },
-            token: place.held,
-            has_key: place.key_slot.clone(),
-            job: None,
-            trace: None,
-            handle: None,
-            since: place.since,
-            place: Some(place),
-            goes,
-            takes_key: None,
-            kept: Kept::Never,
-            new_lane: false,
-        }
-    }
-
-    /// How large it is, about.
-    pub(super) fn bytes(&self) -> usize {
-        512 + self.job.as_ref().map_or(0, |job| job.task.payload.len() + 128 * job.attempts.len())
-    }
-
-    /// As it is written. One that goes to the workers, or waits from now on, has its job.
-    pub(super) fn as_move(&self) -> Move<'_> {
-        let address = &self.address;
-        let (token, trace, new_lane, since) = (self.token, self.trace, self.new_lane, self.since);
-        match (&self.goes, &self.job, &self.place) {
-            (Goes::Through { takes_turn }, Some(job), place) => Move::LetThrough(LetThrough {
-                address,
-                token,
-                leaves: place.as_ref().map(|place| place.line.clone()),
-                takes_key: self.takes_key.as_ref(),
-                has_key: self.has_key.clone(),
-                kept: self.kept,
-                takes_turn: *takes_turn,
-                job,
-                trace,
-            }),
-            (Goes::Waits(line), Some(job), _) => Move::Park(Park {
-                address,
-                token,
-                line: line.clone(),
-                takes_key: self.takes_key.as_ref(),
-                has_key: self.has_key.clone(),
-                new_lane,
-                job,
-                since,
-                trace,
-            }),
-            (Goes::Promoted(lane), _, Some(InLine { key: Some(key), tenant, .. })) => {
-                Move::Promote(Promote {
-                    address,
-                    token,
-                    key,
-                    tenant: tenant.as_ref(),
-                    lane: &lane.tenant,
-                    new_lane,
-                    since,
-                })
-            }
-            _ => unreachable!("a decision without its job is not made"),
-        }
-    }
-
-    /// It is written, its first message under this sequence.
-    pub(super) fn in_force(&self, settings: &QueueSettings, state: &mut State, first: u64) {
-        let job_id = self.address.job_id;
-        let last = first + self.as_move().messages() as u64 - 1;
-        if let Some(key) = &self.takes_key
-            && let Some(key) = state.keys.get_mut(&key.token())
-        {
-            key.holders.take(job_id, last);
-        }
-        let (priority, key) = (self.address.priority, self.key().cloned());
-        let place = |sequence, line, held, key_slot| InLine {
-            sequence,
-            line,
-            priority,
-            job_id,
-            held,
-            key,
-            tenant: self.tenant().cloned(),
-            since: self.since,
-            key_slot,
-        };
-        let slot = |sequence| {
-            let of =
-                |key: &FlowKey| KeySlot { token: key.token(), slot: Slot::At(sequence), kept: Kept::Never };
-            self.takes_key.as_ref().map(of).or_else(|| self.has_key.clone())
-        };
-        match &self.goes {
-            Goes::Through { takes_turn: true } => state.turn.take(job_id, last),
-            Goes::Through { takes_turn: false } => {}
-            Goes::Waits(line @ Line::Turn(tenant)) => {
-                let lane = Lane::new(priority, tenant.as_str());
-                state.arrives(settings, &lane);
-                state.append(&lane, place(first + 1, line.clone(), first, slot(first + 2)));
-            }
-            Goes::Waits(Line::Key(key)) => {
-                if let Some(key) = state.keys.get_mut(key) {
-                    key.empty = false;
-                }
-            }
-            Goes::Promoted(lane) => {
-                let line = Line::Turn(lane.tenant.to_string());
-                state.arrives(settings, lane);
-                state.append(lane, place(first, line, self.token, slot(first + 1)));
-            }
-        }
-    }
-
-    /// It is refused for good: what was taken in its expectation is free.
-    pub(super) fn forget(&self, state: &mut State) {
-        if let Some(key) = &self.takes_key
-            && let Some(key) = state.keys.get_mut(&key.token())
-        {
-            key.holders.forget(self.address.job_id);
-        }
-        match &self.goes {
-            Goes::Through { takes_turn: true } => state.turn.forget(self.address.job_id),
-            Goes::Waits(Line::Turn(tenant)) if self.new_lane => {
-                state.unmark(&Lane::new(self.address.priority, tenant.as_str()));
-            }
-            Goes::Promoted(lane) if self.new_lane => state.unmark(lane),
-            _ => {}
-        }
-    }
-
-    fn key(&self) -> Option<&FlowKey> {
-        match (&self.job, &self.place) {
-            (Some(job), _) => job.task.key.as_ref(),
-            (None, place) => place.as_ref()?.key.as_ref(),
-        }
-    }
-
-    fn tenant(&self) -> Option<&FlowKey> {
-        match (&self.job, &self.place) {
-            (Some(job), _) => job.task.tenant.as_ref(),
-            (None, place) => place.as_ref()?.tenant.as_ref(),
-        }
-    }
-
-    /// What its history shows; nothing where the job passes without a wait.
-    pub(super) fn event(&self, now: Timestamp) -> Option<Event> {
-        let job = self.job.as_ref()?;
-        let kind: &Kind = &job.task.kind;
-        let teller = Teller {
-            queue: &self.address.queue,
-            job_id: self.address.job_id,
-            priority: self.address.priority,
-            kind,
-            accepted_at: job.accepted_at,
-            trace: self.trace,
-        };
-        let attempt = job.attempts.iter().map(|a| a.number).max().unwrap_or(0);
-        match (&self.goes, &self.place) {
-            (Goes::Waits(line), _) => {
-                let note = match (line, &job.task.key) {
-                    (Line::Key(_), Some(key)) => format!("waits for its key {key}"),
-                    _ => "waits for its turn".to_owned(),
-                };
-                Some(Event { note, ..teller.event(Transition::Held, attempt, now) })
-            }
-            (Goes::Through { .. }, Some(_)) => Some(teller.event(Transition::Queued, attempt, now)),
-            _ => None,
-        }
-    }
-}
-
 // === impl Deciding ===
 
 impl<'a> Deciding<'a> {
     pub(super) fn new(owner: &'a mut Owner) -> Self {
-        Self { owner, decisions: Vec::new(), arriving: HashMap::new(), unfinished: BTreeSet::new() }
+        Self {
+            flow: owner.flow.clone(),
+            settings: Arc::clone(&owner.settings),
+            now: owner.shared.broker.now(),
+            owner,
+            decisions: Vec::new(),
+            arriving: HashMap::new(),
+            unfinished: BTreeSet::new(),
+        }
     }
 
     /// Those in the lines of these keys, as far as their keys have room.
     pub(super) async fn look_at(&mut self, keys: BTreeSet<String>) -> Result<(), Failure> {
-        let settings = Arc::clone(&self.owner.settings);
-        let flow = self.owner.flow.clone();
-        let paused: BTreeSet<String> = settings
-            .paused_keys
-            .keys()
-            .filter_map(|key| Some(key.parse::<FlowKey>().ok()?.token()))
-            .collect();
-        let passes = !settings.has_turn_stage();
-        let limit = self.key_limit();
+        let paused: BTreeSet<String> = {
+            let keys = self.settings.paused_keys.keys();
+            keys.filter_map(|key| Some(key.parse::<FlowKey>().ok()?.token())).collect()
+        };
+        let turns = self.settings.has_turn_stage();
         for token in keys {
             if self.decisions.len() >= MOST {
                 self.unfinished.insert(token);
                 continue;
             }
-            let key = self.owner.state.key(&flow, &token).await?;
-            let room = limit.map_or(MOST, |limit| limit.saturating_sub(key.holders.len())).min(MOST);
+            let now = self.now;
+            let key = self.owner.state.key(&self.flow, &self.settings, &token, now).await?;
+            let limit = self.settings.key_limit().map_or(usize::MAX, |limit| limit as usize);
+            let mut room = limit.saturating_sub(key.holders.len()).min(MOST);
+            if self.settings.key_rate.is_some() && turns {
+                // Whoever starts later than it was let pass would count at the wrong time: no more than one may.
+                room = room.min(1_usize.saturating_sub(key.reserved));
+            }
             if room == 0 || key.empty || paused.contains(&token) {
                 continue;
             }
             let line = Line::Key(token.clone());
-            let (mut places, more) = flow.line(&line, None, 0, room).await?;
-            key.empty = places.is_empty() && !more && flow.is_empty(&line, None).await?;
+            let (mut places, more) = self.flow.line(&line, None, 0, room).await?;
+            key.empty = places.is_empty() && !more && self.flow.is_empty(&line, None).await?;
             if key.empty {
                 continue;
             }
+            let asked = places.len();
             // Those that were let through already are shown by a replica that has not heard of it.
             places.retain(|place| !key.holders.has(place.job_id));
-            for place in &places {
-                key.holders.take(place.job_id, UNWRITTEN);
-            }
-            if places.len() == room {
+            let mut wait = None;
+            let pass = places.iter().position(|place| {
+                wait = key.pace.at(place.points, now);
+                if wait.is_none() {
+                    key.holders.take(place.job_id, UNWRITTEN);
+                    if turns { key.reserved += 1 } else { key.pace.take(place.points, now) }
+                }
+                wait.is_some()
+            });
+            places.truncate(pass.unwrap_or(places.len()));
+            if let Some(at) = wait {
+                self.owner.state.wake(at, Wake::Key(token));
+            } else if asked == room {
                 self.unfinished.insert(token);
             }
             for place in places {
-                let lane = lane_of(&settings, place.priority, place.tenant.as_ref());
+                let lane = lane_of(&self.settings, place.priority, place.tenant.as_ref());
                 let goes =
-                    if passes { Goes::Through { takes_turn: false } } else { Goes::Promoted(lane.clone()) };
+                    if turns { Goes::Promoted(lane.clone()) } else { Goes::Through { takes_turn: false } };
                 let takes_key = place.key.clone();
                 let mut one = Decision::of_place(self.owner, place, goes);
-                (one.takes_key, one.kept) = (takes_key, kept(&settings));
-                one.new_lane = !passes && self.owner.state.mark(&lane);
+                (one.takes_key, one.kept) = (takes_key, kept(&self.settings));
+                one.new_lane = turns && self.owner.state.mark(&lane);
                 self.decisions.push(one);
             }
         }
         self.read_jobs().await
     }
 
-    /// Those who have just come: past the stage of their keys, into that of turns.
+    /// Those who have just come: past their kind and the stage of their keys, into that of turns.
     pub(super) async fn arrive(&mut self, arrivals: Vec<Arrived>) -> Result<(), Failure> {
-        let now = self.owner.shared.broker.now();
-        let settings = Arc::clone(&self.owner.settings);
         for arrived in arrivals {
-            let key = arrived.job.task.key.clone().filter(|_| settings.has_key_stage());
-            let mut one = Decision::of_arrived(arrived, Goes::Through { takes_turn: false }, now);
-            one.kept = kept(&settings);
-            if let (Some(name), None) = (key, &one.has_key) {
-                let (limit, flow, token) = (self.key_limit(), self.owner.flow.clone(), name.token());
-                let key = self.owner.state.key(&flow, &token).await?;
-                let paused = settings.paused_keys.contains_key(name.as_str());
-                if paused || !key.empty || limit.is_some_and(|limit| key.holders.len() >= limit) {
-                    key.empty = false;
-                    one.goes = Goes::Waits(Line::Key(token));
-                    self.decisions.push(one);
-                    continue;
-                }
-                if limit.is_some() {
-                    key.holders.take(one.address.job_id, UNWRITTEN);
-                    one.takes_key = Some(name);
-                }
+            let mut one = Decision::of_arrived(arrived, Goes::Through { takes_turn: false }, self.now);
+            one.kept = kept(&self.settings);
+            if let Some(kind) = one.job.as_ref().map(|job| &job.task.kind)
+                && self.settings.paused_kinds.contains_key(kind)
+            {
+                one.goes = Goes::Waits(Line::Kind(kind_token(kind)));
+                self.decisions.push(one);
+                continue;
             }
-            if settings.has_turn_stage() {
-                let lane = lane_of(&settings, one.address.priority, one.tenant());
-                self.owner.state.arrives(&settings, &lane);
+            if !self.passes_key(&mut one).await? {
+                self.decisions.push(one);
+                continue;
+            }
+            if self.settings.has_turn_stage() {
+                let lane = lane_of(&self.settings, one.address.priority, one.tenant());
+                self.owner.state.arrives(&self.settings, &lane);
                 self.arriving.entry(lane).or_default().push_back(one);
             } else {
                 self.decisions.push(one);
@@ -348,18 +140,47 @@ impl<'a> Deciding<'a> {
         Ok(())
     }
 
+    /// Whether one that has just come need not wait for its key. If it must, it goes into that line.
+    async fn passes_key(&mut self, one: &mut Decision) -> Result<bool, Failure> {
+        let Some(name) = one.key().cloned().filter(|_| self.settings.has_key_stage()) else {
+            return Ok(true);
+        };
+        let (token, points, turns) = (name.token(), one.points(), self.settings.has_turn_stage());
+        let key = self.owner.state.key(&self.flow, &self.settings, &token, self.now).await?;
+        if one.has_key.is_none() {
+            let full = self.settings.key_limit().is_some_and(|limit| key.holders.len() >= limit as usize);
+            let paused = self.settings.paused_keys.contains_key(name.as_str());
+            let later = key.pace.at(points, self.now);
+            let one_at_a_time = self.settings.key_rate.is_some() && turns && key.reserved > 0;
+            if paused || full || one_at_a_time || later.is_some() || !key.empty {
+                let was_empty = std::mem::replace(&mut key.empty, false);
+                if let Some(at) = later.filter(|_| was_empty) {
+                    self.owner.state.wake(at, Wake::Key(token.clone()));
+                }
+                one.goes = Goes::Waits(Line::Key(token));
+                return Ok(false);
+            }
+            key.holders.take(one.address.job_id, UNWRITTEN);
+            one.takes_key = Some(name);
+        }
+        if turns {
+            key.reserved += 1
+        } else {
+            key.pace.take(points, self.now)
+        }
+        Ok(true)
+    }
+
     /// As many as the queue has room for, by turns; whoever has just come and is not among them waits.
     pub(super) async fn take_turns(&mut self) -> Result<(), Failure> {
         let limit = self.turn_limit();
-        let flow = self.owner.flow.clone();
         while self.decisions.len() < MOST && limit.is_none_or(|limit| self.owner.state.turn.len() < limit) {
             let Some(lane) = self.owner.state.turns.next().cloned() else { break };
-            let one = match self.owner.state.first(&flow, &lane).await? {
-                Some(place) => {
-                    Some(Decision::of_place(self.owner, place, Goes::Through { takes_turn: true }))
-                }
+            let through = Goes::Through { takes_turn: true };
+            let one = match self.owner.state.first(&self.flow, &lane).await? {
+                Some(place) => Some(Decision::of_place(self.owner, place, through)),
                 None => self.arriving.get_mut(&lane).and_then(VecDeque::pop_front).map(|mut one| {
-                    one.goes = Goes::Through { takes_turn: true };
+                    one.goes = through;
                     one
                 }),
             };
@@ -367,9 +188,32 @@ impl<'a> Deciding<'a> {
                 self.owner.state.turns.leave(&lane);
                 continue;
             };
-            one.kept = kept(&self.owner.settings);
-            self.owner.state.turns.took(&lane);
-            self.owner.state.turn.take(one.address.job_id, UNWRITTEN);
+            let (points, now) = (one.points(), self.now);
+            if let Some(at) = self.owner.state.pace.at(points, now) {
+                self.owner.state.wake(at, Wake::Turns);
+                self.put_back(&lane, one);
+                break;
+            }
+            // The pace of its key, where it passed that stage: by the time that it starts.
+            if let Some(token) = one.key().filter(|_| self.settings.has_key_stage()).map(FlowKey::token) {
+                let key = self.owner.state.key(&self.flow, &self.settings, &token, now).await?;
+                if let Some(at) = key.pace.at(points, now) {
+                    self.owner.state.turns.leave(&lane);
+                    self.owner.state.wake(at, Wake::Lane(lane.clone()));
+                    self.put_back(&lane, one);
+                    continue;
+                }
+                key.pace.take(points, now);
+                key.reserved = key.reserved.saturating_sub(1);
+                if self.settings.key_rate.is_some() {
+                    self.unfinished.insert(token);
+                }
+            }
+            one.kept = kept(&self.settings);
+            let state = &mut self.owner.state;
+            state.turns.took(&lane);
+            state.turn.take(one.address.job_id, UNWRITTEN);
+            state.pace.take(points, now);
             self.decisions.push(one);
         }
         for (lane, waiting) in std::mem::take(&mut self.arriving) {
@@ -382,27 +226,28 @@ impl<'a> Deciding<'a> {
         self.read_jobs().await
     }
 
+    fn put_back(&mut self, lane: &Lane, mut one: Decision) {
+        match one.place.take() {
+            Some(place) => self.owner.state.put_back(lane, place),
+            None => self.arriving.entry(lane.clone()).or_default().push_front(one),
+        }
+    }
+
     /// What is decided, and the keys that are to be looked at once more.
     pub(super) fn end(self) -> (Vec<Decision>, BTreeSet<String>) {
         (self.decisions, self.unfinished)
     }
 
-    fn key_limit(&self) -> Option<usize> {
-        self.owner.settings.key_limit().map(|limit| limit as usize)
-    }
-
     fn turn_limit(&self) -> Option<usize> {
-        let settings = &self.owner.settings;
-        if settings.paused.is_some() {
+        if self.settings.paused.is_some() {
             return Some(0);
         }
-        let limit = settings.concurrency.map(|limit| limit as usize);
-        limit.or_else(|| settings.has_turn_stage().then_some(WINDOW))
+        let limit = self.settings.concurrency.map(|limit| limit as usize);
+        limit.or_else(|| self.settings.has_turn_stage().then_some(WINDOW))
     }
 
     /// Those who leave a line for the workers are read, from where they are held.
     async fn read_jobs(&mut self) -> Result<(), Failure> {
-        let flow = self.owner.flow.clone();
         let unread = self
             .decisions
             .iter()
@@ -411,7 +256,7 @@ impl<'a> Deciding<'a> {
         let unread: Vec<_> = unread.map(|(index, one)| (index, one.token)).collect();
         let found: Vec<(usize, Option<SeenRecord>)> = stream::iter(unread)
             .map(|(index, token)| {
-                let flow = flow.clone();
+                let flow = self.flow.clone();
                 async move { Ok::<_, Failure>((index, flow.held(token).await?)) }
             })
             .buffer_unordered(READS)
@@ -434,7 +279,7 @@ impl<'a> Deciding<'a> {
             let one = self.decisions.remove(index);
             one.forget(&mut self.owner.state);
             if let Some(place) = &one.place {
-                flow.drop_place(place, super::CALL_TIMEOUT).await?;
+                self.flow.drop_place(place, super::CALL_TIMEOUT).await?;
             }
         }
         Ok(())
@@ -447,4 +292,9 @@ fn kept(settings: &QueueSettings) -> Kept {
         Some(OnDead::Skip) => Kept::Retrying,
         Some(OnDead::Block) => Kept::Dead,
     }
+}
+
+/// Stands for a kind in subjects, where a dot would end a word.
+pub(super) fn kind_token(kind: &windlass_core::Kind) -> String {
+    kind.as_str().replace('.', "/")
 }

@@ -5,8 +5,11 @@ use std::time::Duration;
 use windlass_broker::flow::{Flow, free};
 use windlass_broker::jobs::{self, Jobs, SeenRecord};
 use windlass_core::flow::Follows;
+use windlass_core::letter::Letter;
 use windlass_core::protocol::Kind;
 use windlass_proto::RecordBody;
+
+use crate::shared::Shared;
 
 /// For each write.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
@@ -18,6 +21,27 @@ pub(crate) async fn leave(jobs: &Jobs, last: &SeenRecord, follows: Follows) -> b
         Err(error) => {
             let error = anyhow::Error::new(error);
             tracing::warn!(job_id = %last.address.job_id, %error, "what a job held is not given back yet; trying again");
+            false
+        }
+    }
+}
+
+/// What a dead job still holds, so that its key's next jobs wait: given back once somebody has dealt with it. True once
+/// it is.
+pub(crate) async fn unblock(shared: &Shared, letter: &Letter<bytes::Bytes>) -> bool {
+    let Some(key) = letter.task.as_ref().ok().and_then(|task| task.key.as_ref()) else { return true };
+    let queue = &letter.queue;
+    let flow = Flow::new(&shared.broker, shared.layout.pool_of(queue), queue.clone());
+    let given_back = async {
+        match flow.slot_of(&key.token(), letter.job_id).await? {
+            Some(slot) => flow.give_back(&slot, WRITE_TIMEOUT).await,
+            None => Ok(()),
+        }
+    };
+    match given_back.await {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::warn!(job_id = %letter.job_id, %error, "a dead job's key is not let go yet; trying again");
             false
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt as _;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use windlass_broker::delivery::Delivered;
 use windlass_broker::flow::Flow;
@@ -14,7 +14,8 @@ use windlass_core::QueueName;
 use windlass_core::flow::QueueSettings;
 
 use super::Failure;
-use super::round::{Input, Round};
+use super::audit::AUDIT_EVERY;
+use super::round::{Input, Round, Sweep};
 use super::state::State;
 use crate::shared::Shared;
 
@@ -32,8 +33,8 @@ pub(super) struct Owner {
     pub(super) epoch: u64,
     pub(super) settings: Arc<QueueSettings>,
     pub(super) state: State,
-    /// Keys' lines from this sequence on are still to be looked at; none: nobody waits there unseen.
-    pub(super) sweep: Option<u64>,
+    /// Lines that are still to be looked at; none: nobody waits there unseen.
+    pub(super) sweep: Option<Sweep>,
 }
 
 /// Decides for a queue, until told to stop. To be called under the lease of the queue's shard; the epoch fences what
@@ -63,23 +64,33 @@ async fn decide(shared: &Arc<Shared>, queue: &QueueName, instance: &str) -> Resu
     ensure_flow(&shared.broker, &shared.layout, queue).await?;
     shared.queues.ensure(&shared.broker, &shared.layout, queue).await?;
     let epoch = flow.take_over(instance).await?.ok_or(Failure::Lost)?;
-    let state = State::read(&flow, &settings).await?;
+    let state = State::read(&flow, &settings, shared.broker.now()).await?;
     let consumer = shared.broker.names().flow_consumer(queue);
     let mut puller = Puller::open(&shared.broker, flow.jobs().stream().to_owned(), consumer).await?;
     tracing::info!(%queue, epoch, lanes = state.lanes.len(), slots = state.turn.len(), "owns the queue");
     // Somebody may wait whom nobody tells of, as limits were raised while nobody owned the queue.
-    let sweep = Some(0);
+    let sweep = Some(Sweep::ALL);
     let mut owner = Owner { shared: Arc::clone(shared), flow, epoch, settings, state, sweep };
     let mut inputs = Vec::new();
+    let (mut audit_at, mut audit_from) = (Instant::now() + AUDIT_EVERY, 0);
     loop {
+        if Instant::now() >= audit_at {
+            audit_from = owner.audit(audit_from).await?;
+            audit_at = Instant::now() + AUDIT_EVERY;
+        }
         Round::run(&mut owner, std::mem::take(&mut inputs)).await?;
-        let sweeps = owner.sweep.is_some();
+        let now = shared.broker.now();
+        let wake =
+            owner.state.next_wake().map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default());
+        let sweep = owner.sweep.map(|_| SWEEP_PACE);
+        let audit = audit_at.saturating_duration_since(Instant::now());
+        let next = wake.into_iter().chain(sweep).chain([audit]).min().unwrap_or(audit);
         if puller.outstanding() < WINDOW / 2 {
             puller.request(WINDOW - puller.outstanding()).await?;
         }
         tokio::select! {
             arrival = puller.next() => take(&owner, arrival?, &mut inputs)?,
-            () = sleep(SWEEP_PACE), if sweeps => {}
+            () = sleep(next) => {}
             changed = known.changed() => {
                 if changed.is_err() {
                     return Ok(());
@@ -87,9 +98,9 @@ async fn decide(shared: &Arc<Shared>, queue: &QueueName, instance: &str) -> Resu
                 let settings = read(&mut known);
                 if settings != owner.settings {
                     tracing::info!(%queue, "the queue goes on by other settings");
-                    owner.state = State::read(&owner.flow, &settings).await?;
+                    owner.state = State::read(&owner.flow, &settings, shared.broker.now()).await?;
                     owner.settings = settings;
-                    owner.sweep = Some(0);
+                    owner.sweep = Some(Sweep::ALL);
                 }
             }
         }

@@ -1,22 +1,27 @@
 //! A round: what has come is decided together, and written together.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use jiff::Timestamp;
 use windlass_broker::Broker;
 use windlass_broker::delivery::{Delivered, Handle};
 use windlass_broker::flow::Commit;
 use windlass_broker::jobs::Address;
-use windlass_broker::names::FlowSubject;
+use windlass_broker::names::{FlowSubject, Line};
 use windlass_core::flow::Follows;
 use windlass_core::trace::TraceParent;
 use windlass_core::{JobId, RecordKind};
 use windlass_proto::{Error as Unfit, Job};
 
 use super::Failure;
-use super::decide::{Deciding, Decision};
+use super::decide::Deciding;
+use super::decision::Decision;
 use super::leave::leave;
 use super::owner::Owner;
+use super::state::{Kept, Wake};
 
 /// Of jobs that are read at one time.
 const READS: usize = 32;
@@ -28,7 +33,14 @@ pub(super) enum Input {
     /// A job that is due.
     Arrival(Box<Arrived>),
     /// A slot of a key was given back; without a key, of the queue.
-    Notice { key: Option<String>, job_id: JobId, sequence: u64, handle: Handle },
+    Notice {
+        key: Option<String>,
+        job_id: JobId,
+        sequence: u64,
+        handle: Handle,
+        /// Nothing of the key is to start before this.
+        held_until: Option<Timestamp>,
+    },
 }
 
 /// A job that is due.
@@ -56,7 +68,10 @@ impl Input {
         let names = broker.names();
         if let Some(FlowSubject::Notice(key, job_id)) = names.parse_flow_subject(&delivered.subject) {
             let (sequence, handle) = (delivered.sequence, delivered.handle().clone());
-            return Ok(Self::Notice { key, job_id, sequence, handle });
+            return match windlass_proto::held_until(delivered.body.clone()) {
+                Ok(held_until) => Ok(Self::Notice { key, job_id, sequence, handle, held_until }),
+                Err(unfit) => Err((delivered, unfit)),
+            };
         }
         let subject = names.parse_job_subject(&delivered.subject).filter(|s| s.record == RecordKind::Due);
         let Some(subject) = subject else {
@@ -86,14 +101,18 @@ impl<'a> Round<'a> {
         for input in inputs {
             match input {
                 Input::Arrival(arrived) => arrivals.push(*arrived),
-                Input::Notice { key, job_id, sequence, handle } => {
-                    round.given_back(key.as_deref(), job_id, sequence);
+                Input::Notice { key, job_id, sequence, handle, held_until } => {
+                    match held_until {
+                        Some(until) => round.hold(key.as_deref(), until).await?,
+                        None => round.given_back(key.as_deref(), job_id, sequence),
+                    }
                     look.extend(key);
                     notices.push(handle);
                 }
             }
         }
         let mut arrivals = round.certain(arrivals).await?;
+        round.wake(&mut look);
         round.sweep(&mut look).await?;
         loop {
             let mut deciding = Deciding::new(round.owner);
@@ -101,17 +120,49 @@ impl<'a> Round<'a> {
             deciding.arrive(std::mem::take(&mut arrivals)).await?;
             deciding.take_turns().await?;
             let (decisions, unfinished) = deciding.end();
-            if decisions.is_empty() {
+            look.extend(unfinished);
+            if !round.write(decisions).await? {
                 break;
             }
-            look.extend(unfinished);
-            round.write(decisions).await?;
         }
         for handle in notices {
             // One that is lost is delivered again, and says nothing new.
             let _ = handle.ack().await;
         }
         Ok(())
+    }
+
+    /// Nothing of a key, or of the queue, starts before this.
+    async fn hold(&mut self, key: Option<&str>, until: Timestamp) -> Result<(), Failure> {
+        let now = self.owner.shared.broker.now();
+        let until = until.min(now.saturating_add(LONGEST_HOLD).unwrap_or(Timestamp::MAX));
+        let (flow, settings, state) = (&self.owner.flow, &self.owner.settings, &mut self.owner.state);
+        match key {
+            Some(token) => {
+                state.key(flow, settings, token, now).await?.pace.hold(until, now);
+                state.wake(until, Wake::Key(token.to_owned()));
+            }
+            None => {
+                state.pace.hold(until, now);
+                state.wake(until, Wake::Turns);
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at what has waited for its time.
+    fn wake(&mut self, look: &mut BTreeSet<String>) {
+        let (now, settings) = (self.owner.shared.broker.now(), Arc::clone(&self.owner.settings));
+        for woken in self.owner.state.woken(now) {
+            match woken {
+                Wake::Key(token) => {
+                    look.insert(token);
+                }
+                Wake::Lane(lane) => self.owner.state.arrives(&settings, &lane),
+                // They are looked at in each round.
+                Wake::Turns => {}
+            }
+        }
     }
 
     fn given_back(&mut self, key: Option<&str>, job_id: JobId, sequence: u64) {
@@ -162,22 +213,46 @@ impl<'a> Round<'a> {
             .is_ok()
     }
 
-    /// Looks at a part of the keys in whose lines somebody may wait unseen.
+    /// Looks at a part of the lines in which somebody may wait unseen.
     async fn sweep(&mut self, look: &mut BTreeSet<String>) -> Result<(), Failure> {
-        let Some(from) = self.owner.sweep else { return Ok(()) };
-        let (places, more) = self.owner.flow.all_in_line("key", from, SWEEP_PAGE).await?;
-        look.extend(places.iter().filter_map(|place| match &place.line {
-            windlass_broker::names::Line::Key(key) => Some(key.clone()),
-            windlass_broker::names::Line::Turn(_) => None,
-        }));
+        let Some(Sweep { of, from }) = self.owner.sweep else { return Ok(()) };
+        let (places, more) = self.owner.flow.all_in_line(of, from, SWEEP_PAGE).await?;
         let last = places.last().map(|place| place.sequence);
-        self.owner.sweep = last.filter(|_| more).map(|last| last + 1);
+        let mut returns = Vec::new();
+        for place in places {
+            match &place.line {
+                Line::Key(key) => {
+                    look.insert(key.clone());
+                }
+                Line::Kind(_) if !self.owner.settings.paused_kinds.contains_key(&place.kind) => {
+                    returns.extend(Decision::returned(self.owner, place).await?);
+                }
+                Line::Kind(_) | Line::Turn(_) => {}
+            }
+        }
+        self.write(returns).await?;
+        self.owner.sweep = match last.filter(|_| more) {
+            Some(last) => Some(Sweep { of, from: last + 1 }),
+            None => (of == KEYS).then_some(Sweep { of: KINDS, from: 0 }),
+        };
         Ok(())
     }
 
-    /// Writes decisions, and makes known what has come of them.
-    async fn write(&mut self, decisions: Vec<Decision>) -> Result<(), Failure> {
+    /// Writes decisions, and what went by them under a rate; makes known what has come of them. False if there were
+    /// none.
+    async fn write(&mut self, decisions: Vec<Decision>) -> Result<bool, Failure> {
+        let any = !decisions.is_empty();
         let mut rest = decisions.into_iter().peekable();
+        // First, and with the first: what is let go and not remembered would be let go again.
+        let kept = self.owner.state.kept(self.owner.shared.broker.now());
+        for some in kept.chunks(MOST_KEPT) {
+            let moves: Vec<_> = some.iter().map(Kept::as_move).collect();
+            match self.owner.flow.commit(self.owner.epoch, &moves).await? {
+                Commit::Done(_) => {}
+                Commit::Refused => return Err(Failure::Lost),
+                Commit::Unknown => return Err(Failure::Unknown),
+            }
+        }
         while rest.peek().is_some() {
             let (mut some, mut messages, mut bytes) = (Vec::new(), 0, 0);
             while let Some(next) = rest.next_if(|next| {
@@ -203,7 +278,7 @@ impl<'a> Round<'a> {
                 }
             }
         }
-        Ok(())
+        Ok(any)
     }
 
     /// One of several that were refused together: its job may have moved.
@@ -261,5 +336,25 @@ impl<'a> Round<'a> {
     }
 }
 
+/// What is still to be looked at.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sweep {
+    /// Lines of this sort.
+    of: &'static str,
+    /// From this sequence on.
+    from: u64,
+}
+
+impl Sweep {
+    /// All of it.
+    pub(super) const ALL: Self = Self { of: KEYS, from: 0 };
+}
+
+const KEYS: &str = "key";
+const KINDS: &str = "kind";
+/// The longest time for which a handler may hold others.
+const LONGEST_HOLD: Duration = Duration::from_hours(25);
+/// Of rates, written at once.
+const MOST_KEPT: usize = 500;
 /// Places of a sweep that are read at once.
 const SWEEP_PAGE: usize = 256;

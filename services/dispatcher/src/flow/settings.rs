@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use windlass_broker::Broker;
 use windlass_broker::queues::{Error, QueueStore};
 use windlass_core::flow::QueueSettings;
-use windlass_core::{QueueName, RecordKind};
+use windlass_core::{InvalidTask, QueueName, RecordKind, Task};
 
 /// Before the bucket is read again.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -38,6 +38,17 @@ impl Settings {
         let all = self.all.borrow();
         let controlled = all.get(queue).is_some_and(|settings| settings.is_controlled());
         if controlled { RecordKind::Due } else { RecordKind::Ready }
+    }
+
+    /// What is wrong with a task under the settings of its queue.
+    pub(crate) fn check<P>(&self, queue: &QueueName, task: &Task<P>) -> Result<(), InvalidTask> {
+        let all = self.all.borrow();
+        let Some(settings) = all.get(queue) else { return Ok(()) };
+        let key_rate = settings.key_rate.filter(|_| task.key.is_some());
+        for rate in settings.rate.into_iter().chain(key_rate) {
+            rate.check_points(task.points).map_err(|error| InvalidTask::new("points", error.to_string()))?;
+        }
+        Ok(())
     }
 
     /// What is set for queues, now and from now on.

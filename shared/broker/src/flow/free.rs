@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use async_nats::HeaderMap;
+use jiff::Timestamp;
 use tokio::time::Instant;
 use windlass_core::flow::{FlowKey, Follows, Slots};
 use windlass_core::{JobId, QueueName};
 use windlass_proto::Job;
 
-use super::{Flow, InLine};
+use super::{Flow, InLine, Taken};
 use crate::connect::Error;
 use crate::jobs::{Address, Jobs};
 use crate::names::{ALL, FlowSubject, Line};
@@ -38,6 +39,23 @@ pub async fn free(
     Ok(())
 }
 
+/// Has nothing start before this: of the key that a job has a slot of, else of its queue. Told before the job's next
+/// record is written.
+pub async fn hold(
+    jobs: &Jobs,
+    queue: &QueueName,
+    job_id: JobId,
+    slots: &Slots,
+    until: Timestamp,
+    wait: Duration,
+) -> Result<(), Error> {
+    let key = slots.key.as_ref().map(|key| key.token.clone());
+    let subject = FlowSubject::Notice(key, job_id);
+    let notice = jobs.broker().names().flow_subject(jobs.pool(), queue, &subject);
+    let body = windlass_proto::hold_notice(until);
+    publish::publish_until(jobs.broker(), notice, HeaderMap::new(), body, wait).await.map(|_| ())
+}
+
 impl Flow {
     /// Removes a job from every line that it may stand in, with a slot of its key that it may have taken meanwhile, after
     /// its end was written over its `held`. May be done again.
@@ -64,6 +82,11 @@ impl Flow {
         }
         let subject = FlowSubject::Wait(place.line.clone(), place.priority, place.job_id);
         self.remove([(None, subject)], place.job_id, wait).await
+    }
+
+    /// Gives back a slot whose job has moved on. May be done again.
+    pub async fn give_back(&self, slot: &Taken, wait: Duration) -> Result<(), Error> {
+        give_back(&self.jobs, &self.queue, slot.job_id, slot.key.clone(), slot.sequence, wait).await
     }
 
     async fn remove(

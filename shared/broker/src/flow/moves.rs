@@ -1,12 +1,14 @@
 //! What an owner decides of jobs, written all or none.
 
+use std::time::Duration;
+
 use async_nats::HeaderMap;
 use bytes::Bytes;
 use jiff::Timestamp;
-use windlass_core::RecordKind;
-use windlass_core::flow::{FlowKey, Kept, KeySlot, Slot, Slots};
+use windlass_core::flow::{FlowKey, Kept, KeySlot, MeterState, Slot, Slots};
 use windlass_core::protocol::Answer;
 use windlass_core::trace::TraceParent;
+use windlass_core::{Kind, RecordKind};
 use windlass_proto::{Job, Waiting, slot_taken};
 
 use super::{Flow, TIMEOUT};
@@ -28,6 +30,10 @@ pub enum Move<'a> {
     Park(Park<'a>),
     /// It has got a slot of its key, and waits for its turn.
     Promote(Promote<'a>),
+    /// It is to be decided anew.
+    Return(Return<'a>),
+    /// Of no job: what was let go under a rate.
+    Keep(Keep<'a>),
 }
 
 /// A job goes to the workers.
@@ -87,12 +93,42 @@ pub struct Promote<'a> {
     pub key: &'a FlowKey,
     /// Whom it is for.
     pub tenant: Option<&'a FlowKey>,
+    /// What it costs.
+    pub points: u32,
+    /// Of its task.
+    pub kind: &'a Kind,
     /// The token of the tenant in whose line it stands from now on.
     pub lane: &'a str,
     /// Whether its line of the queue is not known to the broker yet.
     pub new_lane: bool,
     /// Since when it waits.
     pub since: Timestamp,
+}
+
+/// A held job is to be decided anew: it becomes due once more.
+#[derive(Debug, Clone)]
+pub struct Return<'a> {
+    /// Which.
+    pub address: &'a Address,
+    /// The sequence of its `held`, which must still be last.
+    pub token: u64,
+    /// In which line it stands; none if it has lost its place.
+    pub leaves: Option<Line>,
+    /// As it stands there.
+    pub job: &'a Job,
+    /// Of the job.
+    pub trace: Option<TraceParent>,
+}
+
+/// What was let go under a rate.
+#[derive(Debug, Clone)]
+pub struct Keep<'a> {
+    /// The token of the key; none: of the queue.
+    pub key: Option<&'a str>,
+    /// What.
+    pub state: &'a MeterState,
+    /// For how long it matters.
+    pub matters: Duration,
 }
 
 /// What became of decisions.
@@ -115,6 +151,8 @@ impl Move<'_> {
             Self::LetThrough(one) => 1 + usize::from(one.takes_key.is_some()) + usize::from(one.takes_turn),
             Self::Park(one) => 2 + usize::from(one.takes_key.is_some()) + usize::from(one.new_lane),
             Self::Promote(one) => 2 + usize::from(one.new_lane),
+            Self::Return(one) => 1 + usize::from(one.leaves.is_some()),
+            Self::Keep(_) => 1,
         }
     }
 }
@@ -134,6 +172,8 @@ impl Flow {
                 Move::LetThrough(one) => batch.let_through(one),
                 Move::Park(one) => batch.park(one),
                 Move::Promote(one) => batch.promote(one),
+                Move::Return(one) => batch.give_back(one),
+                Move::Keep(one) => batch.keep(one)?,
             }
         }
         if batch.messages.is_empty() {
@@ -173,7 +213,7 @@ impl Batch<'_> {
             key: taken.or_else(|| one.has_key.clone().map(|key| KeySlot { kept: one.kept, ..key })),
             turn: one.takes_turn.then(next),
         };
-        let job = Job { slots: Some(slots), ..one.job.clone() };
+        let job = Job { slots: Some(slots), held_since: None, ..one.job.clone() };
         let mut headers = self.of_job(one.address, one.token, one.trace);
         if one.leaves.is_some() {
             self.purge(&mut headers, self.record(one.address, RecordKind::Held));
@@ -200,7 +240,8 @@ impl Batch<'_> {
         let mut headers = self.of_job(one.address, one.token, one.trace);
         headers.insert(header::SCHEDULE, NEVER);
         headers.insert(header::SCHEDULE_TARGET, self.record(one.address, RecordKind::Due));
-        self.push(self.record(one.address, RecordKind::Held), headers, one.job.encode());
+        let job = Job { held_since: one.job.held_since.or(Some(one.since)), ..one.job.clone() };
+        self.push(self.record(one.address, RecordKind::Held), headers, job.encode());
         let taken = one.takes_key.map(|key| KeySlot {
             token: key.token(),
             slot: Slot::AfterWork(1),
@@ -212,6 +253,8 @@ impl Batch<'_> {
             tenant: one.job.task.tenant.clone(),
             since: one.since,
             key_slot: taken.or_else(|| one.has_key.clone()),
+            points: one.job.task.points,
+            kind: one.job.task.kind.clone(),
         };
         let wait = FlowSubject::Wait(one.line.clone(), one.address.priority, one.address.job_id);
         self.entry(&wait, None, waiting.encode());
@@ -231,6 +274,8 @@ impl Batch<'_> {
             tenant: one.tenant.cloned(),
             since: one.since,
             key_slot: Some(KeySlot { token: one.key.token(), slot: Slot::AfterWork(1), kept: Kept::Never }),
+            points: one.points,
+            kind: one.kind.clone(),
         };
         let job_id = one.address.job_id;
         let line = Line::Turn(one.lane.to_owned());
@@ -248,6 +293,32 @@ impl Batch<'_> {
         }
     }
 
+    fn give_back(&mut self, one: &Return<'_>) {
+        let mut headers = self.of_job(one.address, one.token, one.trace);
+        self.purge(&mut headers, self.record(one.address, RecordKind::Held));
+        self.push(self.record(one.address, RecordKind::Due), headers, one.job.encode());
+        if let Some(line) = &one.leaves {
+            let mut headers = HeaderMap::new();
+            let place = FlowSubject::Wait(line.clone(), one.address.priority, one.address.job_id);
+            self.purge(&mut headers, self.flow.place(&place));
+            self.push(self.fired(&FlowSubject::Notice(None, one.address.job_id)), headers, Bytes::new());
+        }
+    }
+
+    fn keep(&mut self, one: &Keep<'_>) -> Result<(), Error> {
+        let subject = FlowSubject::Meter(one.key.map(str::to_owned));
+        let malformed = |e: serde_json::Error| Error::Malformed {
+            subject: self.flow.place(&subject),
+            reason: e.to_string(),
+        };
+        let body = serde_json::to_vec(one.state).map_err(malformed)?;
+        self.entry(&subject, None, body.into());
+        if let Some(message) = self.messages.last_mut() {
+            message.headers.insert(header::TTL, one.matters.as_secs().max(1).to_string());
+        }
+        Ok(())
+    }
+
     fn lane(&mut self, address: &Address, tenant: &str) {
         self.entry(&FlowSubject::Lane(address.priority, tenant.to_owned()), None, Bytes::new());
     }
@@ -257,7 +328,7 @@ impl Batch<'_> {
         let mut headers = HeaderMap::new();
         let job_id = match subject {
             FlowSubject::Wait(_, _, id) | FlowSubject::Slot(_, id) | FlowSubject::Notice(_, id) => *id,
-            FlowSubject::Lane(..) => windlass_core::JobId::nil(),
+            FlowSubject::Lane(..) | FlowSubject::Meter(_) => windlass_core::JobId::nil(),
         };
         timer(&mut headers, self.fired(&FlowSubject::Notice(None, job_id)));
         if let Some(leaves) = leaves {

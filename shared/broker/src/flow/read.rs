@@ -1,10 +1,12 @@
 //! What stands in line, and what is taken.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use windlass_core::flow::{FlowKey, Holders, KeySlot, Lane, Slot};
-use windlass_core::{JobId, Priority};
+use windlass_core::flow::{FlowKey, Holders, KeySlot, Lane, MeterState, Slot};
+use windlass_core::{JobId, Kind, Priority};
 use windlass_proto::Waiting;
 
 use super::{Flow, TIMEOUT};
@@ -34,6 +36,23 @@ pub struct InLine {
     pub since: Timestamp,
     /// Of its key, if it has that and waits for its turn.
     pub key_slot: Option<KeySlot>,
+    /// Of its task.
+    pub points: u32,
+    /// Of its task.
+    pub kind: Kind,
+}
+
+/// A slot that is taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken {
+    /// Of its message.
+    pub sequence: u64,
+    /// Of this key, by its token; none: of the queue.
+    pub key: Option<String>,
+    /// By whom.
+    pub job_id: JobId,
+    /// Since when.
+    pub since: Timestamp,
 }
 
 /// A part of `STREAM.INFO` that lists subjects.
@@ -76,10 +95,21 @@ impl Flow {
         match line {
             Line::Key(key) => names.key_line_filter(pool, queue, key, priority),
             Line::Turn(tenant) => names.turn_line_filter(pool, queue, priority.unwrap_or_default(), tenant),
+            Line::Kind(kind) => names.kind_line_filter(pool, queue, kind),
         }
     }
 
-    /// The next in all lines of this sort, `key` or `turn`.
+    /// What was let go under the rate of a key, or of the queue, as it was kept: from the stream's leader.
+    pub async fn meter(&self, key: Option<&str>) -> Result<Option<MeterState>, Error> {
+        let subject = FlowSubject::Meter(key.map(str::to_owned));
+        let subject = self.broker().names().flow_subject(self.pool(), &self.queue, &subject);
+        let Some(found) = self.last(&subject).await? else { return Ok(None) };
+        let malformed = |reason: String| Error::Malformed { subject: subject.clone(), reason };
+        let body = STANDARD.decode(found.data.unwrap_or_default()).map_err(|e| malformed(e.to_string()))?;
+        serde_json::from_slice(&body).map(Some).map_err(|e| malformed(e.to_string()))
+    }
+
+    /// The next in all lines of this sort: `key`, `turn` or `kind`.
     pub async fn all_in_line(
         &self,
         sort: &str,
@@ -117,6 +147,8 @@ impl Flow {
                 tenant: waiting.tenant,
                 since: waiting.since,
                 key_slot,
+                points: waiting.points,
+                kind: waiting.kind,
             });
         }
         Ok((found, batch.more))
@@ -170,6 +202,37 @@ impl Flow {
         }
     }
 
+    /// The slots that are taken, of keys and of the queue, from this sequence on; and whether there are more. As
+    /// [`Self::line`], any replica may answer.
+    pub async fn taken(&self, from: u64, most: usize) -> Result<(Vec<Taken>, bool), Error> {
+        let filter = self.broker().names().all_slots_filter(self.pool(), &self.queue);
+        let start = Start::Sequence(from.max(1));
+        let batch = batch::read(self.broker(), self.jobs.stream(), &filter, start, most).await?;
+        let taken = batch.messages.into_iter().filter_map(|raw| {
+            let FlowSubject::Slot(key, job_id) = self.broker().names().parse_flow_subject(&raw.subject)?
+            else {
+                return None;
+            };
+            Some(Taken { sequence: raw.sequence, key, job_id, since: raw.stored_at })
+        });
+        Ok((taken.collect(), batch.more))
+    }
+
+    /// The slot of a key, by its token, that this job has: from the stream's leader.
+    pub async fn slot_of(&self, key: &str, job_id: JobId) -> Result<Option<Taken>, Error> {
+        let subject = FlowSubject::Slot(Some(key.to_owned()), job_id);
+        let subject = self.broker().names().flow_subject(self.pool(), &self.queue, &subject);
+        let key = Some(key.to_owned());
+        let taken = |last: Last| Taken { sequence: last.seq, key, job_id, since: Timestamp::UNIX_EPOCH };
+        Ok(self.last(&subject).await?.map(taken))
+    }
+
+    /// Whether there is a message under this subject: from the stream's leader.
+    pub async fn stands(&self, subject: &FlowSubject) -> Result<bool, Error> {
+        let subject = self.broker().names().flow_subject(self.pool(), &self.queue, subject);
+        Ok(self.last(&subject).await?.is_some())
+    }
+
     /// How many messages stand under a filter: at the cost of one call.
     pub async fn count(&self, filter: &str) -> Result<u64, Error> {
         let call = format!("STREAM.INFO.{}", self.jobs.stream());
@@ -182,22 +245,26 @@ impl Flow {
         self.jobs.at(sequence).await
     }
 
-    /// The sequence of the last message of a subject, from the stream's leader.
-    pub(super) async fn last_sequence(&self, subject: &str) -> Result<Option<u64>, Error> {
+    /// The last message of a subject, from the stream's leader.
+    pub(super) async fn last(&self, subject: &str) -> Result<Option<Last>, Error> {
         #[derive(Deserialize)]
         struct Found {
-            message: Message,
-        }
-        #[derive(Deserialize)]
-        struct Message {
-            seq: u64,
+            message: Last,
         }
         let call = format!("STREAM.MSG.GET.{}", self.jobs.stream());
         let request = serde_json::json!({ "last_by_subj": subject });
         match self.broker().api::<Found>(&call, &request, TIMEOUT).await {
-            Ok(found) => Ok(Some(found.message.seq)),
+            Ok(found) => Ok(Some(found.message)),
             Err(Error::Refused { code: 10037, .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }
+}
+
+/// A message as the broker's API shows it.
+#[derive(Deserialize)]
+pub(super) struct Last {
+    pub(super) seq: u64,
+    /// In Base64; none where the body is empty.
+    data: Option<String>,
 }

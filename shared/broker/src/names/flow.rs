@@ -5,9 +5,11 @@
 //! | `owner` | who decides; its sequence is the owner's epoch |
 //! | `wait.key.<key>.<priority>.<job id>` | a held job's place in the line of its key |
 //! | `wait.turn.<priority>.<tenant>.<job id>` | a held job's place in the line of the queue |
+//! | `wait.kind.<kind>.<priority>.<job id>` | a held job's place among those of a kind that is paused |
 //! | `lane.turn.<priority>.<tenant>` | that such a line may have somebody in it |
 //! | `slot.key.<key>.<job id>` | a slot of a key that is taken |
 //! | `slot.turn.all.<job id>` | a slot of the queue that is taken |
+//! | `meter.key.<key>.rate`, `meter.turn.all.rate` | what was let go under a rate |
 //! | `due.notice.<key, or all>.<job id>` | a slot was given back, or a time has come: the owner is to look |
 //!
 //! Each but the last is a timer set far away, because a write can remove a timer in the same step.
@@ -26,6 +28,8 @@ pub enum Line {
     Key(String),
     /// Of the queue, by the token of a tenant.
     Turn(String),
+    /// Of a kind that is paused, by a token that stands for it.
+    Kind(String),
 }
 
 /// What a subject of flow control says.
@@ -37,6 +41,8 @@ pub enum FlowSubject {
     Lane(Priority, String),
     /// A slot of a key, by its token; none: of the queue.
     Slot(Option<String>, JobId),
+    /// What was let go under the rate of a key, by its token; none: of the queue.
+    Meter(Option<String>),
     /// The owner is to look at this key, by its token; none: at the queue.
     Notice(Option<String>, JobId),
 }
@@ -60,6 +66,11 @@ impl Names {
             FlowSubject::Wait(Line::Turn(tenant), priority, job) => {
                 format!("wait.turn.{priority}.{tenant}.{job}")
             }
+            FlowSubject::Wait(Line::Kind(kind), priority, job) => {
+                format!("wait.kind.{kind}.{priority}.{job}")
+            }
+            FlowSubject::Meter(Some(key)) => format!("meter.key.{key}.rate"),
+            FlowSubject::Meter(None) => format!("meter.turn.{ALL}.rate"),
             FlowSubject::Lane(priority, tenant) => format!("lane.turn.{priority}.{tenant}"),
             FlowSubject::Slot(Some(key), job) => format!("slot.key.{key}.{job}"),
             FlowSubject::Slot(None, job) => format!("slot.turn.{ALL}.{job}"),
@@ -68,6 +79,11 @@ impl Names {
             }
         };
         self.of_flow(pool, queue, &rest)
+    }
+
+    /// Everybody of a kind that is, or was, paused.
+    pub fn kind_line_filter(&self, pool: &PoolName, queue: &QueueName, kind: &str) -> String {
+        self.of_flow(pool, queue, &format!("wait.kind.{kind}.>"))
     }
 
     /// Everybody in line for a key; at this priority, if one is named.
@@ -93,7 +109,7 @@ impl Names {
         self.of_flow(pool, queue, &format!("wait.turn.{priority}.{tenant}.*"))
     }
 
-    /// Everybody in a line of this sort: `key` or `turn`.
+    /// Everybody in a line of this sort: `key`, `turn` or `kind`.
     pub fn lines_filter(&self, pool: &PoolName, queue: &QueueName, sort: &str) -> String {
         self.of_flow(pool, queue, &format!("wait.{sort}.>"))
     }
@@ -109,6 +125,11 @@ impl Names {
             Some(key) => self.of_flow(pool, queue, &format!("slot.key.{key}.*")),
             None => self.of_flow(pool, queue, &format!("slot.turn.{ALL}.*")),
         }
+    }
+
+    /// All slots that are taken.
+    pub fn all_slots_filter(&self, pool: &PoolName, queue: &QueueName) -> String {
+        self.of_flow(pool, queue, "slot.>")
     }
 
     /// What is for a queue's owner: jobs that are due, and notices.
@@ -131,6 +152,10 @@ impl Names {
             ("wait", "turn", Some(id)) => {
                 FlowSubject::Wait(Line::Turn(d.to_owned()), c.parse().ok()?, id.parse().ok()?)
             }
+            ("wait", "kind", Some(id)) => {
+                FlowSubject::Wait(Line::Kind(c.to_owned()), d.parse().ok()?, id.parse().ok()?)
+            }
+            ("meter", "key" | "turn", None) if d == "rate" => FlowSubject::Meter(of(c)),
             ("lane", "turn", None) => FlowSubject::Lane(c.parse().ok()?, d.to_owned()),
             ("slot", "key" | "turn", None) => FlowSubject::Slot(of(c), d.parse().ok()?),
             ("due", "notice", None) => FlowSubject::Notice(of(c), d.parse().ok()?),
@@ -157,6 +182,9 @@ mod tests {
         let subjects = [
             FlowSubject::Wait(Line::Key("0a".to_owned()), Priority::Low, job),
             FlowSubject::Wait(Line::Turn("0b".to_owned()), Priority::High, job),
+            FlowSubject::Wait(Line::Kind("0c".to_owned()), Priority::Low, job),
+            FlowSubject::Meter(Some("0a".to_owned())),
+            FlowSubject::Meter(None),
             FlowSubject::Lane(Priority::High, "0b".to_owned()),
             FlowSubject::Slot(Some("0a".to_owned()), job),
             FlowSubject::Slot(None, job),

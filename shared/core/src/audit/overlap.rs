@@ -35,7 +35,12 @@ pub(super) fn over_limit(lives: &BTreeMap<JobKey, Life<'_>>, evidence: &Evidence
                     *running.entry(job).or_default() += 1;
                     if running.len() > limit.most {
                         let others: Vec<_> = running.keys().map(|job| job.id.to_string()).collect();
-                        let detail = format!("at {at} {} ran of key {key:?}, {} may: {}", running.len(), limit.most, others.join(", "));
+                        let detail = format!(
+                            "at {at} {} ran of key {key:?}, {} may: {}",
+                            running.len(),
+                            limit.most,
+                            others.join(", ")
+                        );
                         findings.push(Finding { defect: Defect::OverLimit, job: job.clone(), detail });
                         break;
                     }

@@ -121,6 +121,14 @@ impl Submission {
         })
     }
 
+    /// What it costs where its queue or its key has a rate: 1 unless set, at most 1,000,000.
+    pub fn points(self, points: u32) -> Self {
+        self.with(|task| {
+            task.points = points;
+            Ok(())
+        })
+    }
+
     /// Whom it is for: among tenants the queue's turns are shared out, where its settings say so. 1 to 256 bytes.
     pub fn tenant(self, tenant: &str) -> Self {
         self.with(|task| {

@@ -281,7 +281,7 @@ impl Recorder {
         let follows = failure.follows();
         let error = failure.into_error();
         match follows {
-            Follows::Snooze(delay) => {
+            Follows::Snooze(delay) | Follows::Throttle(delay) => {
                 push_bounded(&mut waiting.attempts, ended(Outcome::Snoozed, None));
                 self.wait(waiting, now, delay);
                 None

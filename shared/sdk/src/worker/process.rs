@@ -293,6 +293,11 @@ async fn settle_failure(
             let attempt = attempt(Outcome::Snoozed, None);
             settle::snooze(shared, held, attempt, delay).await;
         }
+        Follows::Throttle(delay) => {
+            settle::slow_down(shared, held, delay).await;
+            let attempt = attempt(Outcome::Snoozed, None);
+            settle::snooze(shared, held, attempt, delay).await;
+        }
         Follows::Cancellation => {
             let error = results::error(shared, held, failure);
             let attempt = attempt(Outcome::Cancelled, Some(error.clone()));
@@ -312,7 +317,7 @@ fn outcome_of(ended: &Ended) -> &'static str {
     match ended {
         Ended::Returned(Ok(_)) => "succeeded",
         Ended::Returned(Err(failure)) => match failure.follows() {
-            Follows::Snooze(_) => "snoozed",
+            Follows::Snooze(_) | Follows::Throttle(_) => "snoozed",
             Follows::Cancellation => "cancelled",
             Follows::Retry | Follows::RetryAfter(_) | Follows::Death => "failed",
         },

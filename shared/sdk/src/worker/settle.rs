@@ -25,6 +25,9 @@ use crate::failure::chain;
 /// The largest result that the record of a job's end holds; a larger one is in Object Store.
 pub(super) const RESULT_INLINE_BYTES: usize = 64 * 1024;
 
+/// For telling that others are to wait.
+const SLOW_DOWN_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// The code of a job whose record the broker never takes.
 const RECORD_TOO_LARGE: &str = "record_too_large";
 
@@ -129,6 +132,17 @@ pub(super) async fn fail(shared: &Shared, held: &mut Held, attempt: Attempt, ret
 /// The attempt asked to run again after this delay; the retry policy does not count it.
 pub(super) async fn snooze(shared: &Shared, held: &mut Held, attempt: Attempt, delay: Duration) {
     again(shared, held, &attempt, delay, "snooze").await;
+}
+
+/// Nothing of the job's key is to start before this delay is over, on any worker. It is told as well as can be: where
+/// it cannot, the others find out for themselves.
+pub(super) async fn slow_down(shared: &Shared, held: &Held, delay: Duration) {
+    let Some(slots) = &held.job.slots else { return };
+    let Address { queue, job_id, .. } = &held.address;
+    let until = shared.broker.now().saturating_add(delay).unwrap_or(Timestamp::MAX);
+    if let Err(error) = flow::hold(&shared.jobs, queue, *job_id, slots, until, SLOW_DOWN_TIMEOUT).await {
+        tracing::warn!(%job_id, %error, "a handler's wish to slow others down could not be told");
+    }
 }
 
 /// Another attempt after this delay.

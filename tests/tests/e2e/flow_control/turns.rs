@@ -77,3 +77,27 @@ async fn a_paused_queue_starts_nothing_until_it_is_resumed() -> Result<()> {
     let next = fleet.client.task(&work("y")).submit().await?.id;
     all_succeed(&fleet, &[next]).await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_kind_and_a_paused_key_wait_and_others_do_not() -> Result<()> {
+    let pause = Pause { reason: "a test".to_owned(), by: "test".to_owned(), at: Timestamp::now() };
+    let (fleet, _worker, log) = fleet(|settings| {
+        settings.paused_kinds.insert("test.paused".parse().unwrap(), pause.clone());
+        settings.paused_keys.insert("paused".to_owned(), pause.clone());
+    })
+    .await?;
+    let of_kind = fleet.client.raw("test.paused", "null".into(), "application/json").submit().await?.id;
+    let of_key = fleet.client.task(&work("of key")).key("paused").submit().await?.id;
+    let other = fleet.client.task(&work("other")).key("other").submit().await?.id;
+    all_succeed(&fleet, &[other]).await?;
+    for id in [of_kind, of_key] {
+        fleet.tap.heard(id, Transition::Held).await?;
+    }
+    log.with(|seen| assert_eq!(seen.begun, ["other"]));
+    set(&fleet, |settings| settings.paused_keys.clear()).await?;
+    all_succeed(&fleet, &[of_key]).await?;
+    set(&fleet, |settings| settings.paused_kinds.clear()).await?;
+    // Nobody here has a handler for it; but it is let through.
+    fleet.tap.heard(of_kind, Transition::Queued).await?;
+    Ok(())
+}

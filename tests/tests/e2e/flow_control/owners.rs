@@ -1,0 +1,92 @@
+//! Owners that die, and what is left behind.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use futures::future::try_join_all;
+use jiff::SignedDuration;
+use windlass_broker::provision::Layout;
+use windlass_core::{JobId, Transition};
+use windlass_testkit::Fleet;
+
+use super::{Log, Work, all_succeed, fleet, host, set, work};
+
+/// Another dispatcher goes on within five seconds, and lets through no more than the limit.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_owner_is_replaced_in_time() -> Result<()> {
+    let (mut fleet, _worker, log) = fleet(|settings| settings.concurrency = Some(1)).await?;
+    fleet.service("dispatcher-2").await?;
+    let gate = fleet.client.task(&Work { name: "gate".to_owned(), gated: true }).submit().await?.id;
+    fleet.tap.heard(gate, Transition::Started).await?;
+    let submitted = (0..20).map(|_| fleet.client.task(&work("x")).submit());
+    let ids: Vec<_> = try_join_all(submitted).await?.into_iter().map(|one| one.id).collect();
+    for id in &ids {
+        fleet.tap.heard(*id, Transition::Held).await?;
+    }
+    fleet.kill9("dispatcher").await?;
+    let killed = jiff::Timestamp::now();
+    log.open();
+    all_succeed(&fleet, &ids).await?;
+    let starts = try_join_all(ids.iter().map(|id| fleet.tap.heard(*id, Transition::Started))).await?;
+    let first = starts.iter().map(|event| event.at).min().unwrap_or_default();
+    let after = first.duration_since(killed);
+    assert!(after < SignedDuration::from_secs(5), "the next job began {after:?} after its owner's death");
+    log.with(|seen| assert_eq!(seen.most_of_all, 1));
+    Ok(())
+}
+
+/// A slot of a job that is not there is given back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_that_nobody_gives_back_is_found() -> Result<()> {
+    let layout = Layout { ack_wait: Duration::from_secs(1), ..Layout::default() };
+    let mut fleet = Fleet::start_with(layout).await?;
+    set(&fleet, |settings| settings.concurrency = Some(1)).await?;
+    // As a worker of a version that knows no slots leaves it.
+    let admin = fleet.broker.client("admin").await?;
+    let leaked = format!("windlass.job.default.slot.turn.all.{}", JobId::nil());
+    let timer = [
+        ("Nats-Schedule", "@at 2200-01-01T00:00:00Z"),
+        ("Nats-Schedule-Target", "windlass.job.default.due.notice.all.x"),
+    ];
+    let stored = admin.store(&leaked, &timer, Vec::new()).await?;
+    assert!(stored.get("error").is_none(), "{stored}");
+    fleet.service("dispatcher").await?;
+    let log = Log::default();
+    let _worker = host(&fleet, &log).await?;
+    let id = fleet.client.task(&work("x")).submit().await?.id;
+    fleet.tap.heard(id, Transition::Held).await?;
+    all_succeed(&fleet, &[id]).await
+}
+
+/// A job that is cancelled while it waits leaves its line, and its key to others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_job_is_cancelled() -> Result<()> {
+    let (fleet, _worker, log) = fleet(|settings| {
+        (settings.concurrency, settings.key_concurrency) = (Some(1), Some(1));
+    })
+    .await?;
+    let gate = fleet.client.task(&Work { name: "gate".to_owned(), gated: true }).key("a").submit().await?.id;
+    fleet.tap.heard(gate, Transition::Started).await?;
+    let mut ids = Vec::new();
+    // For their turn, and behind each other for their key.
+    for key in ["a", "b", "b", "b"] {
+        ids.push(fleet.client.task(&work(key)).key(key).submit().await?.id);
+    }
+    for id in &ids {
+        fleet.tap.heard(*id, Transition::Held).await?;
+    }
+    for id in [ids[1], ids[2]] {
+        crate::support::order(&fleet, "default", "cancel", id).await?;
+        fleet.tap.heard(id, Transition::Cancelled).await?;
+    }
+    log.open();
+    all_succeed(&fleet, &[gate, ids[0], ids[3]]).await?;
+    log.with(|seen| assert_eq!(seen.begun.len(), 3, "{seen:?}"));
+    let admin = fleet.broker.client("admin").await?;
+    let subjects: std::collections::BTreeMap<String, u64> =
+        serde_json::from_value(admin.subjects("JOBS").await?)?;
+    let left: Vec<_> =
+        subjects.keys().filter(|text| matches!(text.split('.').nth(3), Some("slot" | "wait"))).collect();
+    assert!(left.is_empty(), "{left:?}");
+    Ok(())
+}
