@@ -87,6 +87,7 @@ pub struct Done {
 }
 
 /// The body of any message in JOBS.
+#[allow(clippy::large_enum_variant, reason = "nearly all that are read are jobs")]
 #[derive(Debug, Clone, PartialEq)]
 pub enum RecordBody {
     /// Under `ready`, `due`, `later` and `held`.

@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use windlass_broker::flow::Flow;
 use windlass_broker::jobs::SeenRecord;
 use windlass_broker::names::Line;
-use windlass_core::flow::{FlowKey, Kept, Lane, OnDead, QueueSettings};
+use windlass_core::JobId;
+use windlass_core::flow::{AtLimit, FlowKey, Kept, Lane, OnDead, QueueSettings};
 use windlass_proto::RecordBody;
 
 use super::Failure;
@@ -35,6 +36,18 @@ pub(super) struct Deciding<'a> {
     arriving: HashMap<Lane, VecDeque<Decision>>,
     /// Keys that are to be looked at once more.
     unfinished: BTreeSet<String>,
+    /// Those who have just come and are to end, as a limit is reached.
+    ended: Vec<Decision>,
+    /// Those who are to be cancelled for others.
+    cancelled: BTreeSet<JobId>,
+}
+
+/// What is decided.
+pub(super) struct Decided {
+    pub(super) decisions: Vec<Decision>,
+    pub(super) unfinished: BTreeSet<String>,
+    pub(super) ended: Vec<Decision>,
+    pub(super) cancelled: BTreeSet<JobId>,
 }
 
 // === impl Deciding ===
@@ -49,6 +62,8 @@ impl<'a> Deciding<'a> {
             decisions: Vec::new(),
             arriving: HashMap::new(),
             unfinished: BTreeSet::new(),
+            ended: Vec::new(),
+            cancelled: BTreeSet::new(),
         }
     }
 
@@ -126,7 +141,7 @@ impl<'a> Deciding<'a> {
                 continue;
             }
             if !self.passes_key(&mut one).await? {
-                self.decisions.push(one);
+                self.wait(one);
                 continue;
             }
             if self.settings.has_turn_stage() {
@@ -153,6 +168,15 @@ impl<'a> Deciding<'a> {
             let later = key.pace.at(points, self.now);
             let one_at_a_time = self.settings.key_rate.is_some() && turns && key.reserved > 0;
             if paused || full || one_at_a_time || later.is_some() || !key.empty {
+                if full && !paused && self.settings.at_limit != AtLimit::Hold {
+                    one.goes = Goes::AtLimit;
+                    if self.settings.at_limit == AtLimit::CancelOldest {
+                        self.cancelled.extend(key.holders.oldest());
+                        key.empty = false;
+                        one.goes = Goes::Waits(Line::Key(token));
+                    }
+                    return Ok(false);
+                }
                 let was_empty = std::mem::replace(&mut key.empty, false);
                 if let Some(at) = later.filter(|_| was_empty) {
                     self.owner.state.wake(at, Wake::Key(token.clone()));
@@ -164,9 +188,9 @@ impl<'a> Deciding<'a> {
             one.takes_key = Some(name);
         }
         if turns {
-            key.reserved += 1
+            key.reserved += 1;
         } else {
-            key.pace.take(points, self.now)
+            key.pace.take(points, self.now);
         }
         Ok(true)
     }
@@ -216,8 +240,21 @@ impl<'a> Deciding<'a> {
             state.pace.take(points, now);
             self.decisions.push(one);
         }
+        let full = limit.is_some_and(|limit| limit > 0 && self.owner.state.turn.len() >= limit);
+        let at_limit =
+            if full && self.settings.concurrency.is_some() { self.settings.at_limit } else { AtLimit::Hold };
         for (lane, waiting) in std::mem::take(&mut self.arriving) {
             for mut one in waiting {
+                match at_limit {
+                    AtLimit::Hold => {}
+                    AtLimit::CancelOldest => self.cancelled.extend(self.owner.state.turn.oldest()),
+                    AtLimit::CancelNew | AtLimit::Reject => {
+                        one.forget(&mut self.owner.state);
+                        one.goes = Goes::AtLimit;
+                        self.wait(one);
+                        continue;
+                    }
+                }
                 one.goes = Goes::Waits(Line::Turn(lane.tenant.to_string()));
                 one.new_lane = self.owner.state.mark(&lane);
                 self.decisions.push(one);
@@ -233,9 +270,15 @@ impl<'a> Deciding<'a> {
         }
     }
 
-    /// What is decided, and the keys that are to be looked at once more.
-    pub(super) fn end(self) -> (Vec<Decision>, BTreeSet<String>) {
-        (self.decisions, self.unfinished)
+    /// One that has just come does not go to the workers.
+    fn wait(&mut self, one: Decision) {
+        if matches!(one.goes, Goes::AtLimit) { self.ended.push(one) } else { self.decisions.push(one) }
+    }
+
+    /// What is decided.
+    pub(super) fn end(self) -> Decided {
+        let Self { decisions, unfinished, ended, cancelled, .. } = self;
+        Decided { decisions, unfinished, ended, cancelled }
     }
 
     fn turn_limit(&self) -> Option<usize> {

@@ -47,6 +47,8 @@ pub(super) enum Goes {
     Promoted(Lane),
     /// From its line to where it is decided anew.
     Returns,
+    /// Nowhere: a limit is reached, and it ends.
+    AtLimit,
 }
 
 // === impl Decision ===
@@ -185,7 +187,10 @@ impl Decision {
         };
         match &self.goes {
             Goes::Through { takes_turn: true } => state.turn.take(job_id, last),
-            Goes::Through { takes_turn: false } | Goes::Waits(Line::Kind(_)) | Goes::Returns => {}
+            Goes::Through { takes_turn: false }
+            | Goes::Waits(Line::Kind(_))
+            | Goes::Returns
+            | Goes::AtLimit => {}
             Goes::Waits(line @ Line::Turn(tenant)) => {
                 let lane = Lane::new(priority, tenant.as_str());
                 state.arrives(settings, &lane);
@@ -276,7 +281,9 @@ impl Decision {
                 };
                 Some(Event { note, ..teller.event(Transition::Held, attempt, now) })
             }
-            (Goes::Through { .. }, place) if place.is_some() || job.held_since.is_some() => Some(teller.event(Transition::Queued, attempt, now)),
+            (Goes::Through { .. }, place) if place.is_some() || job.held_since.is_some() => {
+                Some(teller.event(Transition::Queued, attempt, now))
+            }
             _ => None,
         }
     }

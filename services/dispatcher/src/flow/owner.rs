@@ -41,7 +41,7 @@ pub(super) struct Owner {
 /// is written late.
 pub(super) async fn own(shared: Arc<Shared>, queue: QueueName, instance: String, stop: CancellationToken) {
     while !stop.is_cancelled() {
-        let ended = stop.run_until_cancelled(decide(&shared, &queue, &instance)).await;
+        let ended = stop.run_until_cancelled(Box::pin(decide(&shared, &queue, &instance))).await;
         if let Some(Err(failure)) = ended {
             metrics::counter!("windlass_flow_restarts_total", "queue" => queue.to_string()).increment(1);
             let error = anyhow::Error::new(failure);

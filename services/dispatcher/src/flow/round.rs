@@ -17,6 +17,7 @@ use windlass_core::{JobId, RecordKind};
 use windlass_proto::{Error as Unfit, Job};
 
 use super::Failure;
+use super::at_limit;
 use super::decide::Deciding;
 use super::decision::Decision;
 use super::leave::leave;
@@ -64,6 +65,7 @@ pub(super) struct Round<'a> {
 
 impl Input {
     /// Reads what was delivered.
+    #[allow(clippy::result_large_err, reason = "once a message at most, and never kept")]
     pub(super) fn read(broker: &Broker, delivered: Delivered) -> Result<Self, (Delivered, Unfit)> {
         let names = broker.names();
         if let Some(FlowSubject::Notice(key, job_id)) = names.parse_flow_subject(&delivered.subject) {
@@ -119,9 +121,17 @@ impl<'a> Round<'a> {
             deciding.look_at(std::mem::take(&mut look)).await?;
             deciding.arrive(std::mem::take(&mut arrivals)).await?;
             deciding.take_turns().await?;
-            let (decisions, unfinished) = deciding.end();
-            look.extend(unfinished);
-            if !round.write(decisions).await? {
+            let decided = deciding.end();
+            look.extend(decided.unfinished);
+            for one in &decided.ended {
+                at_limit::end(round.owner, one).await?;
+            }
+            let any = round.write(decided.decisions).await?;
+            // Whoever is to go on in their place waits by now, and is told.
+            for job_id in decided.cancelled {
+                at_limit::cancel(round.owner, job_id).await;
+            }
+            if !any {
                 break;
             }
         }
@@ -137,15 +147,12 @@ impl<'a> Round<'a> {
         let now = self.owner.shared.broker.now();
         let until = until.min(now.saturating_add(LONGEST_HOLD).unwrap_or(Timestamp::MAX));
         let (flow, settings, state) = (&self.owner.flow, &self.owner.settings, &mut self.owner.state);
-        match key {
-            Some(token) => {
-                state.key(flow, settings, token, now).await?.pace.hold(until, now);
-                state.wake(until, Wake::Key(token.to_owned()));
-            }
-            None => {
-                state.pace.hold(until, now);
-                state.wake(until, Wake::Turns);
-            }
+        if let Some(token) = key {
+            state.key(flow, settings, token, now).await?.pace.hold(until, now);
+            state.wake(until, Wake::Key(token.to_owned()));
+        } else {
+            state.pace.hold(until, now);
+            state.wake(until, Wake::Turns);
         }
         Ok(())
     }
@@ -300,7 +307,8 @@ impl<'a> Round<'a> {
         one.forget(&mut self.owner.state);
         match (&one.handle, &one.job, &one.place) {
             (Some(handle), Some(job), _) => {
-                if self.moved(&seen, job, one.token).await {
+                let is_free = self.moved(&seen, job, one.token).await;
+                if is_free {
                     let _ = handle.ack().await;
                 }
             }

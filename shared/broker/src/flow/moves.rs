@@ -216,7 +216,7 @@ impl Batch<'_> {
         let job = Job { slots: Some(slots), held_since: None, ..one.job.clone() };
         let mut headers = self.of_job(one.address, one.token, one.trace);
         if one.leaves.is_some() {
-            self.purge(&mut headers, self.record(one.address, RecordKind::Held));
+            purge(&mut headers, self.record(one.address, RecordKind::Held));
         }
         self.push(self.record(one.address, RecordKind::Ready), headers, job.encode());
         let wait = |line: &Line| FlowSubject::Wait(line.clone(), one.address.priority, one.address.job_id);
@@ -295,12 +295,12 @@ impl Batch<'_> {
 
     fn give_back(&mut self, one: &Return<'_>) {
         let mut headers = self.of_job(one.address, one.token, one.trace);
-        self.purge(&mut headers, self.record(one.address, RecordKind::Held));
+        purge(&mut headers, self.record(one.address, RecordKind::Held));
         self.push(self.record(one.address, RecordKind::Due), headers, one.job.encode());
         if let Some(line) = &one.leaves {
             let mut headers = HeaderMap::new();
             let place = FlowSubject::Wait(line.clone(), one.address.priority, one.address.job_id);
-            self.purge(&mut headers, self.flow.place(&place));
+            purge(&mut headers, self.flow.place(&place));
             self.push(self.fired(&FlowSubject::Notice(None, one.address.job_id)), headers, Bytes::new());
         }
     }
@@ -332,7 +332,7 @@ impl Batch<'_> {
         };
         timer(&mut headers, self.fired(&FlowSubject::Notice(None, job_id)));
         if let Some(leaves) = leaves {
-            self.purge(&mut headers, self.flow.place(leaves));
+            purge(&mut headers, self.flow.place(leaves));
         }
         if !self.owned {
             let owner = self.flow.broker().names().flow_owner(self.flow.pool(), &self.flow.queue);
@@ -353,11 +353,6 @@ impl Batch<'_> {
         headers
     }
 
-    fn purge(&self, headers: &mut HeaderMap, timer: String) {
-        headers.insert(header::SCHEDULER, timer);
-        headers.insert(header::SCHEDULE_NEXT, "purge");
-    }
-
     fn record(&self, address: &Address, record: RecordKind) -> String {
         self.flow.jobs.subject(address, record)
     }
@@ -374,4 +369,9 @@ impl Batch<'_> {
 fn timer(headers: &mut HeaderMap, target: String) {
     headers.insert(header::SCHEDULE, NEVER);
     headers.insert(header::SCHEDULE_TARGET, target);
+}
+
+fn purge(headers: &mut HeaderMap, timer: String) {
+    headers.insert(header::SCHEDULER, timer);
+    headers.insert(header::SCHEDULE_NEXT, "purge");
 }

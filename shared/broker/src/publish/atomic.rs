@@ -4,7 +4,6 @@
 //! file of its own where the stream is not replicated, which costs it about as much as thirty messages: so this is for
 //! whoever has many to store, or cannot do without.
 
-use bytes::Bytes;
 use tokio::time::{Duration, Instant};
 use windlass_core::protocol::Answer;
 
@@ -68,5 +67,5 @@ pub(crate) async fn publish_all_if(
 }
 
 fn batch_id() -> String {
-    Bytes::copy_from_slice(&rand::random::<[u8; 12]>()).iter().map(|byte| format!("{byte:02x}")).collect()
+    format!("{:032x}", rand::random::<u128>())
 }

@@ -55,6 +55,12 @@ impl Holders {
         self.since.is_empty()
     }
 
+    /// Who has had one longest; nobody whose slot is not written yet.
+    pub fn oldest(&self) -> Option<JobId> {
+        let written = self.since.iter().filter(|(_, since)| **since < u64::MAX);
+        written.min_by_key(|(job, since)| (**since, **job)).map(|(job, _)| *job)
+    }
+
     /// Who has them, in no order.
     pub fn jobs(&self) -> impl Iterator<Item = JobId> + '_ {
         self.since.keys().copied()

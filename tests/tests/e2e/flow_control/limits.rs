@@ -2,8 +2,11 @@
 
 use anyhow::Result;
 use futures::future::try_join_all;
+use windlass_core::flow::AtLimit;
+use windlass_core::{JobState, Transition};
 
-use super::{all_succeed, fleet, work};
+use super::{Work, all_succeed, fleet, work};
+use crate::support::dead_letter;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn jobs_of_one_key_run_one_at_a_time_and_keys_beside_each_other() -> Result<()> {
@@ -49,5 +52,44 @@ async fn keys_wait_within_the_limit_of_their_queue() -> Result<()> {
         assert!(seen.most.values().all(|most| *most <= 2), "{seen:?}");
         assert!((2..=3).contains(&seen.most_of_all), "{seen:?}");
     });
+    Ok(())
+}
+
+/// At the limit of a key, by each choice: who comes is cancelled, is dead with a letter, or takes the oldest's place.
+#[tokio::test(flavor = "multi_thread")]
+async fn at_the_limit_somebody_ends_as_settings_say() -> Result<()> {
+    for (at_limit, expected) in [
+        (AtLimit::CancelNew, JobState::Cancelled),
+        (AtLimit::Reject, JobState::Dead),
+        (AtLimit::CancelOldest, JobState::Succeeded),
+    ] {
+        for by_key in [true, false] {
+            let (fleet, _worker, log) = fleet(|settings| {
+                settings.at_limit = at_limit;
+                if by_key {
+                    settings.key_concurrency = Some(1);
+                } else {
+                    settings.concurrency = Some(1);
+                }
+            })
+            .await?;
+            let gated = Work { name: "first".to_owned(), gated: true };
+            let first = fleet.client.task(&gated).key("k").submit().await?.id;
+            fleet.tap.heard(first, Transition::Started).await?;
+            let second = fleet.client.task(&work("second")).key("k").submit().await?.id;
+            assert_eq!(fleet.ended(second).await?.state, expected, "{at_limit:?}");
+            if at_limit == AtLimit::Reject {
+                let letter = dead_letter(&fleet, "default", second).await?;
+                assert_eq!(letter.code, "limit");
+            }
+            log.open();
+            let ended = fleet.ended(first).await?.state;
+            let cancelled = at_limit == AtLimit::CancelOldest;
+            assert_eq!(ended, if cancelled { JobState::Cancelled } else { JobState::Succeeded });
+            // The slot is free for the next.
+            let third = fleet.client.task(&work("third")).key("k").submit().await?.id;
+            all_succeed(&fleet, &[third]).await?;
+        }
+    }
     Ok(())
 }
