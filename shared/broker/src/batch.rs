@@ -33,6 +33,8 @@ pub(crate) struct Batch {
     pub(crate) messages: Vec<Raw>,
     /// Whether more follow.
     pub(crate) more: bool,
+    /// How many.
+    pub(crate) pending: u64,
 }
 
 /// A message as it stands in the stream.
@@ -42,6 +44,10 @@ pub(crate) struct Raw {
     pub(crate) sequence: u64,
     pub(crate) stored_at: Timestamp,
     pub(crate) body: bytes::Bytes,
+    /// Of a timer: where it publishes.
+    pub(crate) target: Option<String>,
+    /// Of a job.
+    pub(crate) trace: Option<windlass_core::trace::TraceParent>,
 }
 
 /// The next messages of a stream under this filter.
@@ -72,7 +78,8 @@ pub(crate) async fn read(
                 None => batch.messages.push(raw(&subject, answer)?),
                 // The end, or nothing there.
                 Some(status) if status.as_u16() == 204 => {
-                    batch.more = number(answer.headers.as_ref(), "Nats-Num-Pending").is_some_and(|n| n > 0);
+                    batch.pending = number(answer.headers.as_ref(), "Nats-Num-Pending").unwrap_or(0);
+                    batch.more = batch.pending > 0;
                     return Ok(batch);
                 }
                 Some(StatusCode::NOT_FOUND) => return Ok(batch),
@@ -100,6 +107,8 @@ fn raw(asked: &str, answer: Message) -> Result<Raw, Error> {
         stored_at: text(headers, "Nats-Time-Stamp")
             .and_then(|at| at.parse().ok())
             .ok_or_else(|| missing("instant"))?,
+        target: text(headers, crate::publish::header::SCHEDULE_TARGET).map(str::to_owned),
+        trace: crate::trace::from_headers(headers),
         body: answer.payload,
     })
 }

@@ -151,5 +151,7 @@ fn raw(message: StreamMessage) -> Raw {
         sequence: message.sequence,
         stored_at: Timestamp::from_nanosecond(message.time.unix_timestamp_nanos()).unwrap_or(Timestamp::MIN),
         body: message.payload,
+        target: None,
+        trace: None,
     }
 }
