@@ -14,6 +14,7 @@ mod operations;
 mod page;
 mod problem;
 mod query;
+mod queues;
 mod routes;
 pub mod schema;
 
@@ -66,7 +67,13 @@ pub fn router(api: Api) -> Router {
         .route("/api/v1/jobs/{id}", get(routes::get_job))
         .route("/api/v1/jobs/cancel", post(many::cancel))
         .route("/api/v1/jobs/{id}/cancel", post(actions::cancel))
+        .route("/api/v1/jobs/{id}/why", get(queues::why_job))
         .route("/api/v1/queues", get(routes::list_queues))
+        .route("/api/v1/queues/{name}", get(queues::get))
+        .route("/api/v1/queues/{name}/why", get(queues::why_queue))
+        .route("/api/v1/queues/{name}/settings", post(queues::set))
+        .route("/api/v1/queues/{name}/pause", post(queues::pause))
+        .route("/api/v1/queues/{name}/resume", post(queues::resume))
         .route("/api/v1/dead", get(letters::list))
         .route("/api/v1/dead/groups", get(letters::groups))
         .route("/api/v1/dead/redrive", post(many::redrive))

@@ -328,7 +328,13 @@ async fn the_document_describes_what_is_sent() {
         "/api/v1/jobs/{id}/cancel",
         "/api/v1/operations",
         "/api/v1/operations/{id}",
+        "/api/v1/jobs/{id}/why",
         "/api/v1/queues",
+        "/api/v1/queues/{name}",
+        "/api/v1/queues/{name}/why",
+        "/api/v1/queues/{name}/settings",
+        "/api/v1/queues/{name}/pause",
+        "/api/v1/queues/{name}/resume",
         "/api/v1/status",
         "/api/v1/openapi.json",
     ];

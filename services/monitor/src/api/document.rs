@@ -5,7 +5,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{self, ComponentsBuilder};
 use utoipa::{Modify, OpenApi};
 
-use super::{Problem, actions, letters, many, operations, query, routes};
+use super::{Problem, actions, letters, many, operations, query, queues, routes};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -20,6 +20,7 @@ use super::{Problem, actions, letters, many, operations, query, routes};
         letters::list, letters::groups, letters::letter,
         actions::redrive, actions::discard, actions::cancel,
         many::redrive, many::discard, many::cancel,
+        queues::why_job, queues::get, queues::why_queue, queues::set, queues::pause, queues::resume,
         operations::list, operations::get, operations::abort,
     ),
     tags((name = "jobs"), (name = "queues"), (name = "dead letters"), (name = "operations"), (name = "status")),

@@ -136,6 +136,15 @@ impl Parameters {
         }
     }
 
+    /// An object of a body.
+    pub(super) fn object(&mut self, name: &str) -> Result<Option<Map<String, Value>>, Problem> {
+        match self.remove(name) {
+            None => Ok(None),
+            Some(Value::Object(object)) => Ok(Some(object)),
+            Some(other) => Err(unfit(name, &other, "a JSON object")),
+        }
+    }
+
     /// Yes or no in a body; no, if it is not there.
     pub(super) fn flag(&mut self, name: &str) -> Result<bool, Problem> {
         match self.remove(name) {

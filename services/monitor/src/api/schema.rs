@@ -4,6 +4,7 @@
 //! OpenAPI document alone; a test holds that real answers have the keys that are described.
 
 mod action;
+mod flow;
 mod letter;
 
 use jiff::Timestamp;
@@ -11,6 +12,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use action::{ActionProblems, Commanded, Manner, ManyJobs, ManyLetters, OperationList, Preview, Why};
+pub use flow::{
+    BacklogSchema, Changed, ChangedSetting, PauseQueue, QueueStateSchema, ResumeQueue, SetQueue, WhySchema,
+};
 pub use letter::{GroupSchema, LetterFilter, LetterGroups, LetterList, LetterRowSchema, LetterViewSchema};
 
 use crate::progress::{Progress, Standstill};

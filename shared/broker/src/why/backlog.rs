@@ -5,7 +5,7 @@
 //! tells the moment of its stream, and if all moments are the same, the whole is exact. A few tries are made for that.
 //! Lines of more than 100,000 are counted, not listed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use windlass_core::flow::{Backlog, Cause, Counted, FlowKey, KeyGate, Rate};
@@ -103,16 +103,28 @@ impl Read {
         let (due, ready) = (records(RecordKind::Due), records(RecordKind::Ready));
         let lines = names.all_lines_filter(flow.pool(), flow.queue());
         let slots = names.key_slots_filter(flow.pool(), flow.queue());
-        let (later, held, due, ready, places, slots, delivered) = tokio::try_join!(
+        let (later, held, due, places, slots, delivered) = tokio::try_join!(
             flow.list(&later, false),
             flow.list(&held, false),
-            flow.list(&due, false),
-            flow.list(&ready, false),
+            flow.list(&due, true),
             flow.list(&lines, true),
             flow.list(&slots, true),
             facts::delivered(flow),
         )?;
-        Ok(Self { later, held, due, ready, places, slots, delivered })
+        // Whom the owner has let go stays due until that is acknowledged.
+        let ready = flow.list(&ready, due.total > 0).await?;
+        let mut read = Self { later, held, due, ready, places, slots, delivered };
+        read.due.total = read.count_due();
+        Ok(read)
+    }
+
+    /// How many are due and stand nowhere else.
+    fn count_due(&self) -> u64 {
+        let id = |subject: &String| subject.rsplit('.').next().map(str::to_owned);
+        let elsewhere: HashSet<String> =
+            self.places.subjects.iter().chain(&self.ready.subjects).filter_map(id).collect();
+        let moved = self.due.subjects.iter().filter_map(id).filter(|id| elsewhere.contains(id)).count();
+        self.due.total.saturating_sub(moved as u64)
     }
 
     /// Whether all of it stood there at one moment.
