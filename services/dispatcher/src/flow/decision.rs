@@ -91,7 +91,7 @@ impl Decision {
 
     /// One that is to be decided anew; none if it has ended, and its place is gone with it.
     pub(super) async fn returned(owner: &Owner, place: InLine) -> Result<Option<Self>, Failure> {
-        let record = owner.flow.held(place.held).await?;
+        let record = owner.flow.jobs().at(place.held).await?;
         let Some(SeenRecord { body: RecordBody::Job(job), trace, .. }) = record else {
             owner.flow.drop_place(&place, super::CALL_TIMEOUT).await?;
             return Ok(None);
