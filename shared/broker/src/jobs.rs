@@ -3,6 +3,7 @@
 mod children;
 mod ends;
 mod expiry;
+mod latest;
 mod overheard;
 mod seen;
 pub(crate) mod soon;

@@ -77,8 +77,13 @@ async fn a_read_sees_what_was_written_before() -> Result<()> {
         let subject = Subject::new(&jobs)?;
         won(subject.wait(Step::on(0, RecordKind::Ready)).await?)?;
         let token = subject.token().await?;
+        // Read without a message: as the leader of the moment sees it as well.
+        for reader in &readers {
+            assert!(reader.is_in_force(token, &QueueName::default(), subject.address.job_id).await);
+        }
         won(subject.done(token).await?)?;
         for reader in &readers {
+            assert!(!reader.is_in_force(token, &QueueName::default(), subject.address.job_id).await);
             let view = reader.read(&QueueName::default(), subject.address.job_id).await?.view;
             assert!(view.done && view.last.is_some_and(|last| last.sequence > token), "{view:?}");
         }
