@@ -34,6 +34,8 @@ pub(crate) struct Batch {
     pub(crate) messages: Vec<Raw>,
     /// Whether more follow.
     pub(crate) more: bool,
+    /// How many.
+    pub(crate) pending: u64,
 }
 
 /// A message as it stands in the stream.
@@ -86,7 +88,8 @@ async fn ask(broker: &Broker, stream: &str, request: &serde_json::Value) -> Resu
                 None => batch.messages.push(raw(&subject, answer)?),
                 // The end, or nothing there.
                 Some(status) if status.as_u16() == 204 => {
-                    batch.more = number(answer.headers.as_ref(), "Nats-Num-Pending").is_some_and(|n| n > 0);
+                    batch.pending = number(answer.headers.as_ref(), "Nats-Num-Pending").unwrap_or(0);
+                    batch.more = batch.pending > 0;
                     return Ok(batch);
                 }
                 Some(StatusCode::NOT_FOUND) => return Ok(batch),

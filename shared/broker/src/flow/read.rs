@@ -93,7 +93,7 @@ impl Flow {
         Ok(self.count(&self.line_filter(line, priority)).await? == 0)
     }
 
-    fn line_filter(&self, line: &Line, priority: Option<Priority>) -> String {
+    pub(crate) fn line_filter(&self, line: &Line, priority: Option<Priority>) -> String {
         let (names, pool, queue) = (self.broker().names(), self.pool(), &self.queue);
         match line {
             Line::Key(key) => names.key_line_filter(pool, queue, key, priority),
@@ -108,8 +108,15 @@ impl Flow {
         let subject = self.broker().names().flow_subject(self.pool(), &self.queue, &subject);
         let Some(found) = self.last(&subject).await? else { return Ok(None) };
         let malformed = |reason: String| Error::Malformed { subject: subject.clone(), reason };
-        let body = STANDARD.decode(found.data.unwrap_or_default()).map_err(|e| malformed(e.to_string()))?;
-        serde_json::from_slice(&body).map(Some).map_err(|e| malformed(e.to_string()))
+        serde_json::from_slice(&found.body(&subject)?).map(Some).map_err(|e| malformed(e.to_string()))
+    }
+
+    /// Who owns the queue, or did last: from the stream's leader.
+    pub async fn owner(&self) -> Result<Option<String>, Error> {
+        let subject = self.broker().names().flow_owner(self.pool(), &self.queue);
+        let Some(found) = self.last(&subject).await? else { return Ok(None) };
+        let owner = windlass_proto::flow_owner_of(found.body(&subject)?.into());
+        owner.map(Some).map_err(|e| Error::Malformed { subject, reason: e.to_string() })
     }
 
     /// The next in all lines of this sort: `key`, `turn` or `kind`.
@@ -123,7 +130,7 @@ impl Flow {
         self.in_line(&filter, from, most).await
     }
 
-    async fn in_line(&self, filter: &str, from: u64, most: usize) -> Result<(Vec<InLine>, bool), Error> {
+    pub(super) async fn in_line(&self, filter: &str, from: u64, most: usize) -> Result<(Vec<InLine>, bool), Error> {
         let start = Start::Sequence(from.max(1));
         let batch = batch::read(self.broker(), self.jobs.stream(), filter, start, most).await?;
         let mut found = Vec::with_capacity(batch.messages.len());
@@ -209,8 +216,19 @@ impl Flow {
     /// [`Self::line`], any replica may answer.
     pub async fn taken(&self, from: u64, most: usize) -> Result<(Vec<Taken>, bool), Error> {
         let filter = self.broker().names().all_slots_filter(self.pool(), &self.queue);
+        let (taken, more) = self.slots_under(&filter, from, most).await?;
+        Ok((taken, more > 0))
+    }
+
+    /// As [`Self::taken`], under a filter of slots; and how many more there are.
+    pub(super) async fn slots_under(
+        &self,
+        filter: &str,
+        from: u64,
+        most: usize,
+    ) -> Result<(Vec<Taken>, u64), Error> {
         let start = Start::Sequence(from.max(1));
-        let batch = batch::read(self.broker(), self.jobs.stream(), &filter, start, most).await?;
+        let batch = batch::read(self.broker(), self.jobs.stream(), filter, start, most).await?;
         let taken = batch.messages.into_iter().filter_map(|raw| {
             let FlowSubject::Slot(key, job_id) = self.broker().names().parse_flow_subject(&raw.subject)?
             else {
@@ -218,7 +236,7 @@ impl Flow {
             };
             Some(Taken { sequence: raw.sequence, key, job_id, since: raw.stored_at })
         });
-        Ok((taken.collect(), batch.more))
+        Ok((taken.collect(), batch.pending))
     }
 
     /// The slot of a key, by its token, that this job has: from the stream's leader.
@@ -290,4 +308,12 @@ pub(super) struct Last {
     pub(super) seq: u64,
     /// In Base64; none where the body is empty.
     data: Option<String>,
+}
+
+impl Last {
+    /// What it says, under this subject.
+    pub(super) fn body(&self, subject: &str) -> Result<Vec<u8>, Error> {
+        let malformed = |reason: String| Error::Malformed { subject: subject.to_owned(), reason };
+        STANDARD.decode(self.data.as_deref().unwrap_or_default()).map_err(|e| malformed(e.to_string()))
+    }
 }
