@@ -6,6 +6,7 @@ mod expiry;
 mod overheard;
 mod seen;
 pub(crate) mod soon;
+mod unique;
 mod waiting;
 mod write;
 
@@ -23,6 +24,7 @@ pub use self::children::{ChildMarker, ChildMarks};
 pub use self::ends::End;
 pub use self::overheard::Overheard;
 pub use self::seen::{Seen, SeenRecord};
+pub use self::unique::{FoundMarker, Part};
 pub use self::write::{Change, Verdict, nonce};
 use crate::connect::{self, Broker};
 use crate::trace;
