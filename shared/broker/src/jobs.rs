@@ -7,6 +7,7 @@ mod latest;
 mod overheard;
 mod seen;
 pub(crate) mod soon;
+mod unique;
 mod waiting;
 mod write;
 
@@ -24,6 +25,7 @@ pub use self::children::{ChildMarker, ChildMarks};
 pub use self::ends::End;
 pub use self::overheard::Overheard;
 pub use self::seen::{Seen, SeenRecord};
+pub use self::unique::{FoundMarker, Part};
 pub use self::write::{Change, Verdict, nonce};
 use crate::batch::Raw;
 use crate::connect::{self, Broker};

@@ -5,6 +5,7 @@ mod order;
 mod owners;
 mod rates;
 mod turns;
+mod unique;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

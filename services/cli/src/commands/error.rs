@@ -286,6 +286,16 @@ fn argument(field: &'static str) -> &'static str {
     match field {
         "run_at" => "at",
         "attempt_timeout" => "timeout",
+        "unique.key" => "unique",
+        "unique.over" => "unique_over",
+        "unique.states" => "unique_states",
+        "unique.for" => "unique_for",
+        "unique.max_delay" => "debounce_max",
+        "unique.period" => "throttle",
+        "aggregate.key" => "aggregate",
+        "aggregate.grace" => "aggregate_grace",
+        "aggregate.max_delay" => "aggregate_max_delay",
+        "aggregate.max_size" => "aggregate_max_size",
         other => other,
     }
 }

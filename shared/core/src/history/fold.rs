@@ -72,6 +72,7 @@ fn preference(a: &Event, b: &Event) -> Ordering {
                 event.priority,
                 event.alone,
                 event.claimed_id,
+                event.other_id,
             ),
         )
     }
@@ -157,6 +158,7 @@ impl History {
                 .filter(|value| !value.is_null()),
             result_form: result.and(Some(&last.result_form)).filter(|form| !form.is_plain()).cloned(),
             error,
+            other_id: last.other_id.filter(|_| state.is_terminal()),
             trace_id: self
                 .moves()
                 .find_map(|e| e.traceparent.parse::<TraceParent>().ok())

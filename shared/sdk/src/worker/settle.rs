@@ -67,6 +67,7 @@ pub(super) async fn end(
         accepted_at: held.job.accepted_at,
         ended_at: shared.broker.now(),
         nonce: nonce(),
+        other_id: None,
     };
     let mut written = write_end(shared, held, &done).await;
     if written == Written::TooLarge {

@@ -265,6 +265,7 @@ impl Subject {
             accepted_at: now,
             ended_at: now,
             nonce: nonce(),
+            other_id: None,
         };
         self.write(step, &done.nonce, done.encode()).await
     }
