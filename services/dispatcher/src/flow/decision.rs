@@ -280,7 +280,9 @@ impl Decision {
             (Goes::Waits(line), _) => {
                 let note = match (line, &job.task.key) {
                     (Line::Key(_), Some(key)) => format!("waits for its key {key}"),
-                    (Line::Kind(_), Some(key)) if line.is_of_stopped_key() => format!("its key {key} is paused"),
+                    (Line::Kind(_), Some(key)) if line.is_of_stopped_key() => {
+                        format!("its key {key} is paused")
+                    }
                     (Line::Kind(_), _) => format!("its kind {kind} is paused"),
                     _ => "waits for its turn".to_owned(),
                 };

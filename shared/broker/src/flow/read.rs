@@ -130,7 +130,12 @@ impl Flow {
         self.in_line(&filter, from, most).await
     }
 
-    pub(super) async fn in_line(&self, filter: &str, from: u64, most: usize) -> Result<(Vec<InLine>, bool), Error> {
+    pub(super) async fn in_line(
+        &self,
+        filter: &str,
+        from: u64,
+        most: usize,
+    ) -> Result<(Vec<InLine>, bool), Error> {
         let start = Start::Sequence(from.max(1));
         let batch = batch::read(self.broker(), self.jobs.stream(), filter, start, most).await?;
         let mut found = Vec::with_capacity(batch.messages.len());

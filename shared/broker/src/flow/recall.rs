@@ -103,7 +103,8 @@ impl Flow {
         let Listed { address, sequence, job, trace, .. } = one;
         let mut headers = HeaderMap::new();
         headers.insert(header::EXPECTED_SEQUENCE, sequence.to_string());
-        headers.insert(header::EXPECTED_SUBJECT, names.job_filter(self.pool(), &address.queue, address.job_id));
+        headers
+            .insert(header::EXPECTED_SUBJECT, names.job_filter(self.pool(), &address.queue, address.job_id));
         trace::to_headers(&mut headers, *trace);
         let due = self.jobs().subject(address, RecordKind::Due);
         let (subject, slots) = if record == RecordKind::Later {
