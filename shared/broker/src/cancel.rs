@@ -42,7 +42,12 @@ pub async fn mark(broker: &Broker, queue: &QueueName, mark: &Mark) -> Result<(),
 }
 
 /// Looks the mark of a token up, for one who may have missed its announcement.
-pub async fn find(broker: &Broker, queue: &QueueName, job_id: JobId, token: u64) -> Result<Option<Mark>, kv::Error> {
+pub async fn find(
+    broker: &Broker,
+    queue: &QueueName,
+    job_id: JobId,
+    token: u64,
+) -> Result<Option<Mark>, kv::Error> {
     let bucket = broker.bucket(broker.names().control_bucket());
     let mut found = None;
     // The end of a job is the stronger wish.

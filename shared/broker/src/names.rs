@@ -8,12 +8,14 @@
 mod beside;
 mod flow;
 mod job;
+mod unique;
 
 use windlass_core::{JobId, PoolName, QueueName};
 
 pub use self::beside::ChildSubject;
 pub use self::flow::{ALL, FlowSubject, Line};
 pub use self::job::JobSubject;
+pub use self::unique::MarkerOf;
 
 /// The namespace of a fleet, and the names that follow from it.
 #[derive(Debug, Clone, PartialEq, Eq)]

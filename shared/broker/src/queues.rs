@@ -55,7 +55,9 @@ pub enum Error {
     #[error("the settings of queue {0} are changed by others at this moment: look at them and try again")]
     Conflict(QueueName),
     /// They are not those that the change was made for.
-    #[error("the settings of queue {queue} have revision {found}, not {expected}: look at them and try again")]
+    #[error(
+        "the settings of queue {queue} have revision {found}, not {expected}: look at them and try again"
+    )]
     Revision {
         /// Which.
         queue: QueueName,

@@ -9,8 +9,8 @@
 mod applied;
 mod cause;
 mod change;
-mod holders;
 mod gate;
+mod holders;
 mod key;
 mod patch;
 mod pause;
@@ -28,9 +28,7 @@ pub use holders::Holders;
 pub use key::{FlowKey, InvalidFlowKey};
 pub use pause::{Part, Pause};
 pub use rate::{Meter, MeterState, TooManyPoints};
-pub use settings::{
-    AtLimit, Fairness, InvalidSettings, OnDead, Order, Priorities, QueueSettings, Rate,
-};
+pub use settings::{AtLimit, Fairness, InvalidSettings, OnDead, Order, Priorities, QueueSettings, Rate};
 pub use slots::{Follows, Kept, KeySlot, Slot, Slots};
 pub use turns::{Lane, MAX_TURNS_BETWEEN, Turns};
 pub use why::{Backlog, Counted, Why};

@@ -6,6 +6,7 @@ mod order;
 mod owners;
 mod rates;
 mod turns;
+mod unique;
 mod why;
 
 use std::collections::BTreeMap;
@@ -194,13 +195,7 @@ fn work(name: &str) -> Work {
 
 /// A pause from now on.
 pub(crate) fn pause(hand_back: bool) -> Pause {
-    Pause {
-        reason: "a test".to_owned(),
-        by: "test".to_owned(),
-        at: Timestamp::now(),
-        until: None,
-        hand_back,
-    }
+    Pause { reason: "a test".to_owned(), by: "test".to_owned(), at: Timestamp::now(), until: None, hand_back }
 }
 
 /// Waits until all of these have succeeded.

@@ -203,7 +203,9 @@ impl Error {
             | Self::Api(api::Error::Refused(_)) => 2,
             Self::Why(windlass_broker::why::Error::NoQueue(_))
             | Self::NotFound { .. }
-            | Self::Rejected { .. } | Self::NoSchedule(_) | Self::NoLetter(_) => 4,
+            | Self::Rejected { .. }
+            | Self::NoSchedule(_)
+            | Self::NoLetter(_) => 4,
             Self::Ambiguous { .. } => 5,
             _ => 1,
         }
@@ -259,8 +261,12 @@ impl Error {
             Self::NotEnded { .. } => "it goes on: `windlass job watch ID` follows it",
             Self::Schedules(store::Error::Conflict(_)) => "run the same command again",
             Self::Sealed { .. } => "name the file of the workers' keys with --codec-keys",
-            Self::NotApplied { begun: true, .. } => "it goes on: `windlass queue show NAME` tells how far it is",
-            Self::NotApplied { begun: false, .. } => "the settings are stored: look whether a dispatcher runs",
+            Self::NotApplied { begun: true, .. } => {
+                "it goes on: `windlass queue show NAME` tells how far it is"
+            }
+            Self::NotApplied { begun: false, .. } => {
+                "the settings are stored: look whether a dispatcher runs"
+            }
             Self::Settings(windlass_broker::queues::Error::Revision { .. }) => {
                 "`windlass queue show NAME` shows what was set meanwhile, and by whom"
             }
@@ -286,6 +292,16 @@ fn argument(field: &'static str) -> &'static str {
     match field {
         "run_at" => "at",
         "attempt_timeout" => "timeout",
+        "unique.key" => "unique",
+        "unique.over" => "unique_over",
+        "unique.states" => "unique_states",
+        "unique.for" => "unique_for",
+        "unique.max_delay" => "debounce_max",
+        "unique.period" => "throttle",
+        "aggregate.key" => "aggregate",
+        "aggregate.grace" => "aggregate_grace",
+        "aggregate.max_delay" => "aggregate_max_delay",
+        "aggregate.max_size" => "aggregate_max_size",
         other => other,
     }
 }

@@ -3,7 +3,6 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
-use futures::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 use windlass_broker::flow::{Flow, InLine};
 use windlass_broker::jobs::SeenRecord;
@@ -21,8 +20,6 @@ use super::state::{Wake, lane_of};
 
 /// Jobs that are decided together: with at most four messages each, a write has room for them.
 const MOST: usize = 240;
-/// Of jobs that are read at one time.
-const READS: usize = 32;
 /// How many may be ready or running where turns count and no limit says how many.
 const WINDOW: usize = 100;
 
@@ -314,17 +311,14 @@ impl<'a> Deciding<'a> {
             .iter()
             .enumerate()
             .filter(|(_, one)| one.job.is_none() && matches!(one.goes, Goes::Through { .. }));
-        let unread: Vec<_> = unread.map(|(index, one)| (index, one.token)).collect();
-        let found: Vec<(usize, Option<SeenRecord>)> = stream::iter(unread)
-            .map(|(index, token)| {
-                let flow = self.flow.clone();
-                async move { Ok::<_, Failure>((index, flow.held(token).await?)) }
-            })
-            .buffer_unordered(READS)
-            .try_collect()
-            .await?;
+        let unread: Vec<_> = unread.map(|(index, _)| index).collect();
+        let held: Vec<_> = unread
+            .iter()
+            .map(|index| (&self.decisions[*index].address, self.decisions[*index].token))
+            .collect();
+        let found = self.flow.held(&held).await?;
         let mut gone = BTreeSet::new();
-        for (index, record) in found {
+        for (index, record) in unread.into_iter().zip(found) {
             match record {
                 Some(SeenRecord { body: RecordBody::Job(job), trace, .. }) => {
                     self.decisions[index].job = Some(job);

@@ -92,7 +92,7 @@ impl Decision {
 
     /// One that is to be decided anew; none if it stands there no more.
     pub(super) async fn returned(owner: &Owner, place: InLine) -> Result<Option<Self>, Failure> {
-        let record = owner.flow.held(place.held).await?;
+        let record = owner.flow.jobs().at(place.held).await?;
         let Some(SeenRecord { body: RecordBody::Job(job), trace, .. }) = record else {
             forsake(owner, &place).await?;
             return Ok(None);
@@ -280,7 +280,9 @@ impl Decision {
             (Goes::Waits(line), _) => {
                 let note = match (line, &job.task.key) {
                     (Line::Key(_), Some(key)) => format!("waits for its key {key}"),
-                    (Line::Kind(_), Some(key)) if line.is_of_stopped_key() => format!("its key {key} is paused"),
+                    (Line::Kind(_), Some(key)) if line.is_of_stopped_key() => {
+                        format!("its key {key} is paused")
+                    }
                     (Line::Kind(_), _) => format!("its kind {kind} is paused"),
                     _ => "waits for its turn".to_owned(),
                 };

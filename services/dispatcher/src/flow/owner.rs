@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use windlass_broker::delivery::Delivered;
+use windlass_broker::failpoint::{Point, hit};
 use windlass_broker::flow::Flow;
 use windlass_broker::provision::ensure_flow;
 use windlass_broker::pull::{Arrival, Puller};
@@ -72,6 +73,7 @@ async fn decide(shared: &Arc<Shared>, queue: &QueueName, instance: &str) -> Resu
     ensure_flow(&shared.broker, &shared.layout, queue).await?;
     shared.queues.ensure(&shared.broker, &shared.layout, queue).await?;
     let epoch = flow.take_over(instance).await?.ok_or(Failure::Lost)?;
+    hit(Point::FlowOwned).await;
     let state = State::read(&flow, &settings, shared.broker.now()).await?;
     let consumer = shared.broker.names().flow_consumer(queue);
     let mut puller = Puller::open(&shared.broker, flow.jobs().stream().to_owned(), consumer).await?;

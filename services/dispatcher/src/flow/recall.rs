@@ -36,8 +36,7 @@ impl Owner {
         let Some(given) = self.flow.given().await?.filter(|given| given.pending > 0) else {
             return Ok(Recalled::default());
         };
-        let (listed, next) =
-            self.flow.records(RecordKind::Ready, from.max(given.up_to + 1), PART).await?;
+        let (listed, next) = self.flow.records(RecordKind::Ready, from.max(given.up_to + 1), PART).await?;
         let seen = listed.len() as u64;
         if !listed.iter().any(|one| !self.goes_by(one)) {
             return Ok(Recalled { seen, moved: 0, next });
@@ -53,8 +52,7 @@ impl Owner {
     /// While nobody is given anything.
     async fn recall_from(&self, from: u64) -> Result<Recalled, Failure> {
         let Some(given) = self.flow.given().await? else { return Ok(Recalled::default()) };
-        let (listed, next) =
-            self.flow.records(RecordKind::Ready, from.max(given.up_to + 1), PART).await?;
+        let (listed, next) = self.flow.records(RecordKind::Ready, from.max(given.up_to + 1), PART).await?;
         let seen = listed.len() as u64;
         let strangers: Vec<_> = listed.iter().filter(|one| !self.goes_by(one)).collect();
         let moved = self.recall(RecordKind::Ready, &strangers).await?;
@@ -78,7 +76,8 @@ impl Owner {
         for one in listed.iter().take_while(|one| one.sequence <= given.up_to) {
             let task = &one.job.task;
             let key = task.key.as_ref().map(|key| key.as_str());
-            let Some(pause) = self.settings.paused_for(&task.kind, key).filter(|pause| pause.hand_back) else {
+            let Some(pause) = self.settings.paused_for(&task.kind, key).filter(|pause| pause.hand_back)
+            else {
                 continue;
             };
             let seen = self.flow.jobs().read(queue, one.address.job_id).await?;

@@ -8,6 +8,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 use windlass_broker::Broker;
 use windlass_broker::delivery::{Delivered, Handle};
+use windlass_broker::failpoint::{Point, hit};
 use windlass_broker::flow::Commit;
 use windlass_broker::jobs::Address;
 use windlass_broker::names::FlowSubject;
@@ -251,6 +252,7 @@ impl<'a> Round<'a> {
             match self.owner.flow.commit(self.owner.epoch, &moves).await? {
                 Commit::Done(first) => {
                     drop(moves);
+                    hit(Point::FlowCommitted).await;
                     self.done(some, first);
                 }
                 Commit::Unknown => return Err(Failure::Unknown),
@@ -313,6 +315,7 @@ impl<'a> Round<'a> {
         // Not waited for: what is delivered again because its event was not stored is found to have moved.
         tokio::spawn(async move {
             if events.is_empty() || shared.events.record_all(events).await.is_ok() {
+                hit(Point::FlowSaid).await;
                 for handle in handles {
                     let _ = handle.ack().await;
                 }

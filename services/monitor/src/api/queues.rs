@@ -68,7 +68,8 @@ async fn ended(api: &Api, id: JobId, queue: Option<&QueueName>) -> Result<Why, P
     let query = queue.map(|queue| ("queue".to_owned(), queue.to_string())).into_iter().collect();
     let path = axum::extract::Path(id.to_string());
     let job = routes::find(api, Ok(path), Ok(axum::extract::Query(query))).await?;
-    let unknown = || Problem::not_found(format!("the broker has nothing of the job {id}, and no end of it is known"));
+    let unknown =
+        || Problem::not_found(format!("the broker has nothing of the job {id}, and no end of it is known"));
     let (true, Some(at)) = (job.state.is_terminal(), job.ended_at) else { return Err(unknown()) };
     let cause = Cause::Ended { state: job.state, at };
     Ok(Why {
@@ -153,7 +154,8 @@ pub(super) async fn set(
     let patch = body.object("settings")?;
     let how = How::read(&mut body)?;
     body.end("settings, reason, expected_revision, dry_run")?;
-    let patch = patch.ok_or_else(|| Problem::bad("settings", "settings: is missing", "a JSON object of settings"))?;
+    let patch =
+        patch.ok_or_else(|| Problem::bad("settings", "settings: is missing", "a JSON object of settings"))?;
     change(&api, &queue, &how, "set", |settings| settings.patched(&patch)).await
 }
 
@@ -307,9 +309,15 @@ fn refused(error: queues::Error) -> Problem {
     match error {
         queues::Error::Invalid(InvalidSettings { field, reason }) => {
             let expected = reason.split_once("expected ").map(|(_, expected)| expected.to_owned());
-            Problem::bad(&field, format!("{field}: {reason}"), expected.unwrap_or_else(|| "another value".to_owned()))
+            Problem::bad(
+                &field,
+                format!("{field}: {reason}"),
+                expected.unwrap_or_else(|| "another value".to_owned()),
+            )
         }
-        error @ (queues::Error::Revision { .. } | queues::Error::Conflict(_)) => Problem::conflict(error.to_string()),
+        error @ (queues::Error::Revision { .. } | queues::Error::Conflict(_)) => {
+            Problem::conflict(error.to_string())
+        }
         error => unread(error.into()),
     }
 }
@@ -318,6 +326,9 @@ fn unread(error: why::Error) -> Problem {
     if let why::Error::NoQueue(_) = &error {
         return Problem::not_found(error.to_string());
     }
-    tracing::error!(error = format!("{:#}", anyhow::Error::new(error)), "a queue could not be read or changed");
+    tracing::error!(
+        error = format!("{:#}", anyhow::Error::new(error)),
+        "a queue could not be read or changed"
+    );
     Problem::broker_away()
 }

@@ -4,16 +4,19 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use windlass_core::flow::{FlowKey, Holders, KeySlot, Lane, MeterState, Slot};
-use windlass_core::{JobId, Kind, Priority};
+use windlass_core::{JobId, Kind, Priority, RecordKind};
 use windlass_proto::Waiting;
 
 use super::{Flow, TIMEOUT};
 use crate::batch::{self, Start};
 use crate::connect::Error;
-use crate::jobs::{self, SeenRecord};
+use crate::jobs::{self, Address, SeenRecord};
 use crate::names::{FlowSubject, Line};
+
+/// Jobs that are asked for at once.
+const MOST_HELD: usize = 240;
 
 /// A held job's place in a line.
 #[derive(Debug, Clone, PartialEq)]
@@ -127,7 +130,12 @@ impl Flow {
         self.in_line(&filter, from, most).await
     }
 
-    pub(super) async fn in_line(&self, filter: &str, from: u64, most: usize) -> Result<(Vec<InLine>, bool), Error> {
+    pub(super) async fn in_line(
+        &self,
+        filter: &str,
+        from: u64,
+        most: usize,
+    ) -> Result<(Vec<InLine>, bool), Error> {
         let start = Start::Sequence(from.max(1));
         let batch = batch::read(self.broker(), self.jobs.stream(), filter, start, most).await?;
         let mut found = Vec::with_capacity(batch.messages.len());
@@ -258,9 +266,29 @@ impl Flow {
         self.broker().api::<Subjects>(&call, &request, TIMEOUT).await.map(|page| page.total)
     }
 
-    /// The message of this sequence, a job's `held`, from the stream's leader; none if it is gone.
-    pub async fn held(&self, sequence: u64) -> Result<Option<SeenRecord>, jobs::Error> {
-        self.jobs.at(sequence).await
+    /// The `held` of each of these jobs, of this sequence, in the same order; none where it is gone. What stands at a
+    /// sequence never changes, so any replica may say what it is, by one request for all; only the stream's leader says
+    /// that it is gone.
+    pub async fn held(&self, jobs: &[(&Address, u64)]) -> Result<Vec<Option<SeenRecord>>, jobs::Error> {
+        let mut found: HashMap<u64, SeenRecord> = HashMap::new();
+        // For one alone the leader is asked at once.
+        for some in jobs.chunks(MOST_HELD).filter(|some| some.len() > 1) {
+            let subjects: Vec<_> =
+                some.iter().map(|(address, _)| self.jobs.subject(address, RecordKind::Held)).collect();
+            let of_broker = |source| jobs::Error::Broker { stream: self.jobs.stream().to_owned(), source };
+            let batch = batch::read_last(self.broker(), self.jobs.stream(), &subjects).await;
+            for raw in batch.map_err(of_broker)?.messages {
+                found.insert(raw.sequence, self.jobs.seen(raw)?);
+            }
+        }
+        let mut records = Vec::with_capacity(jobs.len());
+        for (_, sequence) in jobs {
+            records.push(match found.remove(sequence) {
+                Some(record) => Some(record),
+                None => self.jobs.at(*sequence).await?,
+            });
+        }
+        Ok(records)
     }
 
     /// The last message of a subject, from the stream's leader.

@@ -78,9 +78,11 @@ impl Flow {
             let address =
                 Address { queue: subject.queue, priority: subject.priority, job_id: subject.job_id };
             let due = self.jobs().subject(&address, RecordKind::Due);
-            let fires_as_due = raw.target.as_deref() == Some(due.as_str());
+            let target = raw.headers.get(header::SCHEDULE_TARGET);
+            let fires_as_due = target.is_some_and(|target| target.as_str() == due);
+            let trace = trace::from_headers(Some(&raw.headers));
             let job = Job::decode(raw.body).ok()?;
-            Some(Listed { address, sequence: raw.sequence, job, fires_as_due, trace: raw.trace })
+            Some(Listed { address, sequence: raw.sequence, job, fires_as_due, trace })
         });
         Ok((read.collect(), next))
     }
@@ -101,7 +103,8 @@ impl Flow {
         let Listed { address, sequence, job, trace, .. } = one;
         let mut headers = HeaderMap::new();
         headers.insert(header::EXPECTED_SEQUENCE, sequence.to_string());
-        headers.insert(header::EXPECTED_SUBJECT, names.job_filter(self.pool(), &address.queue, address.job_id));
+        headers
+            .insert(header::EXPECTED_SUBJECT, names.job_filter(self.pool(), &address.queue, address.job_id));
         trace::to_headers(&mut headers, *trace);
         let due = self.jobs().subject(address, RecordKind::Due);
         let (subject, slots) = if record == RecordKind::Later {

@@ -149,7 +149,10 @@ impl Counts {
         // Of those who wait for their queue, all wait for the same.
         let alike = matches!(
             cause,
-            Cause::QueuePaused(_) | Cause::QueueLimit { .. } | Cause::QueueRate { .. } | Cause::NoWorker { .. }
+            Cause::QueuePaused(_)
+                | Cause::QueueLimit { .. }
+                | Cause::QueueRate { .. }
+                | Cause::NoWorker { .. }
         );
         if alike && entry.2.is_none() {
             entry.2 = Some(cause.to_string());
@@ -233,11 +236,13 @@ async fn count_places(flow: &Flow, facts: &Facts, read: &Read, counts: &mut Coun
                 continue;
             }
             Line::Turn(_) => gate.in_turn_line(None, None, 0),
-            Line::Kind(token) => match (kinds.get(&line), token.strip_prefix('~').and_then(|t| paused.get(t))) {
-                (Some(kind), _) => gate.in_kind_line(kind, None),
-                (None, Some(key)) => gate.in_key_line(None, &full(key.as_str()), 0),
-                (None, None) => gate.decision(),
-            },
+            Line::Kind(token) => {
+                match (kinds.get(&line), token.strip_prefix('~').and_then(|t| paused.get(t))) {
+                    (Some(kind), _) => gate.in_kind_line(kind, None),
+                    (None, Some(key)) => gate.in_key_line(None, &full(key.as_str()), 0),
+                    (None, None) => gate.decision(),
+                }
+            }
         };
         counts.add(&cause, 1, Some(job_id));
     }
@@ -245,7 +250,8 @@ async fn count_places(flow: &Flow, facts: &Facts, read: &Read, counts: &mut Coun
         let taken = taken.get(token).copied().unwrap_or(0);
         settings.key_limit().is_none_or(|limit| taken < u64::from(limit)) && !paused.contains_key(token)
     };
-    let may_have_rates: Vec<_> = by_key.keys().filter(|token| room(token)).take(MOST_RATES).cloned().collect();
+    let may_have_rates: Vec<_> =
+        by_key.keys().filter(|token| room(token)).take(MOST_RATES).cloned().collect();
     let rates: HashMap<String, _> = stream::iter(may_have_rates)
         .map(|token| async move {
             let kept = flow.meter(Some(&token)).await?;
@@ -326,11 +332,8 @@ async fn count_ready(flow: &Flow, read: &Read, counts: &mut Counts) -> Result<(u
     if ready == 0 {
         return Ok((0, 0));
     }
-    let free = if facts::is_served(flow).await? {
-        Cause::Worker { ahead: 0 }
-    } else {
-        Cause::NoWorker { ahead: 0 }
-    };
+    let free =
+        if facts::is_served(flow).await? { Cause::Worker { ahead: 0 } } else { Cause::NoWorker { ahead: 0 } };
     let handed_back = back.len() as u64;
     for (kind, unknown_since, id) in back {
         match unknown_since {
@@ -344,7 +347,11 @@ async fn count_ready(flow: &Flow, read: &Read, counts: &mut Counts) -> Result<(u
 }
 
 /// The first of a sort of records, from this sequence on, and when it was stored.
-async fn first(flow: &Flow, record: RecordKind, from: u64) -> Result<Option<(JobId, jiff::Timestamp)>, Error> {
+async fn first(
+    flow: &Flow,
+    record: RecordKind,
+    from: u64,
+) -> Result<Option<(JobId, jiff::Timestamp)>, Error> {
     let names = flow.broker().names();
     let filter = names.records_filter(flow.pool(), flow.queue(), record);
     let (mut messages, _) = flow.raw(&filter, from, 1).await?;

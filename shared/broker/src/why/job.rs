@@ -41,9 +41,7 @@ async fn of_job(flow: &Flow, last: &SeenRecord, job: &Job) -> Result<Cause, Erro
     match last.record.kind {
         Kind::Later if job.attempts.is_empty() => Ok(Cause::NotDue { until: job.due_at }),
         Kind::Later => Ok(Cause::Retrying { until: job.due_at, attempts: attempts() }),
-        Kind::Due => {
-            Ok(Cause::Decision { since: last.stored_at, dispatcher: flow.owner().await? })
-        }
+        Kind::Due => Ok(Cause::Decision { since: last.stored_at, dispatcher: flow.owner().await? }),
         Kind::Held => held(flow, last, job).await,
         _ => ready(flow, last).await,
     }
@@ -67,8 +65,7 @@ async fn ready(flow: &Flow, last: &SeenRecord) -> Result<Cause, Error> {
             Ok(Cause::Running { worker: None, since: last.stored_at })
         }
         _ => {
-            let filter =
-                flow.broker().names().records_filter(flow.pool(), flow.queue(), RecordKind::Ready);
+            let filter = flow.broker().names().records_filter(flow.pool(), flow.queue(), RecordKind::Ready);
             let after = flow.after(&filter, last.record.sequence).await?;
             let pending = match delivered {
                 Some(delivered) => delivered.pending,

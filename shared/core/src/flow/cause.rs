@@ -235,7 +235,8 @@ impl fmt::Display for Cause {
         match self {
             Self::NotDue { until } => write!(f, "not due until {until}"),
             Self::Retrying { until, attempts } => {
-                let after = if *attempts == 1 { "1 attempt".to_owned() } else { format!("{attempts} attempts") };
+                let after =
+                    if *attempts == 1 { "1 attempt".to_owned() } else { format!("{attempts} attempts") };
                 write!(f, "its next attempt is due at {until}, after {after}")
             }
             Self::Held { since } => write!(f, "held since {since}, until somebody releases it"),
@@ -249,13 +250,21 @@ impl fmt::Display for Cause {
                 write!(f, "its key `{key}` is in order, and {holder}{}", behind(*ahead))
             }
             Self::KeyOrder { key, behind: None, ahead } => {
-                write!(f, "its key `{key}` is in order, and the one before it has just ended{}", behind(*ahead))
+                write!(
+                    f,
+                    "its key `{key}` is in order, and the one before it has just ended{}",
+                    behind(*ahead)
+                )
             }
             Self::KeyRate { key, until: Some(until), ahead } => {
                 write!(f, "its key `{key}` has a rate: the next may start at {until}{}", behind(*ahead))
             }
             Self::KeyRate { key, until: None, ahead } => {
-                write!(f, "its key `{key}` has a rate, and the one before it has not started{}", behind(*ahead))
+                write!(
+                    f,
+                    "its key `{key}` has a rate, and the one before it has not started{}",
+                    behind(*ahead)
+                )
             }
             Self::QueueRate { until, ahead } => {
                 write!(f, "its queue has a rate: the next may start at {until}{}", behind(*ahead))
@@ -273,7 +282,10 @@ impl fmt::Display for Cause {
                 write!(f, "is being decided on by {name}, since {since}")
             }
             Self::Decision { since, dispatcher: None } => {
-                write!(f, "waits for a dispatcher that decides on it, since {since}: none has owned its queue yet")
+                write!(
+                    f,
+                    "waits for a dispatcher that decides on it, since {since}: none has owned its queue yet"
+                )
             }
             Self::Timer {} => f.write_str("waits for its time"),
             Self::Running { worker: Some(worker), since } => write!(f, "runs on {worker}, since {since}"),
@@ -315,8 +327,9 @@ struct Holders<'a>(&'a [Holder]);
 
 impl fmt::Display for Holders<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().enumerate().try_for_each(|(place, holder)| {
-            write!(f, "{} {holder}", if place == 0 { ":" } else { ";" })
-        })
+        self.0
+            .iter()
+            .enumerate()
+            .try_for_each(|(place, holder)| write!(f, "{} {holder}", if place == 0 { ":" } else { ";" }))
     }
 }

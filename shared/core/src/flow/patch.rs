@@ -7,7 +7,8 @@ use super::{InvalidSettings, QueueSettings};
 /// What is set in other ways, because who and when belong to it.
 const PAUSES: [&str; 3] = ["paused", "paused_kinds", "paused_keys"];
 /// What may be changed, for an error.
-const KNOWN: &str = "concurrency, key_concurrency, order, on_dead, at_limit, priorities, fairness, rate, key_rate";
+const KNOWN: &str =
+    "concurrency, key_concurrency, order, on_dead, at_limit, priorities, fairness, rate, key_rate";
 
 // === impl QueueSettings ===
 
@@ -130,8 +131,10 @@ mod tests {
         let read = |json: &str| serde_json::from_str::<QueueSettings>(json).unwrap();
         let (before, after) = (read(r#"{"concurrency": 5}"#), read(r#"{"concurrency": 7, "order": "fifo"}"#));
         let differs = before.difference(&after);
-        let expected =
-            [("concurrency".to_owned(), 5.into(), 7.into()), ("order".to_owned(), Value::Null, "fifo".into())];
+        let expected = [
+            ("concurrency".to_owned(), 5.into(), 7.into()),
+            ("order".to_owned(), Value::Null, "fifo".into()),
+        ];
         assert_eq!(differs, expected);
         assert!(after.difference(&after).is_empty());
     }

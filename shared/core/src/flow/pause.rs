@@ -136,7 +136,10 @@ mod tests {
         {
             let (then, found) = settings.at(at(now));
             assert_eq!(found, next.map(at), "{now}");
-            assert_eq!((then.paused_kinds.len(), then.paused.is_some(), then.paused_keys.len()), (kinds, queue, 1));
+            assert_eq!(
+                (then.paused_kinds.len(), then.paused.is_some(), then.paused_keys.len()),
+                (kinds, queue, 1)
+            );
             assert_eq!(then.paused_for(&mail, None).is_some(), queue, "{now}");
             assert!(then.paused_for(&mail, Some("k")).is_some());
         }

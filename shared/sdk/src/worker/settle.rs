@@ -67,6 +67,7 @@ pub(super) async fn end(
         accepted_at: held.job.accepted_at,
         ended_at: shared.broker.now(),
         nonce: nonce(),
+        other_id: None,
     };
     let mut written = write_end(shared, held, &done).await;
     if written == Written::TooLarge {
@@ -295,7 +296,10 @@ pub(super) async fn give_back(shared: &Shared, held: &Held, follows: Follows) ->
     let Address { queue, job_id, .. } = &held.address;
     let freeing = flow::free(&shared.jobs, queue, *job_id, slots, held.work, follows, WRITE_TIMEOUT);
     match Box::pin(freeing).await {
-        Ok(()) => true,
+        Ok(()) => {
+            windlass_broker::failpoint::hit(windlass_broker::failpoint::Point::WorkerSlotsFreed).await;
+            true
+        }
         Err(error) => {
             tracing::warn!(%job_id, %error, "slots are not given back yet; leaving that to the lease");
             false

@@ -100,7 +100,10 @@ async fn a_pause_takes_back_what_has_not_begun() -> Result<()> {
     log.open();
     all_succeed(&fleet, &[gate]).await?;
     let why = json(&fleet, &["queue", "why", "default"]).await?;
-    assert_eq!((&why["causes"][0]["cause"], &why["causes"][0]["count"]), (&"queue_paused".into(), &20.into()));
+    assert_eq!(
+        (&why["causes"][0]["cause"], &why["causes"][0]["count"]),
+        (&"queue_paused".into(), &20.into())
+    );
     log.with(|seen| assert_eq!(seen.begun, ["gate"]));
     let resumed = json(&fleet, &["queue", "resume", "default"]).await?;
     assert_eq!(resumed["changed"][0]["after"], Value::Null, "{resumed}");
@@ -125,7 +128,8 @@ async fn a_pause_hands_back_what_runs() -> Result<()> {
         for id in [stops, goes_on] {
             fleet.tap.heard(id, Transition::Started).await?;
         }
-        json(&fleet, &["queue", "pause", "default", "--key", "k", "--hand-back", "--reason", "a test"]).await?;
+        json(&fleet, &["queue", "pause", "default", "--key", "k", "--hand-back", "--reason", "a test"])
+            .await?;
         fleet.tap.heard(stops, Transition::HandedBack).await?;
         fleet.tap.heard(stops, Transition::Held).await?;
         log.open();

@@ -93,7 +93,8 @@ async fn limits_timers_and_pauses_are_told_with_their_holders() -> Result<()> {
         anyhow::bail!("another cause");
     };
     assert_eq!((key.as_str(), holders[0].job_id, holders[0].doing), ("a", gates[0], Doing::Running));
-    let Cause::QueueLimit { limit: 3, holders, ahead: 0 } = waits_for(&fleet, of_queue, "queue_limit").await?
+    let Cause::QueueLimit { limit: 3, holders, ahead: 0 } =
+        waits_for(&fleet, of_queue, "queue_limit").await?
     else {
         anyhow::bail!("another cause");
     };
@@ -102,7 +103,8 @@ async fn limits_timers_and_pauses_are_told_with_their_holders() -> Result<()> {
     let all = [("key_limit", 1), ("queue_limit", 1), ("not_due", 1), ("retrying", 1)];
     let found = sums(&fleet, &all).await?;
     assert_eq!((found.running, found.delayed, found.held), (3, 2, 2));
-    let of_limit = found.causes.iter().find(|counted| counted.cause == "key_limit").context("it is counted")?;
+    let of_limit =
+        found.causes.iter().find(|counted| counted.cause == "key_limit").context("it is counted")?;
     assert_eq!(of_limit.example, Some(of_key));
     assert!(of_limit.text.as_ref().is_some_and(|text| text.contains(&gates[0].to_string())), "{of_limit:?}");
 

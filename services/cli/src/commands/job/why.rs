@@ -70,7 +70,8 @@ async fn find(fleet: &Fleet, id: JobId, queue: Option<&QueueName>) -> Result<Opt
 
 async fn ended(fleet: &Fleet, id: JobId, queue: Option<&QueueName>) -> Result<Why, Error> {
     let view = lookup::find(fleet, id, queue).await?;
-    let not_found = || Error::NotFound { id, place: " to the broker; the monitor may tell its past".to_owned() };
+    let not_found =
+        || Error::NotFound { id, place: " to the broker; the monitor may tell its past".to_owned() };
     let (true, Some(at)) = (view.state.is_terminal(), view.ended_at) else { return Err(not_found()) };
     let cause = Cause::Ended { state: view.state, at };
     Ok(Why {

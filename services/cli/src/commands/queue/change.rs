@@ -106,7 +106,8 @@ pub(super) async fn make(
         Some(timeout) => Some(wait(&fleet, queue, made.revision, timeout, global.output).await?),
         None => None,
     };
-    Made { queue, revision: made.revision, set: &made.change, dry_run: false, applied }.show(global.output)?;
+    Made { queue, revision: made.revision, set: &made.change, dry_run: false, applied }
+        .show(global.output)?;
     Ok(ExitCode::SUCCESS)
 }
 

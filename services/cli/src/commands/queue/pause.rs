@@ -50,7 +50,13 @@ pub(super) struct PauseArgs {
     #[arg(long = "key", value_name = "KEY", allow_hyphen_values = true)]
     keys: Vec<String>,
     /// Why, for people: at most 256 bytes
-    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true, allow_hyphen_values = true)]
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "",
+        hide_default_value = true,
+        allow_hyphen_values = true
+    )]
     reason: String,
     /// Until when, as an instant or a duration from now; until it is resumed, unless told
     #[arg(long, value_name = "INSTANT|DURATION", allow_hyphen_values = true)]
@@ -79,7 +85,13 @@ pub(super) struct ResumeArgs {
     #[arg(long, conflicts_with_all = ["kinds", "keys"])]
     all: bool,
     /// Why, for people
-    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true, allow_hyphen_values = true)]
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "",
+        hide_default_value = true,
+        allow_hyphen_values = true
+    )]
     note: String,
     #[command(flatten)]
     options: Options,
@@ -150,7 +162,9 @@ mod tests {
     #[test]
     fn a_pause_has_an_end_in_the_future_and_a_part() {
         let now: Timestamp = "2026-11-23T08:00:00Z".parse().unwrap();
-        for (text, expected) in [("30m", "2026-11-23T08:30:00Z"), ("2026-11-23T09:00:00Z", "2026-11-23T09:00:00Z")] {
+        for (text, expected) in
+            [("30m", "2026-11-23T08:30:00Z"), ("2026-11-23T09:00:00Z", "2026-11-23T09:00:00Z")]
+        {
             assert_eq!(until(text, now).unwrap(), expected.parse().unwrap());
         }
         for bad in ["0s", "2026-11-23T08:00:00Z", "soon"] {

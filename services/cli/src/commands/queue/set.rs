@@ -74,7 +74,13 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
     /// Why, for people
-    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true, allow_hyphen_values = true)]
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "",
+        hide_default_value = true,
+        allow_hyphen_values = true
+    )]
     note: String,
     #[command(flatten)]
     options: Options,
@@ -118,7 +124,10 @@ impl Args {
                 }
                 other => {
                     let known = SETTINGS.join(", ");
-                    return Err(Error::input("clear", format!("`{other}` is no setting: expected {known} or all")));
+                    return Err(Error::input(
+                        "clear",
+                        format!("`{other}` is no setting: expected {known} or all"),
+                    ));
                 }
             }
         }
@@ -187,16 +196,19 @@ fn or_none(text: &str, read: impl Fn(&str) -> Result<Value, Error>) -> Result<Va
 }
 
 fn number(field: &str, text: &str) -> Result<Value, Error> {
-    let number: u32 = text
-        .parse()
-        .map_err(|_| Error::input(field, format!("`{text}` is not a number that fits: expected 1 or more, or none")))?;
+    let number: u32 = text.parse().map_err(|_| {
+        Error::input(field, format!("`{text}` is not a number that fits: expected 1 or more, or none"))
+    })?;
     Ok(number.into())
 }
 
 /// As `600/1m` or `10/1s+20`.
 fn rate(field: &str, text: &str) -> Result<Value, Error> {
     let wrong = || {
-        Error::input(field, format!("`{text}` is not a rate: expected LIMIT/PER, as 600/1m, or LIMIT/PER+BURST"))
+        Error::input(
+            field,
+            format!("`{text}` is not a rate: expected LIMIT/PER, as 600/1m, or LIMIT/PER+BURST"),
+        )
     };
     let (limit, rest) = text.split_once('/').ok_or_else(wrong)?;
     let (per, burst) = rest.split_once('+').map_or((rest, None), |(per, burst)| (per, Some(burst)));
@@ -218,7 +230,10 @@ fn read(path: &std::path::Path) -> Result<Map<String, Value>, Error> {
         std::fs::read_to_string(path).map_err(failed)?
     };
     serde_json::from_str(&text).map_err(|error| {
-        Error::input("file", format!("is no JSON object of settings: {error}: expected as {{\"concurrency\": 20}}"))
+        Error::input(
+            "file",
+            format!("is no JSON object of settings: {error}: expected as {{\"concurrency\": 20}}"),
+        )
     })
 }
 

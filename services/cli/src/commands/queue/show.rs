@@ -76,7 +76,9 @@ fn text(state: &State, now: Timestamp) -> String {
             let (nothing, before) = (QueueSettings::default(), set.previous.clone().unwrap_or_default());
             let mut table = Table::new(&["SETTING", "VALUE", "BEFORE"]);
             let previous = nothing.difference(&before);
-            let of = |name: &str| previous.iter().find(|(found, ..)| found == name).map(|(.., value)| shown(value));
+            let of = |name: &str| {
+                previous.iter().find(|(found, ..)| found == name).map(|(.., value)| shown(value))
+            };
             for (name, _, value) in nothing.difference(&set.settings) {
                 let before = of(&name).unwrap_or_default();
                 table.row([name, shown(&value), before]);

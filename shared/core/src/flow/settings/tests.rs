@@ -7,7 +7,13 @@ fn read(json: &str) -> QueueSettings {
 }
 
 fn pause() -> Pause {
-    Pause { reason: "migration".into(), by: "ada".into(), at: Timestamp::UNIX_EPOCH, until: None, hand_back: false }
+    Pause {
+        reason: "migration".into(),
+        by: "ada".into(),
+        at: Timestamp::UNIX_EPOCH,
+        until: None,
+        hand_back: false,
+    }
 }
 
 fn rate() -> Rate {
