@@ -14,7 +14,7 @@ use windlass::{Instead, JobId, JobState, OnConflict, Submission, Unique};
 use windlass_core::Transition;
 use windlass_testkit::{Fleet, PATIENCE};
 
-use super::{Log, Work, all_succeed, fleet, host, set, work};
+use super::{Work, all_succeed, fleet, host, work};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
