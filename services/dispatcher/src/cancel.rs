@@ -81,7 +81,7 @@ pub(crate) async fn end(
     let may_run =
         state == JobState::Cancelled && matches!(last.record.kind, Kind::Ready | Kind::Claim { .. });
     if may_run {
-        let mark_it = Mark { job_id, token: step.token, reason: error.message.clone() };
+        let mark_it = Mark { job_id, token: step.token, reason: error.message.clone(), hand_back: false };
         if let Err(error) = mark(&shared.broker, queue, &mark_it).await {
             tracing::warn!(%job_id, %error, "the end of a job could not be marked");
             return Verdict::Undecided;

@@ -20,7 +20,7 @@ mod unique;
 mod unread;
 
 pub use envelope::{DEFAULT_CONTENT_TYPE, Incoming, claimed_id, headers, read_task};
-pub use flow::{Waiting, flow_owner, held_until, hold_notice, slot_taken};
+pub use flow::{Waiting, flow_owner, flow_owner_of, held_until, hold_notice, slot_taken};
 pub use job::{Claim, Done, Job, RecordBody, attempts_to_wire};
 pub use letter::{LetterPlace, read_letter};
 pub use plain::headers as unique_headers;

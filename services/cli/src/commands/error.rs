@@ -159,6 +159,25 @@ pub(crate) enum Error {
     /// No such schedule.
     #[error("no schedule {0} is known")]
     NoSchedule(ScheduleId),
+    /// The settings of queues on the broker.
+    #[error(transparent)]
+    Settings(windlass_broker::queues::Error),
+    /// Why jobs wait.
+    #[error(transparent)]
+    Why(#[from] windlass_broker::why::Error),
+    /// Settings are stored, and not in force for all that waits.
+    #[error("revision {revision} of queue {queue} was not in force for all that waits within {} s{}",
+        waited.as_secs_f64(), if *begun { "" } else { ": no dispatcher has begun with it" })]
+    NotApplied {
+        /// Of which queue.
+        queue: windlass_core::QueueName,
+        /// Which.
+        revision: u64,
+        /// For how long.
+        waited: Duration,
+        /// Whether a dispatcher is at it.
+        begun: bool,
+    },
     /// Our own output.
     #[error("the output cannot be written")]
     Output(#[from] io::Error),
@@ -182,7 +201,11 @@ impl Error {
             | Self::Keys(_)
             | Self::Fleet(connect::Error::Option { .. } | connect::Error::Unknown(_))
             | Self::Api(api::Error::Refused(_)) => 2,
-            Self::NotFound { .. } | Self::Rejected { .. } | Self::NoSchedule(_) | Self::NoLetter(_) => 4,
+            Self::Why(windlass_broker::why::Error::NoQueue(_))
+            | Self::NotFound { .. }
+            | Self::Rejected { .. }
+            | Self::NoSchedule(_)
+            | Self::NoLetter(_) => 4,
             Self::Ambiguous { .. } => 5,
             _ => 1,
         }
@@ -238,6 +261,15 @@ impl Error {
             Self::NotEnded { .. } => "it goes on: `windlass job watch ID` follows it",
             Self::Schedules(store::Error::Conflict(_)) => "run the same command again",
             Self::Sealed { .. } => "name the file of the workers' keys with --codec-keys",
+            Self::NotApplied { begun: true, .. } => {
+                "it goes on: `windlass queue show NAME` tells how far it is"
+            }
+            Self::NotApplied { begun: false, .. } => {
+                "the settings are stored: look whether a dispatcher runs"
+            }
+            Self::Settings(windlass_broker::queues::Error::Revision { .. }) => {
+                "`windlass queue show NAME` shows what was set meanwhile, and by whom"
+            }
             Self::NoSchedule(_) => "`windlass schedule list` names those that exist",
             _ => return None,
         }))

@@ -283,8 +283,12 @@ async fn replace(
     let outcomes = made(shared, &ends, entrant, times.due_at, "replaced").await;
     if matches!(last.record.kind, Kind::Ready | Kind::Claim { .. }) {
         // A worker may have been given it in the meantime: it stops. Whatever it writes is refused.
-        let mark_it =
-            Mark { job_id: replaced, token, reason: error(Instead::Replaced, entrant.id()).message };
+        let mark_it = Mark {
+            job_id: replaced,
+            token,
+            reason: error(Instead::Replaced, entrant.id()).message,
+            hand_back: false,
+        };
         if let Err(error) = mark(&shared.broker, &place.0, &mark_it).await {
             tracing::warn!(job_id = %replaced, %error, "the end of a job could not be marked");
         }
