@@ -251,6 +251,7 @@ async fn make(
         window_until: unique.window_until(due_at),
     };
     parts.extend([Part::Record(change), Part::Marker { of, before, marker }]);
+    let _may_write = shared.lines.may_write().await;
     jobs.write_together(queue, &parts, entrant.deadline).await
 }
 
@@ -332,7 +333,9 @@ async fn advance(
     };
     let done = entrant.done(shared, Instead::Merged, last.address.job_id);
     let parts = [Part::Record(entrant.end(shared, &done)), Part::Record(change)];
+    let may_write = shared.lines.may_write().await;
     let verdict = jobs.write_together(queue, &parts, entrant.deadline).await?;
+    drop(may_write);
     if !matches!(verdict, Verdict::Won(_)) {
         return Ok((verdict, nothing));
     }
