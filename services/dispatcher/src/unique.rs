@@ -155,8 +155,8 @@ impl Entrant {
     async fn ended(&self, shared: &Shared, done: &Done) -> Outcome {
         let code = done.error.as_ref().map_or("", |error| error.code.as_str());
         self.count(match Instead::from_code(code) {
-            Some(Instead::Merged) => "merged",
-            _ => "refused",
+            Some(Instead::Refused) | None => "refused",
+            Some(Instead::Merged | Instead::Replaced) => "merged",
         });
         hit(Point::JobCreated).await;
         objects::remove_of(shared, &self.address.queue, &self.task).await;
