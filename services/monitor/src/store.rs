@@ -4,13 +4,17 @@
 //! it (write-ahead log). A commit is on the disk before the events are acknowledged (`synchronous = FULL`): what the
 //! database forgets, nobody tells again.
 
+mod alerts;
 pub(crate) mod bare;
 mod carry;
+mod conservation;
 pub mod figures;
 mod find;
 mod history;
 mod list;
 mod project;
+mod report;
+mod retain;
 mod rows;
 mod sequences;
 mod told;
@@ -25,8 +29,12 @@ use sqlx::sqlite::{
     Sqlite, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 
+pub(crate) use alerts::resumed;
+pub use alerts::{FiredAlert, SilenceRow};
+pub use conservation::{LostJob, Totals};
 pub use list::{Cursor, Filter, JobRow, Page, QueueCounts};
 pub use project::{Applied, Message};
+pub use report::{Course, Failure, KindReport, Report, Spans};
 pub use sequences::Gap;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");

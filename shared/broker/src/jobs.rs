@@ -6,6 +6,7 @@ mod expiry;
 mod overheard;
 mod seen;
 pub(crate) mod soon;
+mod standing;
 mod waiting;
 mod write;
 
