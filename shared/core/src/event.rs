@@ -53,6 +53,8 @@ pub struct Event {
     pub key: Option<FlowKey>,
     /// With accepted: the task's tenant.
     pub tenant: Option<FlowKey>,
+    /// With an end for another job's sake: that job.
+    pub other_id: Option<JobId>,
 }
 
 // === impl Event ===
@@ -90,6 +92,7 @@ impl Event {
             claimed_id: None,
             key: None,
             tenant: None,
+            other_id: None,
         }
     }
 

@@ -56,6 +56,7 @@ impl From<Event> for v1::Event {
             claimed_id: event.claimed_id.map(|id| id.to_string()).unwrap_or_default(),
             key: event.key.map(String::from).unwrap_or_default(),
             tenant: event.tenant.map(String::from).unwrap_or_default(),
+            other_id: event.other_id.map(|id| id.to_string()).unwrap_or_default(),
         }
     }
 }
@@ -96,6 +97,7 @@ impl v1::Event {
             claimed_id: self.claimed_id.parse().ok(),
             key: self.key.parse().ok(),
             tenant: self.tenant.parse().ok(),
+            other_id: self.other_id.parse().ok(),
         })
     }
 }

@@ -74,6 +74,8 @@ fn event_of(row: &SqliteRow) -> Result<Event, Error> {
         claimed_id: claimed_id.map(|id| word("claimed_id", &id)).transpose()?,
         key: None,
         tenant: None,
+        // Younger than these rows.
+        other_id: None,
     })
 }
 

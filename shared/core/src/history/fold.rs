@@ -73,6 +73,7 @@ fn preference(a: &Event, b: &Event) -> Ordering {
                 event.alone,
                 event.claimed_id,
                 (&event.key, &event.tenant),
+                event.other_id,
             ),
         )
     }
@@ -175,6 +176,7 @@ impl History {
             result: None,
             result_form: None,
             error,
+            other_id: last.other_id.filter(|_| state.is_terminal()),
             trace_id: self
                 .moves()
                 .find_map(|e| e.traceparent.parse::<TraceParent>().ok())
