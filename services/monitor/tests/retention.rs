@@ -78,3 +78,45 @@ async fn jobs_are_found_by_error_and_time_in_stable_pages() {
         assert_eq!(jobs, expected, "{filter:?}");
     }
 }
+
+#[tokio::test]
+async fn what_is_no_matter_any_more_goes_too() {
+    let mut database = Database::new().await;
+    database.tell(vec![event("mail", 1, Transition::Refused, 1, 5)]).await;
+    database.tell(vec![accepted("mail", 2, 1), accepted("mail", 3, 1)]).await;
+    let (store, mail) = (&database.store, "mail".parse().unwrap());
+    store.record_gaps(3, second(5)).await.unwrap();
+    store.record_lost(&mail, &[job_id(2), job_id(3)], second(5)).await.unwrap();
+    store.resolve_lost(&mail, job_id(2), second(6)).await.unwrap();
+    database.fire("oldest_age", "mail").await;
+    assert_eq!(store.remove_remarks(second(5), 10).await.unwrap(), 0);
+    assert_eq!(store.remove_remarks(second(10), 10).await.unwrap(), 2, "the remark, and the lost job");
+    // What goes on is kept.
+    assert_eq!(store.lost(false, 10).await.unwrap().len(), 1);
+    assert_eq!(store.alerts(false, 10).await.unwrap().len(), 1);
+    assert!(store.remove_figures(second(600), 1000).await.unwrap() > 0);
+    assert_eq!(store.report(second(0), second(600)).await.unwrap().kinds, []);
+}
+
+#[tokio::test]
+async fn a_report_sums_up_a_time() {
+    let mut database = Database::new().await;
+    for job in 1..=4 {
+        database.tell(life("mail", job)).await;
+    }
+    database.tell(dead("mail", 9, 60)).await;
+    let report = database.store.report(second(-120), second(120)).await.unwrap();
+    let kind = &report.kinds[0];
+    assert_eq!((kind.accepted, kind.succeeded, kind.dead), (5, 4, 1));
+    assert_eq!(
+        (kind.attempts, kind.failed_attempts),
+        (8, 4),
+        "the dead one does not say how its attempt ended"
+    );
+    let run = kind.run.unwrap();
+    assert!((0.8..1.2).contains(&run.p50_seconds) && (3.4..4.6).contains(&run.p99_seconds), "{run:?}");
+    assert_eq!(report.course.iter().map(|course| course.accepted).sum::<u64>(), 5);
+    let failure = &report.failures[0];
+    assert_eq!((failure.jobs, failure.example, failure.last_at), (1, job_id(9), second(60)));
+    assert_eq!(database.store.report(second(600), second(1200)).await.unwrap().kinds, []);
+}

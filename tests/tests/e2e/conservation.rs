@@ -128,6 +128,12 @@ async fn a_message_that_was_deleted_behind_the_fleets_back_is_named_within_a_min
         "{alert}"
     );
 
+    // Whoever takes over reads of it.
+    let report = fleet.cli(&["report", "handoff"]).await?;
+    ensure!(report.contains("## Known issues") && report.contains(&lost.to_string()), "{report}");
+    let report = fleet.cli(&["report", "weekly", "--format", "html"]).await?;
+    ensure!(report.contains("<h1>Weekly report</h1>") && report.contains("command.run"), "{report}");
+
     // An operator's end of it settles the matter; the other job is as it was.
     let (_, ended) = (fleet.cli(&["job", "cancel", &kept.to_string()]).await?, fleet.ended(kept).await?);
     ensure!(ended.state.as_str() == "cancelled", "{ended:?}");

@@ -22,13 +22,20 @@ impl Store {
         self.give_back(writer, outcome).await
     }
 
-    /// Removes remarks on what never became a job, and gaps, that were told before then; at most so many of each.
+    /// Removes what was found before then and is no matter any more: remarks on what never became a job, gaps, lost jobs
+    /// that were found again, alerts that are over, silences that have ended; at most so many of each.
     pub async fn remove_remarks(&self, before: Timestamp, limit: u32) -> Result<usize, Error> {
         const REMARKS: &str = "DELETE FROM remarks WHERE (id, queue) IN \
              (SELECT id, queue FROM remarks WHERE told_ns < ? LIMIT ?)";
         const GAPS: &str =
             "DELETE FROM gaps WHERE rowid IN (SELECT rowid FROM gaps WHERE found_at_ns < ? LIMIT ?)";
-        self.remove(&[REMARKS, GAPS], to_ns(before), limit).await
+        const LOST: &str = "DELETE FROM discrepancies WHERE (queue, id) IN \
+             (SELECT queue, id FROM discrepancies WHERE resolved_at_ns < ? LIMIT ?)";
+        const ALERTS: &str = "DELETE FROM alerts WHERE (fired_at_ns, rule, subject) IN \
+             (SELECT fired_at_ns, rule, subject FROM alerts WHERE resolved_at_ns < ? LIMIT ?)";
+        const SILENCES: &str =
+            "DELETE FROM silences WHERE id IN (SELECT id FROM silences WHERE until_ns < ? LIMIT ?)";
+        self.remove(&[REMARKS, GAPS, LOST, ALERTS, SILENCES], to_ns(before), limit).await
     }
 
     /// Removes the figures of minutes before then, at most so many rows.
