@@ -102,7 +102,7 @@ impl Store {
         let writer = SqlitePoolOptions::new()
             .max_connections(1)
             .acquire_timeout(WAIT)
-            .connect_with(options.clone())
+            .connect_with(cached(options.clone(), WRITER_CACHE_KIB))
             .await
             .map_err(open)?;
         MIGRATIONS.run(&writer).await.map_err(|error| match error {
@@ -115,7 +115,7 @@ impl Store {
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(WAIT)
-            .connect_with(options.read_only(true).create_if_missing(false))
+            .connect_with(cached(options, READER_CACHE_KIB).read_only(true).create_if_missing(false))
             .await
             .map_err(open)?;
         Ok(Self { writer, readers })
@@ -147,8 +147,10 @@ impl Store {
     }
 }
 
-/// What the cache of a connection may take, in KiB: the inner pages of all indexes of some millions of jobs.
-const CACHE_KIB: u32 = 32 * 1024;
+/// What the cache of the writing connection may take: the inner pages of all indexes of some millions of jobs.
+const WRITER_CACHE_KIB: u32 = 32 * 1024;
+/// And that of each reading one.
+const READER_CACHE_KIB: u32 = 4 * 1024;
 /// Pages in the write-ahead log after which it is merged into the file: pages that are written again and again are
 /// merged once.
 const CHECKPOINT_PAGES: u32 = 8000;
@@ -171,9 +173,12 @@ pub fn connect_options(database: &str) -> Result<SqliteConnectOptions, Error> {
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
-        .pragma("cache_size", format!("-{CACHE_KIB}"))
         .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string())
         .busy_timeout(WAIT))
+}
+
+fn cached(options: SqliteConnectOptions, kib: u32) -> SqliteConnectOptions {
+    options.pragma("cache_size", format!("-{kib}"))
 }
 
 /// Bounds a reading statement.
