@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use clap::{Parser, Subcommand, ValueEnum as _};
 
-use crate::commands::{dead, job, keys, queue, schedule, submit};
+use crate::commands::{dead, job, keys, queue, report, schedule, submit};
 use crate::global::Global;
 use crate::{bench, dev, provision, run};
 
@@ -39,6 +39,8 @@ pub(crate) enum Command {
     Keys(keys::Args),
     /// Shows, limits, pauses and explains queues
     Queue(queue::Args),
+    /// Reports what happened: daily, weekly, failures, handoff
+    Report(report::Args),
     /// Applies, lists and deletes schedules
     Schedule(schedule::Args),
 }

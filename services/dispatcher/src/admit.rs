@@ -143,7 +143,7 @@ async fn create(
                 trace: Some(hop.traceparent()),
             };
             let note = late(shared, delivered, address.job_id, queue).unwrap_or_default();
-            Event { note, ..teller.accepted(due_at) }
+            Event { note, ..teller.accepted(due_at).of_task(&job.task) }
         }
         Ok(Verdict::Lost) => {
             metrics::counter!("windlass_tasks_duplicate_total", "queue" => queue).increment(1);

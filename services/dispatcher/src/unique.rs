@@ -116,7 +116,7 @@ impl Entrant {
     }
 
     fn accepted(&self, due_at: Timestamp) -> Event {
-        Event { note: self.note.clone(), ..self.teller().accepted(due_at) }
+        Event { note: self.note.clone(), ..self.teller().accepted(due_at).of_task(&self.task) }
     }
 
     /// Its end in favour of another job.

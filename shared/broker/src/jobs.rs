@@ -7,6 +7,7 @@ mod latest;
 mod overheard;
 mod seen;
 pub(crate) mod soon;
+mod standing;
 mod unique;
 mod waiting;
 mod write;

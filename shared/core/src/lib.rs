@@ -5,6 +5,7 @@
 //! and replayed. The words are those of `ARCHITECTURE.md`.
 
 pub mod admission;
+pub mod alert;
 pub mod attempt;
 pub mod audit;
 pub mod duration;

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use windlass::JobId;
 use windlass_core::QueueName;
 use windlass_core::history::JobView;
-use windlass_monitor::api::schema::{JobList, QueueList};
+use windlass_monitor::api::schema::{AlertList, AuditReport, JobList, QueueList, WorkerList};
 use windlass_monitor::api::{Problem, RejectedMessage};
+use windlass_monitor::store::Report;
 
 /// For a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -92,6 +94,26 @@ impl Monitor {
     /// Queues.
     pub(crate) async fn queues(&self) -> Result<QueueList, Error> {
         self.get("/api/v1/queues").await
+    }
+
+    /// What happened within a time.
+    pub(crate) async fn report(&self, since: Timestamp, until: Timestamp) -> Result<Report, Error> {
+        self.get(&format!("/api/v1/report?since={since}&until={until}")).await
+    }
+
+    /// The workers that live.
+    pub(crate) async fn workers(&self) -> Result<WorkerList, Error> {
+        self.get("/api/v1/workers").await
+    }
+
+    /// Alerts.
+    pub(crate) async fn alerts(&self) -> Result<AlertList, Error> {
+        self.get("/api/v1/alerts").await
+    }
+
+    /// What the audit found.
+    pub(crate) async fn audit(&self) -> Result<AuditReport, Error> {
+        self.get("/api/v1/audit").await
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {

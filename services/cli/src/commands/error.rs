@@ -34,6 +34,14 @@ pub(crate) enum Error {
     /// No monitor says where it is.
     #[error("no monitor runs, or it has not said where")]
     NoMonitor,
+    /// A report cannot be written.
+    #[error("cannot write {}", file.display())]
+    Report {
+        /// Where it should be.
+        file: std::path::PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// A task was not accepted.
     #[error(transparent)]
     NotAccepted(windlass::client::Error),

@@ -5,7 +5,10 @@
 
 mod action;
 mod flow;
+mod alert;
+mod audit;
 mod letter;
+mod worker;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -15,7 +18,10 @@ pub use action::{ActionProblems, Commanded, Manner, ManyJobs, ManyLetters, Opera
 pub use flow::{
     BacklogSchema, Changed, ChangedSetting, PauseQueue, QueueStateSchema, ResumeQueue, SetQueue, WhySchema,
 };
+pub use alert::{AlertList, NewSilence};
+pub use audit::{AuditReport, QueueAudit};
 pub use letter::{GroupSchema, LetterFilter, LetterGroups, LetterList, LetterRowSchema, LetterViewSchema};
+pub use worker::{Worker, WorkerList};
 
 use crate::progress::{Progress, Standstill};
 use crate::store::{Gap, JobRow, Page, QueueCounts};
