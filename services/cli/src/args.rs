@@ -39,7 +39,7 @@ pub(crate) enum Command {
     Keys(keys::Args),
     /// Lists queues
     Queue(queue::Args),
-    /// Applies, lists and deletes schedules
+    /// Applies, looks at, pauses, triggers and deletes schedules
     Schedule(schedule::Args),
 }
 
