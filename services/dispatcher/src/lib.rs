@@ -24,6 +24,7 @@ mod reject;
 mod release;
 mod service;
 mod shared;
+mod unique;
 mod zombie;
 
 pub use options::Options;

@@ -10,6 +10,7 @@ use crate::absence::Watch;
 use crate::flow::Settings;
 use crate::parents::Parents;
 use crate::queues::Queues;
+use crate::unique::Lines;
 
 /// What everything here uses.
 pub(crate) struct Shared {
@@ -24,6 +25,7 @@ pub(crate) struct Shared {
     pub(crate) absence: Watch,
     /// Payloads that may be copied at a time.
     pub(crate) copies: tokio::sync::Semaphore,
+    pub(crate) lines: Lines,
 }
 
 // === impl Shared ===

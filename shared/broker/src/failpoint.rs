@@ -40,6 +40,12 @@ points! {
     CancelSaid => "dispatcher.cancel.said",
     /// What is left of the work is deleted.
     CancelDeleted => "dispatcher.cancel.deleted",
+    /// This dispatcher has become the owner of a queue.
+    FlowOwned => "dispatcher.flow.owned",
+    /// What the owner decided is in force.
+    FlowCommitted => "dispatcher.flow.committed",
+    /// It is said, and what had come is not acknowledged yet.
+    FlowSaid => "dispatcher.flow.said",
     /// A job was delivered.
     WorkerDelivered => "worker.delivered",
     /// It is claimed.
@@ -54,6 +60,8 @@ points! {
     WorkerLaterWritten => "worker.later.written",
     /// It is handed back, and not yet released.
     WorkerHandBackWritten => "worker.hand_back.written",
+    /// The slots that it held are given back.
+    WorkerSlotsFreed => "worker.slots.freed",
     /// Its dead letter is stored.
     WorkerLetterStored => "worker.letter.stored",
     /// Its events are said.

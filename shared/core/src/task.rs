@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use crate::flow::FlowKey;
 use crate::payload::Form;
+use crate::unique::{self, Aggregate, Unique};
 use crate::{JobId, Kind, Priority, QueueName, RetryPolicy};
 
 /// A valid task.
@@ -44,6 +45,10 @@ pub struct Task<P> {
     pub tenant: Option<FlowKey>,
     /// What it costs where its queue or its key has a rate: 1 to [`MAX_POINTS`].
     pub points: u32,
+    /// Whether another job of its key makes it needless.
+    pub unique: Option<Box<Unique>>,
+    /// With which others it becomes one job.
+    pub aggregate: Option<Box<Aggregate>>,
 }
 
 /// The most that a task may cost.
@@ -116,6 +121,8 @@ impl<P> Task<P> {
             key: None,
             tenant: None,
             points: 1,
+            unique: None,
+            aggregate: None,
         }
     }
 }
@@ -194,6 +201,7 @@ impl Limits {
                 ),
             ));
         }
+        unique::check(task, self.max_delay)?;
         match task.attempt_timeout {
             Some(timeout) if timeout.is_zero() || timeout > self.max_attempt_timeout => {
                 Err(InvalidTask::new(

@@ -9,7 +9,7 @@ use windlass_core::flow::FlowKey;
 use windlass_core::task::MAX_POINTS;
 use windlass_core::{Encoding, Form, JobId, RetryPolicy, Start, Task, duration};
 
-use crate::{Error, form, task, v1};
+use crate::{Error, form, plain, task, v1};
 
 /// Of a payload that names none.
 pub const DEFAULT_CONTENT_TYPE: &str = "application/octet-stream";
@@ -101,9 +101,10 @@ pub fn read_task(incoming: Incoming<'_>) -> Result<Task<Bytes>, Error> {
     if let Some((name, _)) = incoming
         .headers
         .iter()
-        .find(|(name, _)| is_ours(name) && !KNOWN.iter().any(|k| k.eq_ignore_ascii_case(name)))
+        .find(|(name, _)| is_ours(name) && !known().any(|k| k.eq_ignore_ascii_case(name)))
     {
-        return Err(Error::new(*name, format!("is no known header: expected one of {}", KNOWN.join(", "))));
+        let known = known().collect::<Vec<_>>().join(", ");
+        return Err(Error::new(*name, format!("is no known header: expected one of {known}")));
     }
     let start = match (find(headers::DELAY)?, find(headers::RUN_AT)?) {
         (None, None) => Start::Now,
@@ -144,6 +145,8 @@ pub fn read_task(incoming: Incoming<'_>) -> Result<Task<Bytes>, Error> {
         key: find(headers::KEY)?.map(|text| key(headers::KEY, text)).transpose()?,
         points: find(headers::POINTS)?.map(points).transpose()?.unwrap_or(1),
         tenant: find(headers::TENANT)?.map(|text| key(headers::TENANT, text)).transpose()?,
+        unique: plain::unique(find)?,
+        aggregate: plain::aggregate(find)?,
     })
 }
 
@@ -156,6 +159,10 @@ pub fn claimed_id(headers: &[(&str, &str)], body: &Bytes) -> Option<JobId> {
         }
         _ => None,
     }
+}
+
+fn known() -> impl Iterator<Item = &'static str> {
+    KNOWN.into_iter().chain(plain::KNOWN)
 }
 
 fn encoding(words: Option<&str>, key_id: Option<&str>) -> Result<Encoding, Error> {
@@ -260,6 +267,18 @@ mod tests {
             key: Some("account 42".parse().unwrap()),
             tenant: Some("acme".parse().unwrap()),
             points: 7,
+            unique: Some(Box::new(windlass_core::unique::Unique {
+                states: vec![windlass_core::JobState::Held],
+                on_conflict: windlass_core::unique::OnConflict::Replace,
+                max_delay: Some(Duration::from_secs(9)),
+                ..windlass_core::unique::Unique::key("u".parse().unwrap())
+            })),
+            aggregate: Some(Box::new(windlass_core::unique::Aggregate {
+                key: "g".parse().unwrap(),
+                grace: Duration::from_secs(1),
+                max_delay: Duration::from_secs(2),
+                max_size: 3,
+            })),
         };
         assert_eq!(read(&[], &v1::Task::from(&task).encode_to_vec()).unwrap(), task);
     }

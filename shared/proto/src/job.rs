@@ -4,10 +4,11 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use prost::Message;
 use windlass_core::flow::Slots;
-use windlass_core::{Attempt, Form, JobError, JobState, Kind, Outcome, RecordKind, Task};
+use windlass_core::unique::Gathered;
+use windlass_core::{Attempt, Form, JobError, JobId, JobState, Kind, Outcome, RecordKind, Task};
 
 use crate::flow::{slots_from_wire, slots_to_wire};
-use crate::{Error, form, task, time, v1};
+use crate::{Error, form, task, time, unique, v1};
 
 /// A job that waits: the body of `ready`, `due`, `later` and `held`.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,6 +31,8 @@ pub struct Job {
     pub slots: Option<Slots>,
     /// Since when it is held, if it is, or has been since it last was with the workers.
     pub held_since: Option<Timestamp>,
+    /// What it was made of, if of several tasks.
+    pub gathered: Option<Gathered>,
 }
 
 /// The token of a redelivered job.
@@ -84,6 +87,8 @@ pub struct Done {
     pub ended_at: Timestamp,
     /// Of this write.
     pub nonce: Bytes,
+    /// The job for whose sake it ended, if for one.
+    pub other_id: Option<JobId>,
 }
 
 /// The body of any message in JOBS.
@@ -164,6 +169,7 @@ impl Job {
             expiry_sequence: 0,
             slots: None,
             held_since: None,
+            gathered: None,
         }
     }
 
@@ -179,6 +185,7 @@ impl Job {
             expiry_sequence: self.expiry_sequence,
             slots: self.slots.as_ref().map(slots_to_wire),
             held_since: self.held_since.map(time::to_wire),
+            gathered: self.gathered.map(unique::gathered_to_wire),
         }
         .encode_to_vec()
         .into()
@@ -197,6 +204,7 @@ impl Job {
             expiry_sequence: wire.expiry_sequence,
             slots: wire.slots.map(slots_from_wire).transpose()?,
             held_since: time::optional("held_since", wire.held_since)?,
+            gathered: wire.gathered.map(unique::gathered_from_wire).transpose()?,
         })
     }
 }
@@ -264,6 +272,7 @@ impl Done {
             nonce: self.nonce.clone(),
             result_encoding,
             result_object,
+            other_id: self.other_id.map(|id| id.to_string()).unwrap_or_default(),
         }
         .encode_to_vec()
         .into()
@@ -291,6 +300,7 @@ impl Done {
             accepted_at: time::required("accepted_at", wire.accepted_at)?,
             ended_at: time::required("ended_at", wire.ended_at)?,
             nonce: wire.nonce,
+            other_id: unique::optional_id("other_id", &wire.other_id)?,
         })
     }
 }

@@ -40,6 +40,7 @@
 //! | to | see |
 //! |---|---|
 //! | publish, and wait for an end | [`Client`], [`Submission`] |
+//! | have one job of a key at a time, debounce, throttle, or collect tasks into one job | [`Unique`], [`Aggregate`] |
 //! | write handlers, blocking ones and ones for batches | [`handler`], [`blocking()`], [`handler::batch`] |
 //! | know what a handler may ask for | [`handler::extract`] |
 //! | say what follows an attempt | [`Failure`] |
@@ -61,7 +62,7 @@ pub mod handler;
 pub mod testing;
 pub mod worker;
 
-pub use client::{Client, Submission};
+pub use client::{Aggregate, Client, Submission, Unique};
 pub use codec::{Codec, Keyring};
 pub use failure::Failure;
 pub use handler::extract::{
@@ -71,6 +72,7 @@ pub use handler::{Extract, Handlers, Job, blocking};
 pub use windlass_broker::{Auth, Options, Secret};
 pub use windlass_core as core;
 pub use windlass_core::told::LogLevel;
+pub use windlass_core::unique::{Instead, OnConflict};
 pub use windlass_core::{JobId, JobState, Kind, Priority, QueueName, RetryPolicy};
 pub use worker::Worker;
 pub use worker::context::{Context, NotSaved, Reason};

@@ -1,6 +1,7 @@
 //! `windlass submit`.
 
 mod payload;
+mod unique;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -35,6 +36,9 @@ Examples:
   windlass submit file.digest '{\"path\": \"/etc/hosts\"}' --wait
   windlass submit report.make @order.json --queue reports --priority high --delay 10m
   windlass submit report.make @order.json --queue reports --max-wait 1h --timeout 10m
+  windlass submit report.make @order.json --unique report/42 --unique-for 10m --wait
+  windlass submit index.update '{\"doc\": 42}' --unique-over kind,payload.doc --debounce 5s --debounce-max 1m
+  windlass submit mail.digest '{\"to\": \"a@example.org\"}' --aggregate a@example.org --aggregate-grace 10s
   echo '{\"argv\": [\"date\"]}' | windlass submit command.run - --wait=2m -o json
 
 The payload must be JSON, unless --content-type says otherwise. The bytes of a file are taken as they are; they must be
@@ -83,6 +87,8 @@ pub(crate) struct Args {
     /// Of the payload
     #[arg(long, value_name = "TYPE", allow_hyphen_values = true)]
     content_type: Option<String>,
+    #[command(flatten)]
+    sharing: unique::Args,
     /// Wait for the job's end, for at most this long [default: 60s]
     #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, default_missing_value = "60s")]
     wait: Option<String>,
@@ -102,6 +108,7 @@ struct Request {
     timeout: Option<Duration>,
     max_wait: Option<Duration>,
     wait: Option<Duration>,
+    sharing: unique::Sharing,
 }
 
 /// Submits the task, and waits for its job if asked to.
@@ -227,9 +234,23 @@ impl Request {
         let timeout = args.timeout.as_deref().map(|text| duration("timeout", text)).transpose()?;
         let max_wait = args.max_wait.as_deref().map(|text| duration("max_wait", text)).transpose()?;
         let wait = args.wait.as_deref().map(|text| duration("wait", text)).transpose()?;
+        let sharing = args.sharing.read()?;
         // Last, as it may read what is not there a second time.
         let payload = Payload::read(args.payload.as_deref(), args.payload_file.as_deref(), content_type)?;
-        Ok(Self { kind, payload, queue, priority, delay, at, id, max_attempts, timeout, max_wait, wait })
+        Ok(Self {
+            kind,
+            payload,
+            queue,
+            priority,
+            delay,
+            at,
+            id,
+            max_attempts,
+            timeout,
+            max_wait,
+            wait,
+            sharing,
+        })
     }
 
     fn submission(self, client: &Client) -> Submission {
@@ -256,7 +277,7 @@ impl Request {
         if let Some(max_wait) = self.max_wait {
             task = task.max_wait(max_wait);
         }
-        task
+        self.sharing.apply(task)
     }
 }
 
@@ -310,6 +331,15 @@ mod tests {
             (&["k", "--max-wait", "-1s"], "max_wait"),
             (&["k", "--content-type", "text\n"], "content_type"),
             (&["k", "--wait=soon"], "wait"),
+            (&["k", "--unique", "a", "--unique-states", "ended"], "unique_states"),
+            (&["k", "--unique", "a", "--unique-for", "long"], "unique_for"),
+            (&["k", "--unique", "a", "--on-conflict", "ignore"], "on_conflict"),
+            (&["k", "--unique", "a", "--on-conflict", "reject", "--debounce", "1s"], "on_conflict"),
+            (&["k", "--unique", "a", "--debounce", "1s", "--throttle", "1s"], "throttle"),
+            (&["k", "--unique", "a", "--debounce-max", "1s"], "debounce_max"),
+            (&["k", "--debounce", "1s"], "debounce"),
+            (&["k", "--aggregate-grace", "1s"], "aggregate_grace"),
+            (&["k", "--aggregate", "a", "--aggregate-max-size", "0"], "aggregate_max_size"),
         ] {
             let error = read(arguments).unwrap_err();
             assert_eq!((error.field(), error.exit_code()), (Some(field), 2), "{arguments:?}");

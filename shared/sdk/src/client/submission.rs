@@ -9,6 +9,7 @@ use windlass_broker::trace::{Hop, Relation, Subject};
 use windlass_broker::{tasks, trace};
 use windlass_core::{InvalidTask, JobId, PoolName, Priority, QueueName, RetryPolicy, Start, Task};
 
+use super::unique::{self, Aggregate, Unique};
 use super::{Client, Error, Outlet, Submitted, payload};
 
 /// A task that is being put together; nothing is sent before [`Submission::submit`].
@@ -137,6 +138,22 @@ impl Submission {
         })
     }
 
+    /// One job of its key at a time, see [`Unique`].
+    pub fn unique(self, unique: Unique) -> Self {
+        self.with(|task| {
+            unique.apply(task)?;
+            Ok(())
+        })
+    }
+
+    /// One job with others of its key and kind, whose payload is the list of theirs; see [`Aggregate`].
+    pub fn aggregate(self, aggregate: Aggregate) -> Self {
+        self.with(|task| {
+            task.aggregate = Some(Box::new(aggregate.check()?));
+            Ok(())
+        })
+    }
+
     /// A child of the job whose handler submits it, which goes on when that job is cancelled. Without a parent, nothing.
     pub fn detached(self) -> Self {
         self.with(|task| {
@@ -147,12 +164,25 @@ impl Submission {
         })
     }
 
+    /// As [`Submission::submit`], and waits until a dispatcher has admitted the task, for at most this long. If it gets no
+    /// job of its own, because its unique key is held or because it was merged into another, [`Error::NoJob`] names that
+    /// one. It takes the rights of [`Client::wait`].
+    pub async fn submit_admitted(self, timeout: Duration) -> Result<Submitted, Error> {
+        let (client, pool) = (self.client.clone(), self.pool.clone());
+        let submitted = self.submit().await?;
+        client.admitted(&pool, &submitted.queue, submitted.id, timeout).await?;
+        Ok(submitted)
+    }
+
     /// Checks the task and publishes it; returns once it is stored, within a bound.
     pub async fn submit(self) -> Result<Submitted, Error> {
         let (queue, mut task, client) = (self.queue?, self.task?, self.client);
         let id = self.id;
         payload::check(&client, &task)?;
+        // Of the payload as it is: the dispatchers see what is sent.
+        unique::resolve(&mut task)?;
         let large = payload::encode(&client, &mut task).await?;
+        unique::check_encoded(&task, large.as_deref())?;
         client.limits.check(&task, Timestamp::now())?;
         let hop = Hop::start(
             "send",

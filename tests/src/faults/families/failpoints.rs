@@ -36,6 +36,8 @@ const AT_WORK: Duration = Duration::from_millis(2000);
 const TAKEN: Duration = Duration::from_millis(500);
 /// Beside the worker that is to die.
 const NEIGHBOUR: &str = "worker-2";
+/// Beside the dispatcher that is to die.
+const RIVAL: &str = "dispatcher-2";
 /// Longer than a worker that stops lets its attempts go on.
 const LONG_MILLIS: u64 = 5000;
 const POLL: Duration = Duration::from_millis(30);
@@ -82,8 +84,10 @@ const TELLING: &[Point] = &[
     Point::JobCreated,
     Point::AcceptedSaid,
     Point::CancelWritten,
+    Point::FlowCommitted,
     Point::WorkerClaimed,
     Point::WorkerDoneWritten,
+    Point::WorkerSlotsFreed,
     Point::WorkerLaterWritten,
     Point::WorkerEventSaid,
     Point::TaskPublished,
@@ -132,6 +136,9 @@ async fn advance(scene: &mut Scene<'_>, victim: &mut Victim) -> Result<bool> {
 
 /// What the load alone leads to by chance only.
 async fn lead(scene: &mut Scene<'_>, label: &str, point: Point) -> Result<()> {
+    if matches!(point, Point::FlowOwned | Point::FlowCommitted | Point::FlowSaid) {
+        return make_owner(scene, label).await;
+    }
     if !matches!(point, Point::WorkerHandBackWritten | Point::WorkerClaimed) {
         return Ok(());
     }
@@ -144,6 +151,16 @@ async fn lead(scene: &mut Scene<'_>, label: &str, point: Point) -> Result<()> {
     // It leaves jobs to be claimed.
     scene.stage.kill(NEIGHBOUR).await?;
     scene.stage.spawn(NEIGHBOUR, &[]).await
+}
+
+/// Nobody else is there to own the limited queue, until the victim has died of it.
+async fn make_owner(scene: &mut Scene<'_>, label: &str) -> Result<()> {
+    scene.stage.drain(RIVAL).await?;
+    let until = Instant::now() + PATIENCE / 2;
+    while scene.stage.runs(label)? && Instant::now() < until {
+        sleep(POLL).await;
+    }
+    scene.stage.spawn(RIVAL, &[]).await
 }
 
 /// Jobs that are still running when a worker stops.
