@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use clap::{Parser, Subcommand, ValueEnum as _};
 
-use crate::commands::{dead, job, keys, queue, schedule, submit};
+use crate::commands::{dead, job, keys, queue, report, schedule, submit};
 use crate::global::Global;
 use crate::{bench, dev, provision, run};
 
@@ -41,6 +41,8 @@ pub(crate) enum Command {
     Queue(queue::Args),
     /// Applies, looks at, pauses, triggers and deletes schedules
     Schedule(schedule::Args),
+    /// Reports on many things at once
+    Report(report::Args),
 }
 
 const AFTER_HELP: &str = "\

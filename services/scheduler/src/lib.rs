@@ -10,6 +10,7 @@
 pub mod describe;
 pub mod file;
 pub mod options;
+pub mod review;
 pub mod store;
 
 mod fire;
