@@ -39,10 +39,10 @@ pub(crate) enum Command {
     Keys(keys::Args),
     /// Shows, limits, pauses and explains queues
     Queue(queue::Args),
-    /// Reports what happened: daily, weekly, failures, handoff
-    Report(report::Args),
-    /// Applies, lists and deletes schedules
+    /// Applies, looks at, pauses, triggers and deletes schedules
     Schedule(schedule::Args),
+    /// Reports what happened: daily, weekly, failures, handoff, schedules
+    Report(report::Args),
 }
 
 const AFTER_HELP: &str = "\

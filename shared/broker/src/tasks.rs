@@ -24,6 +24,8 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Published {
     /// The stream had a task of this id already, a moment ago.
     pub duplicate: bool,
+    /// Its place among the tasks, where the broker said it.
+    pub sequence: Option<u64>,
 }
 
 /// Where a task's id comes from.
@@ -87,7 +89,7 @@ pub async fn publish(
     if id == Id::New && publish::has_time(wait) {
         let message = Outgoing { subject: subject.clone(), headers: headers.clone(), body: body.clone() };
         match broker.publish_gathered(&broker.names().tasks_stream(), message).await {
-            Outcome::Stored => return Ok(Published { duplicate: false }),
+            Outcome::Stored => return Ok(Published { duplicate: false, sequence: None }),
             Outcome::Refused(error) if !publish::is_transient(&error) => return Err(Error::Broker(error)),
             Outcome::Refused(_) | Outcome::Silent | Outcome::NotTried => {}
         }
@@ -95,7 +97,19 @@ pub async fn publish(
     let left = wait.saturating_sub(begun.elapsed());
     let publishing = Box::pin(publish::publish_until(broker, subject, headers, body, left));
     let stored = publishing.await.map_err(Error::Broker)?;
-    Ok(Published { duplicate: stored.duplicate && id == Id::Given })
+    Ok(Published { duplicate: stored.duplicate && id == Id::Given, sequence: Some(stored.sequence) })
+}
+
+/// Whether the task of this place is still to be admitted. Read from the stream's leader.
+pub async fn stands(broker: &Broker, sequence: u64) -> Result<bool, connect::Error> {
+    let call = format!("STREAM.MSG.GET.{}", broker.names().tasks_stream());
+    let request = serde_json::json!({ "seq": sequence });
+    match broker.api::<serde_json::Value>(&call, &request, LOOK_TIMEOUT).await {
+        Ok(_) => Ok(true),
+        // No message found.
+        Err(connect::Error::Refused { code: 10_037 | 10_043, .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// When the oldest task that no dispatcher has admitted yet was accepted; none if there is none.

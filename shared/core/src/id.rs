@@ -79,6 +79,19 @@ impl JobId {
         Self(Uuid::new_v5(&DERIVED, name.as_bytes()))
     }
 
+    /// The id of a job that somebody asked a schedule for at this time.
+    pub fn of_trigger(schedule: &crate::ScheduleId, requested_at: Timestamp) -> Self {
+        let name = format!("trigger/{schedule}/{}", requested_at.as_nanosecond());
+        Self(Uuid::new_v5(&DERIVED, name.as_bytes()))
+    }
+
+    /// The id of a further job of a schedule's instant, that somebody asked for at this time.
+    pub fn of_backfill(schedule: &crate::ScheduleId, instant: Timestamp, requested_at: Timestamp) -> Self {
+        let name =
+            format!("backfill/{schedule}/{}/{}", instant.as_nanosecond(), requested_at.as_nanosecond());
+        Self(Uuid::new_v5(&DERIVED, name.as_bytes()))
+    }
+
     /// The id of the job that starts a dead one again: the same for one death, however often it is asked for.
     ///
     /// It is the UUID version 5 of `redrive/<id>/<nanoseconds since 1970 of the death>`.

@@ -23,6 +23,7 @@ mod readiness;
 mod reconciler;
 mod redrive;
 mod replicated;
+mod schedule_policies;
 mod schedules;
 mod services;
 mod structure;

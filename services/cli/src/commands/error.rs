@@ -161,9 +161,12 @@ pub(crate) enum Error {
         /// Why.
         source: file::Error,
     },
+    /// An expression is not what it must be.
+    #[error("{0}")]
+    Expression(windlass_core::schedule::Error),
     /// The schedules on the broker.
     #[error("the schedules were not read or changed")]
-    Schedules(#[from] store::Error),
+    Schedules(#[source] store::Error),
     /// No such schedule.
     #[error("no schedule {0} is known")]
     NoSchedule(ScheduleId),
@@ -204,6 +207,8 @@ impl Error {
         match self {
             Self::Output(_) if self.is_broken_pipe() => 0,
             Self::Input { .. }
+            | Self::Expression(_)
+            | Self::Schedules(store::Error::NeverFires { .. } | store::Error::Task { .. })
             | Self::ScheduleFile { .. }
             | Self::File { .. }
             | Self::Keys(_)
@@ -230,12 +235,17 @@ impl Error {
             Self::Input { field, .. } | Self::Fleet(connect::Error::Option { field, .. }) => Some(field),
             Self::Api(api::Error::Refused(problem)) => problem.field.as_deref(),
             Self::ScheduleFile { source: file::Error::Field { field, .. }, .. } => Some(field),
+            Self::Expression(error) => Some(error.field),
             _ => None,
         }
     }
 
     /// What to do next.
     pub(crate) fn hint(&self) -> Option<Cow<'static, str>> {
+        // Under the text, as it was printed above.
+        if let Self::Expression(error) = self {
+            return error.marked().map(|marked| format!("\n{marked}").into());
+        }
         if let Self::Rejected { rejected, .. } = self {
             return Some(format!("`windlass dead show {}` shows what was published", rejected.id).into());
         }
@@ -268,6 +278,9 @@ impl Error {
             Self::Ambiguous { .. } => "name one of them with --queue",
             Self::NotEnded { .. } => "it goes on: `windlass job watch ID` follows it",
             Self::Schedules(store::Error::Conflict(_)) => "run the same command again",
+            Self::Schedules(store::Error::Revision { .. }) => {
+                "`windlass schedule show ID` shows what it is now, and who changed it"
+            }
             Self::Sealed { .. } => "name the file of the workers' keys with --codec-keys",
             Self::NotApplied { begun: true, .. } => {
                 "it goes on: `windlass queue show NAME` tells how far it is"
@@ -281,6 +294,15 @@ impl Error {
             Self::NoSchedule(_) => "`windlass schedule list` names those that exist",
             _ => return None,
         }))
+    }
+}
+
+impl From<store::Error> for Error {
+    fn from(error: store::Error) -> Self {
+        match error {
+            store::Error::None(id) => Self::NoSchedule(id),
+            other => Self::Schedules(other),
+        }
     }
 }
 
