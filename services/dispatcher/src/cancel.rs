@@ -8,6 +8,7 @@ use windlass_core::protocol::{self, Kind, Removal};
 use windlass_core::{JobError, JobState};
 
 use crate::children;
+use crate::dependencies;
 use crate::ended::{self, End};
 use crate::flow::leave;
 use crate::objects;
@@ -103,6 +104,12 @@ pub(crate) async fn end(
         }
         hit(Point::CancelSaid).await;
         if !leave(jobs, last, Follows::End(state)).await {
+            return Verdict::Undecided;
+        }
+        if last.record.kind == Kind::Held
+            && let Err(error) = dependencies::abandon(jobs, queue, job_id).await
+        {
+            tracing::warn!(%job_id, %error, "what a cancelled job waited for is not forgotten yet; trying again");
             return Verdict::Undecided;
         }
         let claim = matches!(last.record.kind, Kind::Claim { .. }).then_some(last.record.sequence);

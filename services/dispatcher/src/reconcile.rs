@@ -5,6 +5,7 @@
 //!   that are left would make the job look as if it ran.
 //! - *Timers that are overdue.* The broker could not store what it fired, and does not try again.
 //! - *Markers of children* whose parent has ended.
+//! - *Jobs that wait for others* which have ended, or are forgotten (`dependencies/tidy.rs`).
 //! - *Messages that nobody gets any more*, as they were delivered as often as their consumer allowed: `zombie.rs`.
 //! - *Payloads that nobody needs* (`objects.rs`).
 //! - *Work whose queue has no consumer*, should no dispatcher know the queue; otherwise each looks after those that it
@@ -25,6 +26,7 @@ use windlass_core::protocol;
 use windlass_proto::RecordBody;
 
 use crate::children;
+use crate::dependencies;
 use crate::ended;
 use crate::objects;
 use crate::order::Carried;
@@ -129,6 +131,14 @@ async fn round(shared: &Shared, jobs: &Jobs, pace: &mut Interval) -> Result<(), 
             if found.stored_at > old && !is_timer {
                 break;
             }
+            if found.stored_at <= old
+                && let Some(mended) = dependencies::mend(shared, jobs, &found).await?
+            {
+                if mended {
+                    count("unreleased", 1);
+                }
+                continue;
+            }
             if let Some(finding) = mend(shared, jobs, &found, now, &mut passed).await? {
                 let found = match finding {
                     Finding::LeftOver => "left_over",
@@ -139,6 +149,7 @@ async fn round(shared: &Shared, jobs: &Jobs, pace: &mut Interval) -> Result<(), 
             }
         }
     }
+    dependencies::tidy(shared, jobs, pace, old).await?;
     tidy_children(shared, jobs, pace, old).await
 }
 

@@ -6,12 +6,14 @@
 //! stream with timers controls all of it.
 
 mod beside;
+mod dependency;
 mod flow;
 mod job;
 
 use windlass_core::{JobId, PoolName, QueueName};
 
 pub use self::beside::ChildSubject;
+pub use self::dependency::{EdgeSubject, Place};
 pub use self::flow::{ALL, FlowSubject, Line};
 pub use self::job::JobSubject;
 

@@ -7,6 +7,7 @@
 pub mod admission;
 pub mod attempt;
 pub mod audit;
+pub mod dependency;
 pub mod duration;
 pub mod event;
 pub mod expiry;
@@ -28,6 +29,7 @@ pub mod told;
 pub mod trace;
 
 pub use attempt::{Attempt, JobError, Outcome};
+pub use dependency::{Dependency, OnFailure};
 pub use event::Event;
 pub use id::JobId;
 pub use name::{InvalidName, KeyId, Kind, PoolName, QueueName, ScheduleId};

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::dependency::Dependency;
 use crate::flow::FlowKey;
 use crate::payload::Form;
 use crate::{JobId, Kind, Priority, QueueName, RetryPolicy};
@@ -44,6 +45,8 @@ pub struct Task<P> {
     pub tenant: Option<FlowKey>,
     /// What it costs where its queue or its key has a rate: 1 to [`MAX_POINTS`].
     pub points: u32,
+    /// The jobs that it waits for.
+    pub after: Vec<Dependency>,
 }
 
 /// The most that a task may cost.
@@ -116,6 +119,7 @@ impl<P> Task<P> {
             key: None,
             tenant: None,
             points: 1,
+            after: Vec::new(),
         }
     }
 }

@@ -30,6 +30,8 @@ pub struct Job {
     pub slots: Option<Slots>,
     /// Since when it is held, if it is, or has been since it last was with the workers.
     pub held_since: Option<Timestamp>,
+    /// It is held until the jobs that its task waits for have ended.
+    pub awaiting: bool,
 }
 
 /// The token of a redelivered job.
@@ -164,6 +166,7 @@ impl Job {
             expiry_sequence: 0,
             slots: None,
             held_since: None,
+            awaiting: false,
         }
     }
 
@@ -179,6 +182,7 @@ impl Job {
             expiry_sequence: self.expiry_sequence,
             slots: self.slots.as_ref().map(slots_to_wire),
             held_since: self.held_since.map(time::to_wire),
+            awaiting: self.awaiting,
         }
         .encode_to_vec()
         .into()
@@ -197,6 +201,7 @@ impl Job {
             expiry_sequence: wire.expiry_sequence,
             slots: wire.slots.map(slots_from_wire).transpose()?,
             held_since: time::optional("held_since", wire.held_since)?,
+            awaiting: wire.awaiting,
         })
     }
 }

@@ -1,5 +1,7 @@
 //! Flow control: limits, order, turns and pauses, as handlers see them.
 
+mod batches;
+mod dependencies;
 mod limits;
 mod order;
 mod owners;
