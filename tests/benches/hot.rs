@@ -49,6 +49,7 @@ fn done() -> Done {
         accepted_at: now,
         ended_at: now,
         nonce: Bytes::from_static(&[1; 16]),
+        other_id: None,
     }
 }
 

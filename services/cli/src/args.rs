@@ -31,13 +31,13 @@ pub(crate) enum Command {
     Provision(provision::Args),
     /// Publishes a task
     Submit(submit::Args),
-    /// Reads, lists, watches and cancels jobs
+    /// Reads, lists, watches, explains and cancels jobs
     Job(job::Args),
     /// Lists, shows, starts again and discards dead letters
     Dead(dead::Args),
     /// Makes keys for sealing payloads
     Keys(keys::Args),
-    /// Lists queues
+    /// Shows, limits, pauses and explains queues
     Queue(queue::Args),
     /// Applies, lists and deletes schedules
     Schedule(schedule::Args),

@@ -19,6 +19,7 @@ mod latency;
 mod load;
 mod pace;
 mod plot;
+mod projection;
 mod records;
 mod recovery;
 mod report;
@@ -71,6 +72,8 @@ enum What {
     FanOut(fan_out::Args),
     /// Kills a worker whose slots are all taken, until another runs all of its jobs
     Recovery(recovery::Args),
+    /// How fast the monitor stores what the fleet tells, beside bare inserts
+    Projection(projection::Args),
     /// What the services need while nothing happens
     Idle(idle::Args),
 }
@@ -100,6 +103,7 @@ pub(crate) async fn run(args: Args, global: &Global) -> Result<ExitCode, Error> 
             What::Backlog(args) => Box::pin(backlog::run(args, &scene)).await,
             What::FanOut(args) => Box::pin(fan_out::run(args, &scene)).await,
             What::Recovery(args) => Box::pin(recovery::run(args, &scene)).await,
+            What::Projection(args) => Box::pin(projection::run(args, &scene)).await,
             What::Idle(args) => Box::pin(idle::run(args, &scene)).await,
         }
     };

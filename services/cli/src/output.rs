@@ -34,6 +34,12 @@ pub(crate) fn json(value: &impl Serialize) -> io::Result<()> {
     text(&line)
 }
 
+/// Says to people how something goes on, on standard error.
+pub(crate) fn note(text: &str) {
+    // If nobody reads it, the outcome still says it.
+    let _ = writeln!(io::stderr().lock(), "{}", table::printable(text));
+}
+
 /// Tells an error on standard error: `error: …` with its causes and what to do next, or `{"error": {…}}`.
 pub(crate) fn report(error: &Error, format: Format) {
     // Whoever read our output has gone, and wants no more of it.

@@ -22,6 +22,7 @@ use crate::dependencies::{self, Gate, Held};
 use crate::objects::{self, Checked};
 use crate::reject::{Rejection, reject};
 use crate::shared::Shared;
+use crate::unique::{self, Entrant};
 
 /// Deals with one message of TASKS. It is acknowledged only once its outcome is stored; anything that stays open is
 /// delivered again.
@@ -116,11 +117,18 @@ async fn create(
     let address = Address { queue, priority: task.priority, job_id: task.id };
     let jobs = shared.jobs(&address.queue);
     // Both stand before the job does: what is left of one that is not made harms nobody.
-    let parent = task.parent.clone().filter(|parent| !parent.detached);
+    // Of a task that is collected no child is left.
+    let parent = task.parent.clone().filter(|parent| !parent.detached && task.aggregate.is_none());
     if let Some(parent) = &parent
         && !Box::pin(children::mark(shared, parent, &address.queue, address.job_id)).await
     {
         return;
+    }
+    if task.unique.is_some() || task.aggregate.is_some() {
+        let note = late(shared, delivered, address.job_id, address.queue.to_string()).unwrap_or_default();
+        let trace = hop.traceparent();
+        let entrant = Entrant { address, task, accepted_at, due_at, trace, deadline, note };
+        return Box::pin(unique::admit(shared, delivered, entrant, parent.as_ref())).await;
     }
     // The time to wait of one that is held begins when it is released.
     let expires_at = expires_at(due_at, task.max_wait).filter(|_| held.is_none());
@@ -238,7 +246,7 @@ fn late(shared: &Shared, delivered: &Delivered, job_id: JobId, queue: String) ->
 }
 
 /// Sets the timer of a job that may not wait for ever; its sequence, 0 if there is none to set. None if it could not be.
-async fn set_expiry(
+pub(crate) async fn set_expiry(
     jobs: &Jobs,
     address: &Address,
     expires_at: Option<Timestamp>,
@@ -256,7 +264,7 @@ async fn set_expiry(
 }
 
 /// A child whose parent was cancelled meanwhile is cancelled too.
-async fn follow(shared: &Shared, parent: Option<&Parent>, address: &Address) -> bool {
+pub(crate) async fn follow(shared: &Shared, parent: Option<&Parent>, address: &Address) -> bool {
     match parent {
         Some(parent) => Box::pin(children::follow(shared, parent, &address.queue, address.job_id)).await,
         None => true,

@@ -6,6 +6,7 @@ use windlass_broker::jobs::{Jobs, SeenRecord, Verdict};
 use windlass_core::flow::Follows;
 use windlass_core::protocol::{self, Kind, Removal};
 use windlass_core::{JobError, JobState};
+use windlass_proto::Done;
 
 use crate::children;
 use crate::dependencies;
@@ -81,7 +82,7 @@ pub(crate) async fn end(
     let may_run =
         state == JobState::Cancelled && matches!(last.record.kind, Kind::Ready | Kind::Claim { .. });
     if may_run {
-        let mark_it = Mark { job_id, token: step.token, reason: error.message.clone() };
+        let mark_it = Mark { job_id, token: step.token, reason: error.message.clone(), hand_back: false };
         if let Err(error) = mark(&shared.broker, queue, &mark_it).await {
             tracing::warn!(%job_id, %error, "the end of a job could not be marked");
             return Verdict::Undecided;
@@ -97,31 +98,47 @@ pub(crate) async fn end(
                 return Verdict::Undecided;
             }
         };
-    if let Verdict::Won(_) = verdict {
-        hit(Point::CancelWritten).await;
-        if shared.events.record(last.teller().ended(&done)).await.is_err() {
-            return Verdict::Undecided;
-        }
-        hit(Point::CancelSaid).await;
-        if !leave(jobs, last, Follows::End(state)).await {
-            return Verdict::Undecided;
-        }
-        if last.record.kind == Kind::Held
-            && let Err(error) = dependencies::abandon(jobs, queue, job_id).await
-        {
-            tracing::warn!(%job_id, %error, "what a cancelled job waited for is not forgotten yet; trying again");
-            return Verdict::Undecided;
-        }
-        let claim = matches!(last.record.kind, Kind::Claim { .. }).then_some(last.record.sequence);
-        for sequence in then_delete.into_iter().chain(claim) {
-            // Left there, it would run once the end is forgotten.
-            if let Err(error) = jobs.delete(sequence).await {
-                tracing::warn!(%error, "a message of a job that has ended was not deleted; trying again");
-                return Verdict::Undecided;
-            }
-        }
-        hit(Point::CancelDeleted).await;
-        objects::remove(shared, queue, &last.body).await;
+    if let Verdict::Won(_) = verdict
+        && !after(shared, jobs, last, &done, then_delete).await
+    {
+        return Verdict::Undecided;
     }
     verdict
+}
+
+/// What follows the end of a job from outside, over the record that was just read: its event, what it held, what is
+/// left of it. True once all of it is done.
+pub(crate) async fn after(
+    shared: &Shared,
+    jobs: &Jobs,
+    last: &SeenRecord,
+    done: &Done,
+    then_delete: Option<u64>,
+) -> bool {
+    hit(Point::CancelWritten).await;
+    if shared.events.record(last.teller().ended(done)).await.is_err() {
+        return false;
+    }
+    hit(Point::CancelSaid).await;
+    if !leave(jobs, last, Follows::End(done.state)).await {
+        return false;
+    }
+    let (queue, job_id) = (&last.address.queue, last.address.job_id);
+    if last.record.kind == Kind::Held
+        && let Err(error) = dependencies::abandon(jobs, queue, job_id).await
+    {
+        tracing::warn!(%job_id, %error, "what a cancelled job waited for is not forgotten yet; trying again");
+        return false;
+    }
+    let claim = matches!(last.record.kind, Kind::Claim { .. }).then_some(last.record.sequence);
+    for sequence in then_delete.into_iter().chain(claim) {
+        // Left there, it would run once the end is forgotten.
+        if let Err(error) = jobs.delete(sequence).await {
+            tracing::warn!(%error, "a message of a job that has ended was not deleted; trying again");
+            return false;
+        }
+    }
+    hit(Point::CancelDeleted).await;
+    objects::remove(shared, &last.address.queue, &last.body).await;
+    true
 }

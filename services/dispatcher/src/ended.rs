@@ -35,31 +35,54 @@ pub(crate) async fn write(
     last: &SeenRecord,
     end: End,
 ) -> Result<(Verdict, Done), jobs::Error> {
-    let done = Done {
+    let done = record(shared, last, end.state, end.error, None);
+    let change = change(shared, last, &done, end.token, end.purge_timer);
+    let verdict = jobs.write(change, Instant::now() + WRITE_TIMEOUT).await?;
+    Ok((verdict, done))
+}
+
+/// The end of a job as it was just read; the other is the job for whose sake it ends.
+pub(crate) fn record(
+    shared: &Shared,
+    last: &SeenRecord,
+    state: JobState,
+    error: JobError,
+    other_id: Option<JobId>,
+) -> Done {
+    Done {
         kind: last.body.kind().clone(),
-        state: end.state,
+        state,
         attempts: last.body.attempts().to_vec(),
         result: Bytes::new(),
         result_form: Form::default(),
         result_content_type: String::new(),
-        error: Some(end.error),
+        error: Some(error),
         accepted_at: last.body.accepted_at(),
         ended_at: shared.broker.now(),
         nonce: nonce(),
-    };
-    let change = Change {
+        other_id,
+    }
+}
+
+/// The write of that record.
+pub(crate) fn change<'a>(
+    shared: &Shared,
+    last: &'a SeenRecord,
+    done: &'a Done,
+    token: u64,
+    purge_timer: bool,
+) -> Change<'a> {
+    Change {
         address: &last.address,
-        token: end.token,
+        token,
         record: RecordKind::Done,
         body: done.encode(),
         nonce: &done.nonce,
         trace: last.trace,
         ttl: Some(kept_for(shared.layout.horizon)),
         timer: None,
-        purge: end.purge_timer.then(|| last.record.kind.record_kind()),
-    };
-    let verdict = jobs.write(change, Instant::now() + WRITE_TIMEOUT).await?;
-    Ok((verdict, done))
+        purge: purge_timer.then(|| last.record.kind.record_kind()),
+    }
 }
 
 /// True once all of it is stored and gone. May be done at any time, and again.

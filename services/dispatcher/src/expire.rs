@@ -1,4 +1,5 @@
-//! Jobs that are to be looked at: at the end of their wait for the first attempt, or after their handler cancelled them.
+//! Jobs that are to be looked at: at the end of their wait for the first attempt, when they have waited for enough other
+//! tasks to be one job with, or after their handler cancelled them.
 //!
 //! A worker that is given such a job expires it itself. This is for the jobs that no worker is given: their timer fires,
 //! and what the stream shows then decides. A job that was delivered has begun, or its worker will decide.
@@ -16,6 +17,7 @@ use windlass_proto::{RecordBody, v1};
 use crate::cancel::{Step, end};
 use crate::children;
 use crate::shared::Shared;
+use crate::unique;
 
 /// Before a job that could not be looked at is looked at again.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -54,6 +56,11 @@ async fn expire(shared: &Shared, queue: &QueueName, job_id: JobId) -> bool {
     let Some(last) = seen.last.as_ref().filter(|_| !seen.view.done) else {
         return after_the_end(shared, queue, job_id, &seen).await;
     };
+    if let RecordBody::Job(job) = &last.body
+        && unique::is_open(last.record.kind, job)
+    {
+        return unique::let_go(shared, &jobs, last, job).await;
+    }
     match decide(&jobs, last, shared.broker.now()).await {
         Decision::Leave => true,
         Decision::Unknown => false,

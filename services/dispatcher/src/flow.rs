@@ -13,9 +13,11 @@ mod decision;
 mod leave;
 mod owner;
 mod ownership;
+mod recall;
 mod round;
 mod settings;
 mod state;
+mod sweep;
 
 pub(crate) use self::leave::{leave, unblock};
 pub(crate) use self::ownership::run;
@@ -42,6 +44,9 @@ pub(crate) enum Failure {
     /// A job could not be read.
     #[error("a job could not be read")]
     Jobs(#[from] windlass_broker::jobs::Error),
+    /// A worker could not be told.
+    #[error("a worker could not be told to hand a job back")]
+    Mark(#[from] windlass_broker::kv::Error),
     /// The consumer could not be made.
     #[error("the queue's consumer could not be made")]
     Provision(#[from] windlass_broker::provision::Error),

@@ -25,6 +25,7 @@ mod reject;
 mod release;
 mod service;
 mod shared;
+mod unique;
 mod zombie;
 
 pub use options::Options;

@@ -4,8 +4,8 @@
 //!   that purged it. While the `done` stands, whoever is given the work finds it. Afterwards it would run again. Claims
 //!   that are left would make the job look as if it ran.
 //! - *Timers that are overdue.* The broker could not store what it fired, and does not try again.
-//! - *Markers of children* whose parent has ended.
 //! - *Jobs that wait for others* which have ended, or are forgotten (`dependencies/tidy.rs`).
+//! - *Markers of children* whose parent has ended, and of unique keys whose job has.
 //! - *Messages that nobody gets any more*, as they were delivered as often as their consumer allowed: `zombie.rs`.
 //! - *Payloads that nobody needs* (`objects.rs`).
 //! - *Work whose queue has no consumer*, should no dispatcher know the queue; otherwise each looks after those that it
@@ -32,6 +32,7 @@ use crate::objects;
 use crate::order::Carried;
 use crate::release;
 use crate::shared::Shared;
+use crate::unique;
 use crate::zombie::{self, Passed, Suspects};
 
 const LEASE_KEY: &str = "leader.reconciler";
@@ -150,7 +151,8 @@ async fn round(shared: &Shared, jobs: &Jobs, pace: &mut Interval) -> Result<(), 
         }
     }
     dependencies::tidy(shared, jobs, pace, old).await?;
-    tidy_children(shared, jobs, pace, old).await
+    tidy_children(shared, jobs, pace, old).await?;
+    unique::tidy(shared, jobs, pace, old).await
 }
 
 async fn tidy_children(

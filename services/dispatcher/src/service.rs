@@ -19,6 +19,7 @@ use crate::options::Options;
 use crate::parents::Parents;
 use crate::queues::Queues;
 use crate::shared::Shared;
+use crate::unique::Lines;
 use crate::{admit, command, expire, flow, reconcile};
 
 /// The dispatcher, as a program of the fleet.
@@ -64,6 +65,7 @@ impl Service for Dispatcher {
                 .context("the settings of queues cannot be read")?,
             absence: Watch::start(&context.broker, &context.stop).await,
             copies: tokio::sync::Semaphore::new(1),
+            lines: Lines::default(),
             broker: context.broker.clone(),
             layout: context.layout.clone(),
         });

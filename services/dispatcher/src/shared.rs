@@ -11,6 +11,7 @@ use crate::dependencies::Listening;
 use crate::flow::Settings;
 use crate::parents::Parents;
 use crate::queues::Queues;
+use crate::unique::Lines;
 
 /// What everything here uses.
 pub(crate) struct Shared {
@@ -26,6 +27,7 @@ pub(crate) struct Shared {
     pub(crate) absence: Watch,
     /// Payloads that may be copied at a time.
     pub(crate) copies: tokio::sync::Semaphore,
+    pub(crate) lines: Lines,
 }
 
 // === impl Shared ===

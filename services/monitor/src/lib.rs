@@ -4,6 +4,7 @@
 //! the monitor's own address, and the commands of an operator who acts by the API.
 
 pub mod api;
+pub mod floor;
 pub mod job_set;
 pub mod operations;
 pub mod options;

@@ -3,6 +3,9 @@
 //! Messages are acknowledged after their events are committed, and committing them again changes nothing; so whatever
 //! fails in between is mended by trying again, here or after a restart. A message that cannot be read is counted and
 //! acknowledged: it would be no better the next time.
+//!
+//! While one batch is being stored the next is read: the database has a thread of its own. Where many events come, they
+//! are waited for a little, as a job is written once for all of its events in a batch.
 
 use std::time::Duration;
 
@@ -11,7 +14,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use windlass_broker::Broker;
-use windlass_broker::events::{self, EventMessage, EventReader};
+use windlass_broker::events::{self, BatchBounds, EventMessage, EventReader};
 use windlass_broker::failpoint::{Point, hit};
 use windlass_service::health::Health;
 
@@ -25,6 +28,13 @@ pub(crate) const CONDITION: &str = "events";
 const WAIT: Duration = Duration::from_secs(1);
 /// Between two looks at the stream.
 const LOOK: Duration = Duration::from_secs(2);
+/// How long events wait for others where few come, and where many do.
+const LINGER: Duration = Duration::from_millis(5);
+const LINGER_OF_MANY: Duration = Duration::from_millis(100);
+/// Many, in one batch.
+const MANY: usize = 100;
+/// About the most events of a batch: some 20 MB in memory.
+const MOST_EVENTS: usize = 10_000;
 /// After a failure.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Longer than every time limit within one round.
@@ -43,8 +53,18 @@ pub(crate) struct Projection {
 enum Round {
     /// Nothing came.
     Quiet,
-    /// What came is stored.
-    Stored,
+    /// What came is stored, or will be by the next round.
+    Busy,
+}
+
+/// What was read, and is not stored yet.
+#[derive(Default)]
+struct Taken {
+    reader: Option<EventReader>,
+    batch: Vec<EventMessage>,
+    looked_at: Option<Instant>,
+    /// Events of the batch before.
+    events: usize,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -61,12 +81,11 @@ impl Projection {
     /// Runs until stopped; what was read and not acknowledged by then is delivered again to the next monitor.
     pub(crate) async fn run(self, stop: &CancellationToken) {
         let heartbeat = self.health.heartbeat("projection", STALLED);
-        let mut reader = None;
-        let mut looked_at = None;
+        let mut taken = Taken::default();
         let mut unstored = false;
         while !stop.is_cancelled() {
             heartbeat.beat();
-            match self.round(&mut reader, &mut looked_at, stop).await {
+            match self.round(&mut taken, stop).await {
                 // What could not be stored comes again; until it does, a quiet round says nothing.
                 Ok(Round::Quiet) if unstored && self.progress.borrow().lag != Some(0) => {}
                 Ok(_) => {
@@ -74,8 +93,12 @@ impl Projection {
                     self.goes_on();
                 }
                 Err(error) => {
-                    // Whatever it had taken comes again.
-                    reader = None;
+                    // Whatever it had taken comes again: as soon as it is tried again, not when its lease ends. Unsaid,
+                    // that is when it comes.
+                    for message in &taken.batch {
+                        let _ = message.put_back(PAUSE / 2).await;
+                    }
+                    taken = Taken::default();
                     unstored |= matches!(error, Error::Store(_));
                     metrics::counter!("windlass_monitor_projection_errors_total").increment(1);
                     let error = format!("{:#}", anyhow::Error::new(error));
@@ -84,6 +107,12 @@ impl Projection {
                     stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
                 }
             }
+        }
+        // Read, and nobody else's until its lease ends.
+        if !taken.batch.is_empty()
+            && let Err(error) = self.project(taken.batch).await
+        {
+            tracing::debug!(%error, "the last batch was not stored; it comes again");
         }
     }
 
@@ -100,28 +129,38 @@ impl Projection {
         });
     }
 
-    async fn round(
-        &self,
-        reader: &mut Option<EventReader>,
-        looked_at: &mut Option<Instant>,
-        stop: &CancellationToken,
-    ) -> Result<Round, Error> {
-        if looked_at.is_none_or(|at| at.elapsed() >= LOOK) {
+    async fn round(&self, taken: &mut Taken, stop: &CancellationToken) -> Result<Round, Error> {
+        if taken.looked_at.is_none_or(|at| at.elapsed() >= LOOK) {
             self.look(stop).await?;
-            *looked_at = Some(Instant::now());
+            taken.looked_at = Some(Instant::now());
         }
-        let reader = match reader {
+        let reader = match &mut taken.reader {
             Some(reader) => reader,
-            None => reader.insert(EventReader::open(&self.broker).await?),
+            None => taken.reader.insert(EventReader::open(&self.broker).await?),
         };
-        match stop.run_until_cancelled(reader.next_batch(self.batch_size, WAIT)).await.transpose()? {
-            Some(batch) if !batch.is_empty() => self.project(batch).await.map(|()| Round::Stored),
-            _ => Ok(Round::Quiet),
+        let bounds = BatchBounds {
+            messages: self.batch_size,
+            events: MOST_EVENTS,
+            linger: if taken.events < MANY { LINGER } else { LINGER_OF_MANY },
+        };
+        let batch = std::mem::take(&mut taken.batch);
+        taken.events = batch.iter().map(|message| message.events.len()).sum();
+        let read = stop.run_until_cancelled(reader.next_batch(bounds, WAIT));
+        if batch.is_empty() {
+            taken.batch = read.await.transpose()?.unwrap_or_default();
+            return Ok(if taken.batch.is_empty() { Round::Quiet } else { Round::Busy });
         }
+        let (stored, next) = tokio::join!(self.project(batch), read);
+        // What was read must be known before anything is given up, to be put back.
+        let next = next.transpose().map(|next| taken.batch = next.unwrap_or_default());
+        stored?;
+        next?;
+        Ok(Round::Busy)
     }
 
     async fn project(&self, mut batch: Vec<EventMessage>) -> Result<(), Error> {
         hit(Point::BatchRead).await;
+        let events: usize = batch.iter().map(|message| message.events.len()).sum();
         let messages: Vec<Message> = batch
             .iter_mut()
             .map(|message| Message {
@@ -131,10 +170,9 @@ impl Projection {
                 lines: std::mem::take(&mut message.lines),
             })
             .collect();
-        let applied = match self.store.apply(&messages).await {
+        let applied = match self.store.apply(messages).await {
             Ok(applied) => applied,
             Err(error) => {
-                // As soon as it is tried again, not when their lease ends; unsaid, that is when they come.
                 for message in &batch {
                     let _ = message.put_back(PAUSE / 2).await;
                 }
@@ -156,7 +194,6 @@ impl Projection {
         hit(Point::BatchAcked).await;
         applied.ended.iter().for_each(trace::record);
         metrics::counter!("windlass_monitor_events_total").increment(count(applied.changed));
-        let events: usize = messages.iter().map(|message| message.events.len()).sum();
         #[allow(clippy::cast_precision_loss, reason = "a batch has far fewer than 2^52 events")]
         metrics::histogram!("windlass_monitor_batch_events").record(events as f64);
         Ok(())

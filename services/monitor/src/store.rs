@@ -4,12 +4,17 @@
 //! it (write-ahead log). A commit is on the disk before the events are acknowledged (`synchronous = FULL`): what the
 //! database forgets, nobody tells again.
 
+pub(crate) mod bare;
+mod carry;
+pub mod figures;
 mod find;
+mod history;
 mod list;
 mod project;
 mod rows;
 mod sequences;
 mod told;
+mod write;
 
 use std::str::FromStr as _;
 use std::time::Duration;
@@ -20,7 +25,7 @@ use sqlx::sqlite::{
     Sqlite, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 
-pub use list::{Filter, JobRow, Page, QueueCounts};
+pub use list::{Cursor, Filter, JobRow, Page, QueueCounts};
 pub use project::{Applied, Message};
 pub use sequences::Gap;
 
@@ -98,6 +103,7 @@ impl Store {
             }
             other => Error::Migrate(other),
         })?;
+        carry::over(&mut *writer.acquire().await.map_err(open)?).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(WAIT)
@@ -133,6 +139,12 @@ impl Store {
     }
 }
 
+/// What the cache of a connection may take, in KiB: the inner pages of all indexes of some millions of jobs.
+const CACHE_KIB: u32 = 32 * 1024;
+/// Pages in the write-ahead log after which it is merged into the file: pages that are written again and again are
+/// merged once.
+const CHECKPOINT_PAGES: u32 = 8000;
+
 /// Reads the setting `database`; nothing is opened.
 pub fn connect_options(database: &str) -> Result<SqliteConnectOptions, Error> {
     let url = || Error::Url(database.to_owned());
@@ -151,6 +163,8 @@ pub fn connect_options(database: &str) -> Result<SqliteConnectOptions, Error> {
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
+        .pragma("cache_size", format!("-{CACHE_KIB}"))
+        .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string())
         .busy_timeout(WAIT))
 }
 

@@ -1,4 +1,4 @@
-//! Waiting for a job's end.
+//! Waiting for a job's end, or for a job to be known.
 
 use std::time::Duration;
 
@@ -8,7 +8,8 @@ use windlass_core::{JobId, QueueName, RecordKind};
 use windlass_proto::Done;
 
 use crate::connect;
-use crate::jobs::{Error, Jobs};
+use crate::jobs::{Error, Jobs, Seen};
+use crate::retry::Waits;
 
 /// How often the record is looked up in case its announcement was missed: it is not kept for who was disconnected.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
@@ -52,6 +53,30 @@ impl Jobs {
             let hint = timeout_at(deadline.min(Instant::now() + LOOK_AGAIN), announced.next()).await;
             if matches!(hint, Ok(None)) {
                 return Err(lost(connect::Error::Closed));
+            }
+        }
+    }
+
+    /// Waits until anything is known of a job: what is, or none if nothing is in time. It is
+    /// looked up, more and more seldom: that a job was made is announced to its workers alone.
+    pub async fn wait_known(
+        &self,
+        queue: &QueueName,
+        job_id: JobId,
+        wait: Duration,
+    ) -> Result<Option<Seen>, Error> {
+        let mut waits = Waits::until(Instant::now() + wait);
+        loop {
+            match self.read(queue, job_id).await {
+                Ok(seen) if seen.last.is_some() => return Ok(Some(seen)),
+                Err(error @ Error::Broker { source: connect::Error::PermissionDenied(_), .. }) => {
+                    return Err(error);
+                }
+                Ok(_) => {}
+                Err(error) => tracing::debug!(%error, "the job could not be looked up; trying again"),
+            }
+            if !waits.wait().await {
+                return Ok(None);
             }
         }
     }

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use async_nats::jetstream::message::StreamMessage;
 use async_nats::{HeaderMap, Message, StatusCode};
 use futures::StreamExt as _;
 use jiff::Timestamp;
@@ -33,6 +34,8 @@ pub(crate) struct Batch {
     pub(crate) messages: Vec<Raw>,
     /// Whether more follow.
     pub(crate) more: bool,
+    /// How many.
+    pub(crate) pending: u64,
 }
 
 /// A message as it stands in the stream.
@@ -41,6 +44,7 @@ pub(crate) struct Raw {
     pub(crate) subject: String,
     pub(crate) sequence: u64,
     pub(crate) stored_at: Timestamp,
+    pub(crate) headers: HeaderMap,
     pub(crate) body: bytes::Bytes,
 }
 
@@ -52,14 +56,26 @@ pub(crate) async fn read(
     start: Start,
     most: usize,
 ) -> Result<Batch, Error> {
-    let until = Instant::now() + TIMEOUT;
-    broker.connected(until).await?;
-    let subject = broker.api_subject(&format!("DIRECT.GET.{stream}"));
     let mut request = serde_json::json!({ "batch": most, "max_bytes": MAX_BYTES, "next_by_subj": filter });
     match start {
         Start::Sequence(sequence) => request["seq"] = sequence.max(1).into(),
         Start::Time(at) => request["start_time"] = at.to_string().into(),
     }
+    ask(broker, stream, &request).await
+}
+
+/// The last messages of these subjects, at most 1000, by one request; those that a batch has no room for are missing, as
+/// are those that the replica which answers does not have yet.
+pub(crate) async fn read_last(broker: &Broker, stream: &str, subjects: &[String]) -> Result<Batch, Error> {
+    let request =
+        serde_json::json!({ "multi_last": subjects, "batch": subjects.len(), "max_bytes": MAX_BYTES });
+    ask(broker, stream, &request).await
+}
+
+async fn ask(broker: &Broker, stream: &str, request: &serde_json::Value) -> Result<Batch, Error> {
+    let until = Instant::now() + TIMEOUT;
+    broker.connected(until).await?;
+    let subject = broker.api_subject(&format!("DIRECT.GET.{stream}"));
     let reading = async {
         let inbox = broker.client().new_inbox();
         let mut answers = broker.client().subscribe(inbox.clone()).await.map_err(|_| Error::Closed)?;
@@ -72,7 +88,8 @@ pub(crate) async fn read(
                 None => batch.messages.push(raw(&subject, answer)?),
                 // The end, or nothing there.
                 Some(status) if status.as_u16() == 204 => {
-                    batch.more = number(answer.headers.as_ref(), "Nats-Num-Pending").is_some_and(|n| n > 0);
+                    batch.pending = number(answer.headers.as_ref(), "Nats-Num-Pending").unwrap_or(0);
+                    batch.more = batch.pending > 0;
                     return Ok(batch);
                 }
                 Some(StatusCode::NOT_FOUND) => return Ok(batch),
@@ -90,16 +107,31 @@ pub(crate) async fn read(
     }
 }
 
+impl From<StreamMessage> for Raw {
+    fn from(message: StreamMessage) -> Self {
+        Self {
+            subject: message.subject.into_string(),
+            sequence: message.sequence,
+            stored_at: Timestamp::from_nanosecond(message.time.unix_timestamp_nanos())
+                .unwrap_or(Timestamp::MIN),
+            headers: message.headers,
+            body: message.payload,
+        }
+    }
+}
+
 fn raw(asked: &str, answer: Message) -> Result<Raw, Error> {
     let headers = answer.headers.as_ref();
     let missing =
         |name: &str| Error::Malformed { subject: asked.to_owned(), reason: format!("has no {name}") };
+    let subject = text(headers, "Nats-Subject").ok_or_else(|| missing("subject"))?.to_owned();
+    let sequence = number(headers, "Nats-Sequence").ok_or_else(|| missing("sequence"))?;
+    let stored_at = text(headers, "Nats-Time-Stamp").and_then(|at| at.parse().ok());
     Ok(Raw {
-        subject: text(headers, "Nats-Subject").ok_or_else(|| missing("subject"))?.to_owned(),
-        sequence: number(headers, "Nats-Sequence").ok_or_else(|| missing("sequence"))?,
-        stored_at: text(headers, "Nats-Time-Stamp")
-            .and_then(|at| at.parse().ok())
-            .ok_or_else(|| missing("instant"))?,
+        subject,
+        sequence,
+        stored_at: stored_at.ok_or_else(|| missing("instant"))?,
+        headers: answer.headers.unwrap_or_default(),
         body: answer.payload,
     })
 }

@@ -1,15 +1,16 @@
-//! Marks of cancellation: who holds the marked token ends the job as cancelled.
+//! Marks: who holds the marked token ends the job as cancelled, or hands it back.
 
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use futures::stream::{SelectAll, select_all};
 use prost::Message as _;
 use windlass_core::{JobId, QueueName};
 use windlass_proto::v1;
 
 use crate::connect::{self, Broker};
 use crate::kv;
-use crate::names::Names;
+use crate::names::{CANCEL, Names, RECALL};
 
 /// How long a mark is kept: longer than a worker may be away and still settle.
 const TTL: Duration = Duration::from_secs(3600);
@@ -23,30 +24,44 @@ pub struct Mark {
     pub token: u64,
     /// For people.
     pub reason: String,
+    /// Whether the job is handed back, to be decided on anew, instead of being cancelled.
+    pub hand_back: bool,
 }
 
 /// Marks of one queue as they are set, while connected.
 pub struct Marks {
-    arriving: async_nats::Subscriber,
+    arriving: SelectAll<async_nats::Subscriber>,
 }
 
 /// Sets a mark.
 pub async fn mark(broker: &Broker, queue: &QueueName, mark: &Mark) -> Result<(), kv::Error> {
     let bucket = broker.bucket(broker.names().control_bucket());
-    let key = broker.names().cancel_key(queue, mark.job_id);
+    let key = key(broker.names(), queue, mark.job_id, mark.hand_back);
     let value = v1::CancelMark { token: mark.token, reason: mark.reason.clone() }.encode_to_vec();
     bucket.put(&key, value.into(), Some(TTL)).await.map(|_| ())
 }
 
-/// Looks a mark up, for one who may have missed its announcement.
-pub async fn find(broker: &Broker, queue: &QueueName, job_id: JobId) -> Result<Option<Mark>, kv::Error> {
+/// Looks the mark of a token up, for one who may have missed its announcement.
+pub async fn find(
+    broker: &Broker,
+    queue: &QueueName,
+    job_id: JobId,
+    token: u64,
+) -> Result<Option<Mark>, kv::Error> {
     let bucket = broker.bucket(broker.names().control_bucket());
-    let entry = bucket.get(&broker.names().cancel_key(queue, job_id)).await?;
-    Ok(entry.and_then(|e| v1::CancelMark::decode(e.value).ok()).map(|wire| Mark {
-        job_id,
-        token: wire.token,
-        reason: wire.reason,
-    }))
+    let mut found = None;
+    // The end of a job is the stronger wish.
+    for hand_back in [true, false] {
+        let entry = bucket.get(&key(broker.names(), queue, job_id, hand_back)).await?;
+        let wire = entry.and_then(|e| v1::CancelMark::decode(e.value).ok());
+        let mark = wire.map(|wire| Mark { job_id, token: wire.token, reason: wire.reason, hand_back });
+        found = mark.filter(|mark| mark.token == token).or(found);
+    }
+    Ok(found)
+}
+
+fn key(names: &Names, queue: &QueueName, job_id: JobId, hand_back: bool) -> String {
+    if hand_back { names.recall_key(queue, job_id) } else { names.cancel_key(queue, job_id) }
 }
 
 // === impl Marks ===
@@ -55,18 +70,23 @@ impl Marks {
     /// Listens to a queue's marks. A plain subscription sees what is put into a bucket, and needs no consumer.
     pub async fn listen(broker: &Broker, queue: &QueueName) -> Result<Self, connect::Error> {
         let bucket = broker.names().control_bucket();
-        let subject = Names::key_subject(&bucket, &format!("cancel.{queue}.*"));
-        let arriving = broker.client().subscribe(subject).await.map_err(|_| connect::Error::Closed)?;
-        Ok(Self { arriving })
+        let mut all = Vec::new();
+        for word in [CANCEL, RECALL] {
+            let subject = Names::key_subject(&bucket, &format!("{word}.{queue}.*"));
+            all.push(broker.client().subscribe(subject).await.map_err(|_| connect::Error::Closed)?);
+        }
+        Ok(Self { arriving: select_all(all) })
     }
 
     /// The next mark; none at the end of the connection.
     pub async fn next(&mut self) -> Option<Mark> {
         loop {
             let message = self.arriving.next().await?;
-            let job_id = message.subject.rsplit('.').next().and_then(|id| id.parse().ok());
+            let mut words = message.subject.rsplit('.');
+            let job_id = words.next().and_then(|id| id.parse().ok());
+            let hand_back = words.nth(1) == Some(RECALL);
             if let (Some(job_id), Ok(wire)) = (job_id, v1::CancelMark::decode(message.payload)) {
-                return Some(Mark { job_id, token: wire.token, reason: wire.reason });
+                return Some(Mark { job_id, token: wire.token, reason: wire.reason, hand_back });
             }
         }
     }

@@ -37,6 +37,17 @@ pub struct EventReader {
     puller: Puller,
 }
 
+/// How much is read at once.
+#[derive(Debug, Clone, Copy)]
+pub struct BatchBounds {
+    /// So many messages at most.
+    pub messages: usize,
+    /// With so many events no further message is waited for.
+    pub events: usize,
+    /// How long the first message waits for others.
+    pub linger: Duration,
+}
+
 /// What EVENTS holds, and how far the monitors' consumer has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Extent {
@@ -102,11 +113,17 @@ impl EventReader {
         Ok(Self { puller })
     }
 
-    /// Waits for at least one message, and then takes what else has come, up to `max`; none after `wait`.
-    pub async fn next_batch(&mut self, max: usize, wait: Duration) -> Result<Vec<EventMessage>, Error> {
+    /// Waits for at least one message, and then takes what else comes within the bounds; none after `wait`.
+    pub async fn next_batch(
+        &mut self,
+        bounds: BatchBounds,
+        wait: Duration,
+    ) -> Result<Vec<EventMessage>, Error> {
+        let BatchBounds { messages: max, events: most_events, linger } = bounds;
         let mut messages = Vec::new();
+        let mut events = 0;
         let mut until = Instant::now() + wait;
-        while messages.len() < max {
+        while messages.len() < max && events < most_events {
             if self.puller.outstanding() < max / 2 + 1 {
                 let room = max - self.puller.outstanding().min(max);
                 self.puller.request(room).await?;
@@ -115,9 +132,10 @@ impl EventReader {
                 Err(_) => break,
                 Ok(Err(error)) => return Err(error.into()),
                 Ok(Ok(Arrival::Message(delivered))) => {
-                    messages.push(EventMessage::read(*delivered));
-                    // What is on its way comes within a moment; do not wait for what is not.
-                    until = until.min(Instant::now() + Duration::from_millis(5));
+                    let message = EventMessage::read(*delivered);
+                    events += message.events.len();
+                    messages.push(message);
+                    until = until.min(Instant::now() + linger);
                 }
                 Ok(Ok(Arrival::Renew)) => {}
                 Ok(Ok(Arrival::Missing)) => {

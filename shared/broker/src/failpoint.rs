@@ -48,6 +48,12 @@ points! {
     EdgeReleased => "dispatcher.edge.released",
     /// It is dead, because of another, and that is not said yet.
     EdgeDied => "dispatcher.edge.died",
+    /// This dispatcher has become the owner of a queue.
+    FlowOwned => "dispatcher.flow.owned",
+    /// What the owner decided is in force.
+    FlowCommitted => "dispatcher.flow.committed",
+    /// It is said, and what had come is not acknowledged yet.
+    FlowSaid => "dispatcher.flow.said",
     /// A job was delivered.
     WorkerDelivered => "worker.delivered",
     /// It is claimed.
@@ -62,6 +68,8 @@ points! {
     WorkerLaterWritten => "worker.later.written",
     /// It is handed back, and not yet released.
     WorkerHandBackWritten => "worker.hand_back.written",
+    /// The slots that it held are given back.
+    WorkerSlotsFreed => "worker.slots.freed",
     /// Its dead letter is stored.
     WorkerLetterStored => "worker.letter.stored",
     /// Its events are said.

@@ -5,15 +5,20 @@
 //! a former owner, and one that read something stale, change nothing. What a job holds is given back by whoever ends
 //! its attempt, by removing the message that stands for the slot.
 
+mod applied;
 mod free;
+mod look;
 mod moves;
 mod read;
+mod recall;
 
 use windlass_core::{PoolName, QueueName};
 
 pub use self::free::{free, hold};
+pub(crate) use self::look::Listed;
 pub use self::moves::{Commit, Keep, LetThrough, Move, Park, Promote, Return};
 pub use self::read::{InLine, Taken};
+pub use self::recall::{Given, Listed as ListedJob};
 use crate::connect::{Broker, Error};
 use crate::jobs::Jobs;
 use crate::publish::{self, header};
@@ -43,11 +48,11 @@ impl Flow {
         &self.queue
     }
 
-    fn broker(&self) -> &Broker {
+    pub(crate) fn broker(&self) -> &Broker {
         self.jobs.broker()
     }
 
-    fn pool(&self) -> &PoolName {
+    pub(crate) fn pool(&self) -> &PoolName {
         self.jobs.pool()
     }
 

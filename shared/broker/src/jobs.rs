@@ -4,9 +4,11 @@ mod children;
 mod dependencies;
 mod ends;
 mod expiry;
+mod latest;
 mod overheard;
 mod seen;
 pub(crate) mod soon;
+mod unique;
 mod waiting;
 mod write;
 
@@ -25,7 +27,9 @@ pub use self::dependencies::Edge;
 pub use self::ends::End;
 pub use self::overheard::Overheard;
 pub use self::seen::{Seen, SeenRecord};
+pub use self::unique::{FoundMarker, Part};
 pub use self::write::{Change, Verdict, nonce};
+use crate::batch::Raw;
 use crate::connect::{self, Broker};
 use crate::trace;
 
@@ -199,7 +203,7 @@ impl Jobs {
             Err(_) => Err(self.unread("no answer in time")),
             Ok(Err(e)) if e.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
             Ok(Err(e)) => Err(self.unread(e)),
-            Ok(Ok(message)) => self.seen(message).map(Some),
+            Ok(Ok(message)) => self.seen(message.into()).map(Some),
         }
     }
 
@@ -210,7 +214,8 @@ impl Jobs {
         info.map(|info| info.ts).map_err(|source| Error::Broker { stream: self.stream.clone(), source })
     }
 
-    fn seen(&self, message: StreamMessage) -> Result<SeenRecord, Error> {
+    /// A message of the stream, understood.
+    pub(crate) fn seen(&self, message: Raw) -> Result<SeenRecord, Error> {
         let sequence = message.sequence;
         let malformed = |source: windlass_proto::Error| {
             if source.is_unknown {
@@ -223,7 +228,7 @@ impl Jobs {
             .names()
             .parse_job_subject(&message.subject)
             .ok_or_else(|| malformed(self.not_a_job(&message.subject)))?;
-        let body = RecordBody::decode(subject.record, message.payload).map_err(malformed)?;
+        let body = RecordBody::decode(subject.record, message.body).map_err(malformed)?;
         let kind = match (&body, subject.record) {
             (RecordBody::Claim(claim), _) => protocol::Kind::Claim { work: claim.work_sequence },
             (_, RecordKind::Later) => protocol::Kind::Later,
@@ -235,8 +240,7 @@ impl Jobs {
         Ok(SeenRecord {
             address: Address { queue: subject.queue, priority: subject.priority, job_id: subject.job_id },
             record: Record { sequence, kind },
-            stored_at: Timestamp::from_nanosecond(message.time.unix_timestamp_nanos())
-                .unwrap_or(Timestamp::MIN),
+            stored_at: message.stored_at,
             body,
             trace: trace::from_headers(Some(&message.headers)),
         })

@@ -38,6 +38,7 @@ mod stream_state;
 pub mod tasks;
 pub mod trace;
 pub mod unread;
+pub mod why;
 
 pub use connect::{Broker, Status};
 pub use names::Names;

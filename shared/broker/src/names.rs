@@ -9,6 +9,7 @@ mod beside;
 mod dependency;
 mod flow;
 mod job;
+mod unique;
 
 use windlass_core::{JobId, PoolName, QueueName};
 
@@ -16,6 +17,7 @@ pub use self::beside::ChildSubject;
 pub use self::dependency::{EdgeSubject, Place};
 pub use self::flow::{ALL, FlowSubject, Line};
 pub use self::job::JobSubject;
+pub use self::unique::MarkerOf;
 
 /// The namespace of a fleet, and the names that follow from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +32,9 @@ pub struct InvalidNamespace(String);
 
 /// Where a monitor says its API is, as a key of the control bucket.
 pub const MONITOR_ENDPOINT_KEY: &str = "endpoint.monitor";
+/// First words of keys of the control bucket.
+pub(crate) const CANCEL: &str = "cancel";
+pub(crate) const RECALL: &str = "recall";
 /// The namespace of a fleet that names none.
 pub const DEFAULT_NAMESPACE: &str = "windlass";
 
@@ -219,7 +224,12 @@ impl Names {
 
     /// Where a worker looks for cancellations of a queue's jobs, as a key of the control bucket.
     pub fn cancel_key(&self, queue: &QueueName, job_id: JobId) -> String {
-        format!("cancel.{queue}.{job_id}")
+        format!("{CANCEL}.{queue}.{job_id}")
+    }
+
+    /// The same of a job that is to be handed back.
+    pub fn recall_key(&self, queue: &QueueName, job_id: JobId) -> String {
+        format!("{RECALL}.{queue}.{job_id}")
     }
 
     /// Where a worker announces itself, as a key of the bucket of workers: a pool's rights reach its own workers only.

@@ -20,7 +20,7 @@ pub(crate) use self::flight::{Outcome, Outgoing};
 pub(crate) use self::gathered::Gathered;
 
 /// A JetStream answer: the condition on the last sequence does not hold.
-const WRONG_LAST_SEQUENCE: u64 = 10071;
+pub(crate) const WRONG_LAST_SEQUENCE: u64 = 10071;
 /// Another conditional write of the same subject is in flight.
 pub(crate) const UNDECIDED: u64 = 10164;
 /// For one try; a leader's loss takes about six seconds, so several tries are needed to outlast it.

@@ -29,6 +29,19 @@ pub struct Stored {
     pub change: Change,
 }
 
+/// Who changes settings, and how.
+#[derive(Debug, Clone, Copy)]
+pub struct Manner<'a> {
+    /// Who.
+    pub by: &'a str,
+    /// When.
+    pub now: Timestamp,
+    /// Why, for people.
+    pub note: &'a str,
+    /// Only if they still have this revision; 0: only if nothing was ever set.
+    pub revision: Option<u64>,
+}
+
 /// Settings could not be read or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -41,6 +54,18 @@ pub enum Error {
     /// Others change them all the time.
     #[error("the settings of queue {0} are changed by others at this moment: look at them and try again")]
     Conflict(QueueName),
+    /// They are not those that the change was made for.
+    #[error(
+        "the settings of queue {queue} have revision {found}, not {expected}: look at them and try again"
+    )]
+    Revision {
+        /// Which.
+        queue: QueueName,
+        /// As the caller said.
+        expected: u64,
+        /// As it is.
+        found: u64,
+    },
     /// What stands there cannot be read.
     #[error("the settings of queue {queue} are malformed on the broker: set them anew")]
     Malformed {
@@ -87,15 +112,30 @@ impl QueueStore {
         now: Timestamp,
         change: impl Fn(&mut QueueSettings) -> Result<(), InvalidSettings>,
     ) -> Result<Stored, Error> {
+        self.change_as(queue, &Manner { by, now, note: "", revision: None }, change).await
+    }
+
+    /// As [`Self::change`], with a note, and perhaps only from one revision.
+    pub async fn change_as(
+        &self,
+        queue: &QueueName,
+        manner: &Manner<'_>,
+        change: impl Fn(&mut QueueSettings) -> Result<(), InvalidSettings>,
+    ) -> Result<Stored, Error> {
         for _ in 0..ROUNDS {
             let entry = self.bucket.get(queue.as_str()).await?;
+            let found = entry.as_ref().map_or(0, |entry| entry.revision);
+            if let Some(expected) = manner.revision.filter(|expected| *expected != found) {
+                return Err(Error::Revision { queue: queue.clone(), expected, found });
+            }
             // What is malformed is replaced.
             let before = entry.as_ref().and_then(|e| decode(&e.key, &e.value, e.revision).ok());
             let previous = before.map(|stored| stored.change.settings);
             let mut settings = previous.clone().unwrap_or_default();
             change(&mut settings)?;
             settings.check()?;
-            let change = Change { settings, by: by.to_owned(), at: now, previous };
+            let (by, note) = (manner.by.to_owned(), manner.note.to_owned());
+            let change = Change { settings, by, at: manner.now, note, previous };
             let value: Bytes = serde_json::to_vec(&change)
                 .map_err(|source| Error::Malformed { queue: queue.to_string(), source })?
                 .into();

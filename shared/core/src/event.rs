@@ -48,6 +48,8 @@ pub struct Event {
     pub alone: bool,
     /// With rejected: the id that the message bears. The event is not that job's: one may exist.
     pub claimed_id: Option<JobId>,
+    /// With an end for another job's sake: that job.
+    pub other_id: Option<JobId>,
 }
 
 // === impl Event ===
@@ -83,6 +85,7 @@ impl Event {
             started_at: None,
             alone: false,
             claimed_id: None,
+            other_id: None,
         }
     }
 }

@@ -6,20 +6,29 @@
 //! jobs go does, and asks here what is allowed and whose turn it is. A queue with nothing set is not controlled and
 //! costs nothing.
 
+mod applied;
+mod cause;
 mod change;
+mod gate;
 mod holders;
 mod key;
+mod patch;
+mod pause;
 mod rate;
 mod settings;
 mod slots;
 mod turns;
+mod why;
 
+pub use applied::Applied;
+pub use cause::{Cause, Doing, Holder, On, Stopped};
 pub use change::Change;
+pub use gate::{Gate, KeyGate};
 pub use holders::Holders;
 pub use key::{FlowKey, InvalidFlowKey};
+pub use pause::{Part, Pause};
 pub use rate::{Meter, MeterState, TooManyPoints};
-pub use settings::{
-    AtLimit, Fairness, InvalidSettings, OnDead, Order, Pause, Priorities, QueueSettings, Rate,
-};
+pub use settings::{AtLimit, Fairness, InvalidSettings, OnDead, Order, Priorities, QueueSettings, Rate};
 pub use slots::{Follows, Kept, KeySlot, Slot, Slots};
 pub use turns::{Lane, MAX_TURNS_BETWEEN, Turns};
+pub use why::{Backlog, Counted, Why};

@@ -34,6 +34,9 @@ pub struct JobView {
     pub result_form: Option<Form>,
     /// Why it ended, or why its last attempt failed.
     pub error: Option<JobError>,
+    /// The job for whose sake it ended: that has its unique key, stands for it as well, or was made in its place.
+    #[serde(default)]
+    pub other_id: Option<JobId>,
     /// 32 hexadecimal digits; none if the publisher sent no trace context.
     pub trace_id: Option<String>,
     /// When the dispatcher accepted it.

@@ -105,6 +105,16 @@ impl JobId {
     }
 }
 
+impl JobId {
+    /// The id of the job that collects tasks of which this is the first: the same for every delivery of it.
+    ///
+    /// It is the UUID version 5 of `aggregate/<first>`.
+    pub fn of_aggregate(first: Self) -> Self {
+        let name = format!("aggregate/{first}");
+        Self(Uuid::new_v5(&DERIVED, name.as_bytes()))
+    }
+}
+
 impl FromStr for JobId {
     type Err = InvalidId;
 

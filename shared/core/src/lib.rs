@@ -27,6 +27,7 @@ pub mod state;
 pub mod task;
 pub mod told;
 pub mod trace;
+pub mod unique;
 
 pub use attempt::{Attempt, JobError, Outcome};
 pub use dependency::{Dependency, OnFailure};

@@ -166,6 +166,12 @@ pub fn check(work: u64, view: &View) -> Standing {
     }
 }
 
+/// The same, where it may, by what is asked more cheaply: the sequence of the job's last message, and that of its `done`,
+/// each 0 if there is none. In either order, other than a [`View`] for a decision about more than a delivered message.
+pub fn is_in_force(work: u64, last: u64, done: u64) -> bool {
+    last == work && done == 0
+}
+
 /// Whether a work message may be claimed, and on which condition: it, or an earlier claim of it, is last.
 ///
 /// Only within `ack_wait` of the delivery, and over the connection that brought it: whoever claims later may fence the
@@ -342,6 +348,13 @@ mod tests {
             view.done = true;
             prop_assert_eq!(check(work, &view), Standing::NotMine(Stale::Acknowledge));
             prop_assert_eq!(claim(work, &view), Standing::NotMine(Stale::Acknowledge));
+        }
+
+        #[test]
+        fn what_is_asked_cheaply_says_the_same(work in 1u64..6, view in view()) {
+            let last = view.last.map_or(0, |last| last.sequence);
+            let in_force = is_in_force(work, last, if view.done { 3 } else { 0 });
+            prop_assert_eq!(in_force, matches!(check(work, &view), Standing::Mine { .. }));
         }
 
         #[test]

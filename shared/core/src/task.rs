@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use crate::dependency::Dependency;
 use crate::flow::FlowKey;
 use crate::payload::Form;
+use crate::unique::{self, Aggregate, Unique};
 use crate::{JobId, Kind, Priority, QueueName, RetryPolicy};
 
 /// A valid task.
@@ -47,6 +48,10 @@ pub struct Task<P> {
     pub points: u32,
     /// The jobs that it waits for.
     pub after: Vec<Dependency>,
+    /// Whether another job of its key makes it needless.
+    pub unique: Option<Box<Unique>>,
+    /// With which others it becomes one job.
+    pub aggregate: Option<Box<Aggregate>>,
 }
 
 /// The most that a task may cost.
@@ -120,6 +125,8 @@ impl<P> Task<P> {
             tenant: None,
             points: 1,
             after: Vec::new(),
+            unique: None,
+            aggregate: None,
         }
     }
 }
@@ -180,6 +187,10 @@ impl Limits {
             let reason = format!("is {}: expected 1 to {MAX_POINTS}", task.points);
             return Err(InvalidTask::new("points", reason));
         }
+        if !task.after.is_empty() && (task.unique.is_some() || task.aggregate.is_some()) {
+            let reason = "stands beside unique or aggregate: expected one of them";
+            return Err(InvalidTask::new("after", reason));
+        }
         let wait = task.start.due_at(now).duration_since(now);
         if wait.unsigned_abs() > self.max_delay {
             let field = if matches!(task.start, Start::At(_)) { "run_at" } else { "delay" };
@@ -198,6 +209,7 @@ impl Limits {
                 ),
             ));
         }
+        unique::check(task, self.max_delay)?;
         match task.attempt_timeout {
             Some(timeout) if timeout.is_zero() || timeout > self.max_attempt_timeout => {
                 Err(InvalidTask::new(

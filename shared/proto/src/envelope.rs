@@ -10,7 +10,7 @@ use windlass_core::flow::FlowKey;
 use windlass_core::task::MAX_POINTS;
 use windlass_core::{Encoding, Form, JobId, RetryPolicy, Start, Task, duration};
 
-use crate::{Error, form, task, v1};
+use crate::{Error, form, plain, task, v1};
 
 /// Of a payload that names none.
 pub const DEFAULT_CONTENT_TYPE: &str = "application/octet-stream";
@@ -106,9 +106,10 @@ pub fn read_task(incoming: Incoming<'_>) -> Result<Task<Bytes>, Error> {
     if let Some((name, _)) = incoming
         .headers
         .iter()
-        .find(|(name, _)| is_ours(name) && !KNOWN.iter().any(|k| k.eq_ignore_ascii_case(name)))
+        .find(|(name, _)| is_ours(name) && !known().any(|k| k.eq_ignore_ascii_case(name)))
     {
-        return Err(Error::new(*name, format!("is no known header: expected one of {}", KNOWN.join(", "))));
+        let known = known().collect::<Vec<_>>().join(", ");
+        return Err(Error::new(*name, format!("is no known header: expected one of {known}")));
     }
     let start = match (find(headers::DELAY)?, find(headers::RUN_AT)?) {
         (None, None) => Start::Now,
@@ -153,6 +154,8 @@ pub fn read_task(incoming: Incoming<'_>) -> Result<Task<Bytes>, Error> {
             None => Vec::new(),
             Some(text) => parse_list(text).map_err(|e| Error::new(headers::AFTER, e))?,
         },
+        unique: plain::unique(find)?,
+        aggregate: plain::aggregate(find)?,
     })
 }
 
@@ -165,6 +168,10 @@ pub fn claimed_id(headers: &[(&str, &str)], body: &Bytes) -> Option<JobId> {
         }
         _ => None,
     }
+}
+
+fn known() -> impl Iterator<Item = &'static str> {
+    KNOWN.into_iter().chain(plain::KNOWN)
 }
 
 fn encoding(words: Option<&str>, key_id: Option<&str>) -> Result<Encoding, Error> {
@@ -270,6 +277,18 @@ mod tests {
             tenant: Some("acme".parse().unwrap()),
             points: 7,
             after: parse_list(&format!("{ID};queue=mail;on=continue, {ID};on=ignore")).unwrap(),
+            unique: Some(Box::new(windlass_core::unique::Unique {
+                states: vec![windlass_core::JobState::Held],
+                on_conflict: windlass_core::unique::OnConflict::Replace,
+                max_delay: Some(Duration::from_secs(9)),
+                ..windlass_core::unique::Unique::key("u".parse().unwrap())
+            })),
+            aggregate: Some(Box::new(windlass_core::unique::Aggregate {
+                key: "g".parse().unwrap(),
+                grace: Duration::from_secs(1),
+                max_delay: Duration::from_secs(2),
+                max_size: 3,
+            })),
         };
         assert_eq!(read(&[], &v1::Task::from(&task).encode_to_vec()).unwrap(), task);
     }

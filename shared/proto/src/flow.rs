@@ -82,6 +82,11 @@ pub fn flow_owner(dispatcher: &str) -> Bytes {
     v1::FlowOwner { dispatcher: dispatcher.to_owned() }.encode_to_vec().into()
 }
 
+/// The name of who decides for a queue, from such a body.
+pub fn flow_owner_of(body: Bytes) -> Result<String, Error> {
+    Ok(v1::FlowOwner::decode(body)?.dispatcher)
+}
+
 pub(crate) fn slots_to_wire(slots: &Slots) -> v1::Slots {
     v1::Slots { key: slots.key.as_ref().map(key_to_wire), turn: slots.turn.map(slot_to_wire) }
 }

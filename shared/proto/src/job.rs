@@ -4,10 +4,11 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use prost::Message;
 use windlass_core::flow::Slots;
-use windlass_core::{Attempt, Form, JobError, JobState, Kind, Outcome, RecordKind, Task};
+use windlass_core::unique::Gathered;
+use windlass_core::{Attempt, Form, JobError, JobId, JobState, Kind, Outcome, RecordKind, Task};
 
 use crate::flow::{slots_from_wire, slots_to_wire};
-use crate::{Error, form, task, time, v1};
+use crate::{Error, form, task, time, unique, v1};
 
 /// A job that waits: the body of `ready`, `due`, `later` and `held`.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +33,8 @@ pub struct Job {
     pub held_since: Option<Timestamp>,
     /// It is held until the jobs that its task waits for have ended.
     pub awaiting: bool,
+    /// What it was made of, if several tasks.
+    pub gathered: Option<Gathered>,
 }
 
 /// The token of a redelivered job.
@@ -86,6 +89,8 @@ pub struct Done {
     pub ended_at: Timestamp,
     /// Of this write.
     pub nonce: Bytes,
+    /// The job for whose sake it ended, if for one.
+    pub other_id: Option<JobId>,
 }
 
 /// The body of any message in JOBS.
@@ -167,6 +172,7 @@ impl Job {
             slots: None,
             held_since: None,
             awaiting: false,
+            gathered: None,
         }
     }
 
@@ -183,6 +189,7 @@ impl Job {
             slots: self.slots.as_ref().map(slots_to_wire),
             held_since: self.held_since.map(time::to_wire),
             awaiting: self.awaiting,
+            gathered: self.gathered.map(unique::gathered_to_wire),
         }
         .encode_to_vec()
         .into()
@@ -202,6 +209,7 @@ impl Job {
             slots: wire.slots.map(slots_from_wire).transpose()?,
             held_since: time::optional("held_since", wire.held_since)?,
             awaiting: wire.awaiting,
+            gathered: wire.gathered.map(unique::gathered_from_wire).transpose()?,
         })
     }
 }
@@ -269,6 +277,7 @@ impl Done {
             nonce: self.nonce.clone(),
             result_encoding,
             result_object,
+            other_id: self.other_id.map(|id| id.to_string()).unwrap_or_default(),
         }
         .encode_to_vec()
         .into()
@@ -296,6 +305,7 @@ impl Done {
             accepted_at: time::required("accepted_at", wire.accepted_at)?,
             ended_at: time::required("ended_at", wire.ended_at)?,
             nonce: wire.nonce,
+            other_id: unique::optional_id("other_id", &wire.other_id)?,
         })
     }
 }

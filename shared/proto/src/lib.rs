@@ -10,20 +10,24 @@ mod job;
 #[cfg(test)]
 mod later_version;
 mod letter;
+mod plain;
 mod schedule;
 mod task;
 mod teller;
 mod time;
 mod told;
+mod unique;
 mod unread;
 
 pub use envelope::{DEFAULT_CONTENT_TYPE, Incoming, claimed_id, headers, read_task};
-pub use flow::{Waiting, flow_owner, held_until, hold_notice, slot_taken};
+pub use flow::{Waiting, flow_owner, flow_owner_of, held_until, hold_notice, slot_taken};
 pub use job::{Claim, Done, Job, RecordBody, attempts_to_wire};
 pub use letter::{LetterPlace, read_letter};
+pub use plain::headers as unique_headers;
 pub use task::decode_task;
 pub use teller::Teller;
 pub use time::{optional as read_instant, to_wire as instant};
+pub use unique::{KeyMarker, read_replaced, replaced};
 pub use unread::HandBack;
 
 /// Generated from `proto/windlass/v1`.

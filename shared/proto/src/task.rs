@@ -8,7 +8,7 @@ use windlass_core::retry::{Backoff, Parts, RetryPolicy};
 use windlass_core::task::Parent;
 use windlass_core::{JobId, Priority, Start, Task};
 
-use crate::{Error, form, time, v1};
+use crate::{Error, form, time, unique, v1};
 
 impl From<&Task<Bytes>> for v1::Task {
     fn from(task: &Task<Bytes>) -> Self {
@@ -39,6 +39,8 @@ impl From<&Task<Bytes>> for v1::Task {
             tenant: task.tenant.as_ref().map(ToString::to_string).unwrap_or_default(),
             points: task.points,
             after: task.after.iter().map(Into::into).collect(),
+            unique: task.unique.as_deref().map(unique::to_wire),
+            aggregate: task.aggregate.as_deref().map(unique::aggregate_to_wire),
         }
     }
 }
@@ -84,6 +86,8 @@ pub(crate) fn from_wire(task: v1::Task, derived: Option<&dyn Fn() -> JobId>) -> 
         tenant: flow_key("tenant", &task.tenant)?,
         points: task.points.max(1),
         after: task.after.iter().map(dependency).collect::<Result<_, _>>()?,
+        unique: task.unique.map(unique::from_wire).transpose()?.map(Box::new),
+        aggregate: task.aggregate.as_ref().map(unique::aggregate_from_wire).transpose()?.map(Box::new),
     })
 }
 

@@ -64,6 +64,7 @@ impl Teller<'_> {
         };
         event.at = done.ended_at;
         event.error.clone_from(&done.error);
+        event.other_id = done.other_id;
         if done.state == JobState::Cancelled {
             event.note = done.error.as_ref().map(|e| e.message.clone()).unwrap_or_default();
         }
@@ -175,6 +176,7 @@ mod tests {
             accepted_at,
             ended_at,
             nonce: Bytes::new(),
+            other_id: None,
         };
         let events = teller.past(&RecordBody::Done(done));
         assert_eq!(events.last().unwrap().at, ended_at);

@@ -5,6 +5,7 @@ mod bulk;
 mod ended;
 pub(crate) mod payload;
 mod submission;
+mod unique;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use tokio::time::{Instant, timeout_at};
 use windlass_broker::jobs::{self, Jobs};
 use windlass_broker::{Broker, Options, connect, objects, tasks};
 use windlass_core::task::Parent;
+use windlass_core::unique::Instead;
 use windlass_core::{InvalidTask, JobId, JobState, Kind, Limits, PoolName, QueueName, Task};
 
 pub use self::batch::{Batch, BatchError, MAX_BATCH, MAX_BATCH_BYTES};
@@ -23,6 +25,7 @@ pub use self::bulk::{Bulk, Outcome, place_in};
 pub use self::ended::Ended;
 pub use self::payload::Payloads;
 pub use self::submission::{Prerequisite, Submission};
+pub use self::unique::{Aggregate, Unique};
 use crate::Job;
 use crate::codec::{self, Codec};
 use crate::testing::Recorder;
@@ -96,6 +99,24 @@ pub enum Error {
         id: JobId,
         /// Why.
         source: codec::Error,
+    },
+    /// It has no job of its own, or its job was ended for another's: wait for that one.
+    #[error("the task {id} has no job: {} {other}", instead.words())]
+    NoJob {
+        /// The task's.
+        id: JobId,
+        /// Why.
+        instead: Instead,
+        /// The job that has its unique key, stands for it as well, or was made in its place.
+        other: JobId,
+    },
+    /// No dispatcher has admitted it in time; it is stored, and will be.
+    #[error("the task {id} was not admitted within {} s", waited.as_secs_f64())]
+    NotAdmitted {
+        /// Its job's.
+        id: JobId,
+        /// For how long.
+        waited: Duration,
     },
     /// The job did not end in time.
     #[error("job {id} did not end within {} s", waited.as_secs_f64())]
@@ -249,6 +270,31 @@ impl Client {
     /// Publishes a payload with default options.
     pub async fn submit<J: Job>(&self, job: &J) -> Result<Submitted, Error> {
         self.task(job).submit().await
+    }
+
+    /// Waits until a task of this id has a job, or has ended without one; which is told by [`Error::NoJob`].
+    ///
+    /// Of a task that is not valid nothing is told here: it is a dead letter, and [`Error::NotAdmitted`] follows.
+    pub(super) async fn admitted(
+        &self,
+        pool: &PoolName,
+        queue: &QueueName,
+        id: JobId,
+        timeout: Duration,
+    ) -> Result<(), Error> {
+        let Outlet::Broker(broker) = &self.outlet else { return Ok(()) };
+        let jobs = Jobs::new(broker, pool.clone());
+        match timeout_at(Instant::now() + timeout, jobs.wait_known(queue, id, timeout)).await {
+            Ok(Ok(Some(seen))) => match seen.done {
+                Some(done) => match ended::instead(&done) {
+                    Some((instead, other)) => Err(Error::NoJob { id, instead, other }),
+                    None => Ok(()),
+                },
+                None => Ok(()),
+            },
+            Ok(Err(source)) => Err(Error::Read { id, source }),
+            Ok(Ok(None)) | Err(_) => Err(Error::NotAdmitted { id, waited: timeout }),
+        }
     }
 
     /// Waits for a job's end, also one that came before this call, as long as its record is kept (the horizon). Never

@@ -42,6 +42,7 @@
 //! | publish, and wait for an end | [`Client`], [`Submission`] |
 //! | publish many, all or none, or millions | [`Client::batch`], [`client::Bulk`] |
 //! | let a job wait for others | [`Submission::after`], [`OnFailure`] |
+//! | have one job of a key at a time, debounce, throttle, or collect tasks into one job | [`Unique`], [`Aggregate`] |
 //! | write handlers, blocking ones and ones for batches | [`handler`], [`blocking()`], [`handler::batch`] |
 //! | know what a handler may ask for | [`handler::extract`] |
 //! | say what follows an attempt | [`Failure`] |
@@ -63,7 +64,7 @@ pub mod handler;
 pub mod testing;
 pub mod worker;
 
-pub use client::{Client, Submission};
+pub use client::{Aggregate, Client, Submission, Unique};
 pub use codec::{Codec, Keyring};
 pub use failure::Failure;
 pub use handler::extract::{
@@ -74,6 +75,7 @@ pub use windlass_broker::{Auth, Options, Secret};
 pub use windlass_core as core;
 pub use windlass_core::dependency::{Dependency, OnFailure};
 pub use windlass_core::told::LogLevel;
+pub use windlass_core::unique::{Instead, OnConflict};
 pub use windlass_core::{JobId, JobState, Kind, Priority, QueueName, RetryPolicy};
 pub use worker::Worker;
 pub use worker::context::{Context, NotSaved, Reason};

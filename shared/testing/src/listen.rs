@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use windlass::Codec;
 use windlass::codec::Field;
-use windlass_broker::events::{self, EventReader};
+use windlass_broker::events::{self, BatchBounds, EventReader};
 use windlass_broker::jobs::{Jobs, Overheard};
 use windlass_broker::objects::Objects;
 use windlass_broker::{Broker, connect};
@@ -18,7 +18,8 @@ use crate::error::Error;
 use crate::known::Known;
 
 /// How many messages are read at a time.
-const BATCH: usize = 256;
+const BOUNDS: BatchBounds =
+    BatchBounds { messages: 256, events: usize::MAX, linger: Duration::from_millis(5) };
 /// For messages; then it asks again.
 const QUIET: Duration = Duration::from_secs(1);
 /// For a payload from Object Store.
@@ -66,7 +67,7 @@ impl Ear {
     /// Reads events as the fleet's monitor would, for as long as it is let.
     pub(crate) async fn read_events(self, mut reader: EventReader) -> Result<(), events::Error> {
         loop {
-            for message in reader.next_batch(BATCH, QUIET).await? {
+            for message in reader.next_batch(BOUNDS, QUIET).await? {
                 message.ack().await?;
                 self.known.send_modify(|known| {
                     known.read = known.read.max(message.sequence);

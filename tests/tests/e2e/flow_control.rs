@@ -7,6 +7,7 @@ mod order;
 mod owners;
 mod rates;
 mod turns;
+mod unique;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,7 +22,7 @@ use windlass::handler::extract::{AttemptNumber, State};
 use windlass::worker::Options;
 use windlass::{Failure, Handlers, Job};
 use windlass_broker::queues::QueueStore;
-use windlass_core::flow::QueueSettings;
+use windlass_core::flow::{Pause, QueueSettings};
 use windlass_core::{JobId, JobState, QueueName};
 use windlass_testkit::Fleet;
 
@@ -159,6 +160,11 @@ async fn host(fleet: &Fleet, log: &Log) -> Result<Hosted> {
 
 fn work(name: &str) -> Work {
     Work { name: name.to_owned(), gated: false }
+}
+
+/// A pause from now on.
+pub(crate) fn pause(hand_back: bool) -> Pause {
+    Pause { reason: "a test".to_owned(), by: "test".to_owned(), at: Timestamp::now(), until: None, hand_back }
 }
 
 /// Waits until all of these have succeeded.

@@ -38,6 +38,7 @@ async fn end(jobs: &Jobs, id: JobId, state: JobState, error: Option<JobError>) -
         accepted_at: last.body.accepted_at(),
         ended_at: Timestamp::now(),
         nonce: nonce(),
+        other_id: None,
     };
     let change = Change {
         address: &last.address,

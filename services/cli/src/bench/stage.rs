@@ -127,6 +127,11 @@ impl Stage {
         Ok(())
     }
 
+    /// Of the monitor.
+    pub(super) fn database(&self) -> PathBuf {
+        self.data.path().join("monitor.db")
+    }
+
     /// Drains the services; the broker stays.
     pub(super) async fn stop_services(&mut self) {
         self.running.fleet.stop_services().await;

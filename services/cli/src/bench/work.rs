@@ -52,6 +52,7 @@ pub(super) fn floor(settings: &Settings, jobs: u64) -> floor::Work {
         accepted_at: now,
         ended_at: now,
         nonce: nonce.clone(),
+        other_id: None,
     };
     let teller = Teller {
         queue: &queue,

@@ -172,6 +172,25 @@ pub(crate) enum Error {
     /// No such schedule.
     #[error("no schedule {0} is known")]
     NoSchedule(ScheduleId),
+    /// The settings of queues on the broker.
+    #[error(transparent)]
+    Settings(windlass_broker::queues::Error),
+    /// Why jobs wait.
+    #[error(transparent)]
+    Why(#[from] windlass_broker::why::Error),
+    /// Settings are stored, and not in force for all that waits.
+    #[error("revision {revision} of queue {queue} was not in force for all that waits within {} s{}",
+        waited.as_secs_f64(), if *begun { "" } else { ": no dispatcher has begun with it" })]
+    NotApplied {
+        /// Of which queue.
+        queue: windlass_core::QueueName,
+        /// Which.
+        revision: u64,
+        /// For how long.
+        waited: Duration,
+        /// Whether a dispatcher is at it.
+        begun: bool,
+    },
     /// Our own output.
     #[error("the output cannot be written")]
     Output(#[from] io::Error),
@@ -195,7 +214,11 @@ impl Error {
             | Self::Keys(_)
             | Self::Fleet(connect::Error::Option { .. } | connect::Error::Unknown(_))
             | Self::Api(api::Error::Refused(_)) => 2,
-            Self::NotFound { .. } | Self::Rejected { .. } | Self::NoSchedule(_) | Self::NoLetter(_) => 4,
+            Self::Why(windlass_broker::why::Error::NoQueue(_))
+            | Self::NotFound { .. }
+            | Self::Rejected { .. }
+            | Self::NoSchedule(_)
+            | Self::NoLetter(_) => 4,
             Self::Ambiguous { .. } => 5,
             _ => 1,
         }
@@ -260,6 +283,15 @@ impl Error {
             Self::NotEnded { .. } => "it goes on: `windlass job watch ID` follows it",
             Self::Schedules(store::Error::Conflict(_)) => "run the same command again",
             Self::Sealed { .. } => "name the file of the workers' keys with --codec-keys",
+            Self::NotApplied { begun: true, .. } => {
+                "it goes on: `windlass queue show NAME` tells how far it is"
+            }
+            Self::NotApplied { begun: false, .. } => {
+                "the settings are stored: look whether a dispatcher runs"
+            }
+            Self::Settings(windlass_broker::queues::Error::Revision { .. }) => {
+                "`windlass queue show NAME` shows what was set meanwhile, and by whom"
+            }
             Self::NoSchedule(_) => "`windlass schedule list` names those that exist",
             _ => return None,
         }))
@@ -282,6 +314,16 @@ fn argument(field: &'static str) -> &'static str {
     match field {
         "run_at" => "at",
         "attempt_timeout" => "timeout",
+        "unique.key" => "unique",
+        "unique.over" => "unique_over",
+        "unique.states" => "unique_states",
+        "unique.for" => "unique_for",
+        "unique.max_delay" => "debounce_max",
+        "unique.period" => "throttle",
+        "aggregate.key" => "aggregate",
+        "aggregate.grace" => "aggregate_grace",
+        "aggregate.max_delay" => "aggregate_max_delay",
+        "aggregate.max_size" => "aggregate_max_size",
         other => other,
     }
 }

@@ -6,6 +6,7 @@ mod get;
 mod list;
 pub(super) mod show;
 mod watch;
+mod why;
 
 use std::process::ExitCode;
 
@@ -15,6 +16,7 @@ use crate::global::Global;
 const AFTER_HELP: &str = "\
 Examples:
   windlass job list --state dead
+  windlass job why 01890a5d-ac96-774b-bcce-b302099a8057
   windlass job get 01890a5d-ac96-774b-bcce-b302099a8057";
 
 /// What to do with jobs.
@@ -33,6 +35,8 @@ enum Command {
     List(list::Args),
     /// Follows a job until it ends
     Watch(watch::Args),
+    /// Says why a job does not run
+    Why(why::Args),
     /// Ends a job, whatever it does now, or all jobs that match
     Cancel(cancel::Args),
 }
@@ -43,6 +47,7 @@ pub(crate) async fn run(args: Args, global: &Global) -> Result<ExitCode, Error> 
         Command::Get(args) => get::run(args, global).await,
         Command::List(args) => list::run(args, global).await,
         Command::Watch(args) => Box::pin(watch::run(args, global)).await,
+        Command::Why(args) => Box::pin(why::run(args, global)).await,
         Command::Cancel(args) => Box::pin(cancel::run(args, global)).await,
     }
 }

@@ -1,24 +1,27 @@
 //! `windlass queue`.
 
+mod change;
+mod list;
+mod pause;
+mod set;
+mod show;
+mod why;
+
 use std::process::ExitCode;
 
-use windlass_core::JobState;
-use windlass_monitor::store::QueueCounts;
+use windlass_broker::flow::Flow;
+use windlass_broker::locate;
+use windlass_core::QueueName;
 
 use super::Error;
 use crate::connect::Fleet;
 use crate::global::Global;
-use crate::output::table::{Table, seconds};
-use crate::output::{self, Format};
-
-const LIST_AFTER_HELP: &str = "\
-Examples:
-  windlass queue list
-  windlass queue list -o json";
 
 const AFTER_HELP: &str = "\
 Examples:
-  windlass queue list";
+  windlass queue set mail --concurrency 20 --key-concurrency 1 --wait
+  windlass queue pause mail --reason \"provider down\"
+  windlass queue why mail";
 
 /// What to do with queues.
 #[derive(Debug, clap::Args)]
@@ -31,48 +34,35 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Lists queues, with how many of their jobs stand where
-    #[command(after_help = LIST_AFTER_HELP)]
+    #[command(after_help = list::AFTER_HELP)]
     List,
+    /// Shows a queue: its settings, who set them, and what waits in it
+    Show(show::Args),
+    /// Changes limits, order, rates and fairness of a queue, while it works
+    Set(set::Args),
+    /// Starts nothing more of a queue, of kinds or of keys
+    Pause(pause::PauseArgs),
+    /// Goes on with what was paused
+    Resume(pause::ResumeArgs),
+    /// Says why the jobs of a queue wait: each counted under one cause
+    Why(why::Args),
 }
 
 /// Runs the command.
 pub(crate) async fn run(args: Args, global: &Global) -> Result<ExitCode, Error> {
-    let Command::List = args.command;
-    let fleet = Fleet::find(global)?;
-    let monitor = fleet.monitor().await?.ok_or(Error::NoMonitor)?;
-    let list = monitor.queues().await?;
-    match global.output {
-        Format::Json => output::json(&list)?,
-        Format::Table => output::text(&table(&list.queues))?,
+    match args.command {
+        Command::List => list::run(global).await,
+        Command::Show(args) => Box::pin(show::run(args, global)).await,
+        Command::Set(args) => Box::pin(set::run(args, global)).await,
+        Command::Pause(args) => Box::pin(pause::pause(args, global)).await,
+        Command::Resume(args) => Box::pin(pause::resume(args, global)).await,
+        Command::Why(args) => Box::pin(why::run(args, global)).await,
     }
-    Ok(ExitCode::SUCCESS)
 }
 
-fn table(queues: &[QueueCounts]) -> String {
-    let words: Vec<String> = JobState::ALL.iter().map(|state| state.as_str().to_uppercase()).collect();
-    let headings: Vec<&str> =
-        std::iter::once("QUEUE").chain(words.iter().map(String::as_str)).chain(["OLDEST QUEUED"]).collect();
-    let mut table = Table::new(&headings).right(1..headings.len());
-    for queue in queues {
-        let counts =
-            JobState::ALL.iter().map(|s| queue.counts.get(s.as_str()).copied().unwrap_or(0).to_string());
-        let oldest = queue.oldest_queued_age_seconds.map(seconds).unwrap_or_default();
-        table.row(std::iter::once(queue.name.clone()).chain(counts).chain([oldest]));
-    }
-    table.render()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_state_has_a_column() {
-        let counts = [("queued".to_owned(), 7), ("dead".to_owned(), 12)].into();
-        let queue = QueueCounts { name: "mail".to_owned(), counts, oldest_queued_age_seconds: Some(90.0) };
-        let text = table(&[queue]);
-        let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
-        assert_eq!(rows[0][3], "QUEUED");
-        assert_eq!(rows[1], ["mail", "0", "0", "7", "0", "0", "0", "12", "0", "0", "90s"]);
-    }
+/// The queue, in the stream of the pool that serves it.
+async fn flow(fleet: &Fleet, queue: &QueueName) -> Result<Flow, Error> {
+    let broker = fleet.broker().await?;
+    let pool = locate::serving(broker, queue).await.map_err(|source| Error::Why(source.into()))?;
+    Ok(Flow::new(broker, pool, queue.clone()))
 }

@@ -23,6 +23,7 @@ pub(super) fn view(id: JobId, seen: &Seen, now: Timestamp) -> Option<JobView> {
         result: None,
         result_form: None,
         error: None,
+        other_id: None,
         trace_id: last.trace.map(|trace| trace.trace_id_hex()),
         accepted_at: Some(last.body.accepted_at()),
         due_at: None,
@@ -54,6 +55,7 @@ fn ended(empty: JobView, done: &Done) -> JobView {
         result_form: result.is_some().then(|| done.result_form.clone()).filter(|form| !form.is_plain()),
         result,
         error,
+        other_id: done.other_id,
         accepted_at: Some(done.accepted_at),
         ended_at: Some(done.ended_at),
         attempts: done.attempts.iter().map(past).collect(),
@@ -180,6 +182,7 @@ mod tests {
             accepted_at: at(10),
             ended_at: at(30),
             nonce: bytes::Bytes::new(),
+            other_id: None,
         }
     }
 

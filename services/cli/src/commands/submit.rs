@@ -7,6 +7,7 @@ pub(crate) mod many;
 mod payload;
 #[cfg(test)]
 mod tests;
+mod unique;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -41,6 +42,9 @@ Examples:
   windlass submit file.digest '{\"path\": \"/etc/hosts\"}' --wait
   windlass submit report.make @order.json --queue reports --priority high --delay 10m
   windlass submit report.make @order.json --queue reports --max-wait 1h --timeout 10m
+  windlass submit report.make @order.json --unique report/42 --unique-for 10m --wait
+  windlass submit index.update '{\"doc\": 42}' --unique-over kind,payload.doc --debounce 5s --debounce-max 1m
+  windlass submit mail.digest '{\"to\": \"a@example.org\"}' --aggregate a@example.org --aggregate-grace 10s
   echo '{\"argv\": [\"date\"]}' | windlass submit command.run - --wait=2m -o json
   windlass submit report.send null --after 01890a5d-ac96-774b-bcce-b302099a8057:continue
   windlass submit --batch order.jsonl
@@ -100,6 +104,8 @@ pub(crate) struct Args {
     /// Of the payload
     #[arg(long, value_name = "TYPE", allow_hyphen_values = true)]
     content_type: Option<String>,
+    #[command(flatten)]
+    sharing: unique::Args,
     /// Wait for the job's end, for at most this long [default: 60s]
     #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, default_missing_value = "60s")]
     wait: Option<String>,
@@ -122,6 +128,7 @@ struct Request {
     max_wait: Option<Duration>,
     wait: Option<Duration>,
     after: Vec<Dependency>,
+    sharing: unique::Sharing,
 }
 
 /// Submits the task, and waits for its job if asked to.
@@ -284,6 +291,7 @@ impl Request {
         let max_wait = args.max_wait.as_deref().map(|text| duration("max_wait", text)).transpose()?;
         let wait = args.wait.as_deref().map(|text| duration("wait", text)).transpose()?;
         let after = args.after.iter().map(|text| dependency(text)).collect::<Result<_, _>>()?;
+        let sharing = args.sharing.read()?;
         // Last, as it may read what is not there a second time.
         let payload = Payload::read(args.payload.as_deref(), args.payload_file.as_deref(), content_type)?;
         Ok(Self {
@@ -299,6 +307,7 @@ impl Request {
             max_wait,
             wait,
             after,
+            sharing,
         })
     }
 
@@ -329,6 +338,6 @@ impl Request {
         for one in &self.after {
             task = task.after(one).on_failure(one.on_failure);
         }
-        task
+        self.sharing.apply(task)
     }
 }

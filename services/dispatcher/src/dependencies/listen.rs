@@ -13,7 +13,7 @@ use futures::{StreamExt as _, stream};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
-use windlass_broker::events::{self, EventMessage, EventReader, ends};
+use windlass_broker::events::{self, BatchBounds, EventMessage, EventReader, ends};
 use windlass_broker::names::Place;
 use windlass_broker::{connect, jobs};
 use windlass_core::{JobId, QueueName};
@@ -31,6 +31,9 @@ const ASK_EVERY: Duration = Duration::from_secs(30);
 const FOLLOWED: Duration = Duration::from_mins(1);
 /// Messages that are asked for, and dealt with, at one time.
 const MESSAGES: usize = 16;
+/// At once what has come.
+const BOUNDS: BatchBounds =
+    BatchBounds { messages: MESSAGES, events: 10_000, linger: Duration::from_millis(5) };
 /// Ends that are looked at at one time.
 const LOOKS: usize = 16;
 /// So many ends of one message are looked up together, if no more than so many edges stand there.
@@ -164,7 +167,7 @@ async fn read(
         Some(reader) => reader,
         None => reader.insert(EventReader::of_ends(&shared.broker, queue).await?),
     };
-    let messages = reader.next_batch(MESSAGES, LOOK_EVERY).await?;
+    let messages = reader.next_batch(BOUNDS, LOOK_EVERY).await?;
     let dealing = messages.into_iter().map(|message| deal_with(shared, queue, message));
     stream::iter(dealing).buffer_unordered(MESSAGES).collect::<()>().await;
     Ok(())

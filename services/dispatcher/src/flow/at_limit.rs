@@ -30,7 +30,7 @@ pub(super) async fn end(owner: &Owner, one: &Decision) -> Result<(), Failure> {
         let limit =
             if one.key().is_some() && owner.settings.key_limit().is_some() { "its key" } else { "its queue" };
         let message = format!("as many of {limit} run as may");
-        let error = JobError { message, code: CODE.to_owned(), terminal: true };
+        let error = JobError { message, code: CODE.to_owned(), terminal: false };
         let end = End { token: one.token, purge_timer: false, state, error };
         if !matches!(ended::write(shared, jobs, last, end).await?, (Verdict::Won(_), _)) {
             return Ok(());

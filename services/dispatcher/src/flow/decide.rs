@@ -3,9 +3,8 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
-use futures::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
-use windlass_broker::flow::Flow;
+use windlass_broker::flow::{Flow, InLine};
 use windlass_broker::jobs::SeenRecord;
 use windlass_broker::names::Line;
 use windlass_core::JobId;
@@ -14,14 +13,13 @@ use windlass_proto::RecordBody;
 
 use super::Failure;
 use super::decision::{Decision, Goes, UNWRITTEN};
+use super::leave::forsake;
 use super::owner::Owner;
 use super::round::Arrived;
 use super::state::{Wake, lane_of};
 
 /// Jobs that are decided together: with at most four messages each, a write has room for them.
 const MOST: usize = 240;
-/// Of jobs that are read at one time.
-const READS: usize = 32;
 /// How many may be ready or running where turns count and no limit says how many.
 const WINDOW: usize = 100;
 
@@ -99,6 +97,8 @@ impl<'a> Deciding<'a> {
             let asked = places.len();
             // Those that were let through already are shown by a replica that has not heard of it.
             places.retain(|place| !key.holders.has(place.job_id));
+            let (mut places, strangers): (Vec<_>, Vec<_>) =
+                places.into_iter().partition(|place| belongs(&self.settings, place));
             let mut wait = None;
             let pass = places.iter().position(|place| {
                 wait = key.pace.at(place.points, now);
@@ -124,6 +124,9 @@ impl<'a> Deciding<'a> {
                 one.new_lane = turns && self.owner.state.mark(&lane);
                 self.decisions.push(one);
             }
+            for place in strangers {
+                self.decisions.extend(Decision::returned(self.owner, place).await?);
+            }
         }
         self.read_jobs().await
     }
@@ -133,10 +136,8 @@ impl<'a> Deciding<'a> {
         for arrived in arrivals {
             let mut one = Decision::of_arrived(arrived, Goes::Through { takes_turn: false }, self.now);
             one.kept = kept(&self.settings);
-            if let Some(kind) = one.job.as_ref().map(|job| &job.task.kind)
-                && self.settings.paused_kinds.contains_key(kind)
-            {
-                one.goes = Goes::Waits(Line::Kind(kind_token(kind)));
+            if let Some(line) = self.stopped(&one) {
+                one.goes = Goes::Waits(line);
                 self.decisions.push(one);
                 continue;
             }
@@ -153,6 +154,16 @@ impl<'a> Deciding<'a> {
             }
         }
         Ok(())
+    }
+
+    /// The line of one that has just come while its kind is paused; or its key, where it has a slot of that already.
+    fn stopped(&self, one: &Decision) -> Option<Line> {
+        let kind = one.job.as_ref().map(|job| &job.task.kind)?;
+        if self.settings.paused_kinds.contains_key(kind) {
+            return Some(Line::of_kind(kind));
+        }
+        let key = one.has_key.as_ref().and(one.key())?;
+        self.settings.paused_keys.contains_key(key.as_str()).then(|| Line::of_stopped_key(&key.token()))
     }
 
     /// Whether one that has just come need not wait for its key. If it must, it goes into that line.
@@ -202,6 +213,10 @@ impl<'a> Deciding<'a> {
             let Some(lane) = self.owner.state.turns.next().cloned() else { break };
             let through = Goes::Through { takes_turn: true };
             let one = match self.owner.state.first(&self.flow, &lane).await? {
+                Some(place) if !belongs(&self.settings, &place) => {
+                    self.decisions.extend(Decision::returned(self.owner, place).await?);
+                    continue;
+                }
                 Some(place) => Some(Decision::of_place(self.owner, place, through)),
                 None => self.arriving.get_mut(&lane).and_then(VecDeque::pop_front).map(|mut one| {
                     one.goes = through;
@@ -296,17 +311,14 @@ impl<'a> Deciding<'a> {
             .iter()
             .enumerate()
             .filter(|(_, one)| one.job.is_none() && matches!(one.goes, Goes::Through { .. }));
-        let unread: Vec<_> = unread.map(|(index, one)| (index, one.token)).collect();
-        let found: Vec<(usize, Option<SeenRecord>)> = stream::iter(unread)
-            .map(|(index, token)| {
-                let flow = self.flow.clone();
-                async move { Ok::<_, Failure>((index, flow.held(token).await?)) }
-            })
-            .buffer_unordered(READS)
-            .try_collect()
-            .await?;
+        let unread: Vec<_> = unread.map(|(index, _)| index).collect();
+        let held: Vec<_> = unread
+            .iter()
+            .map(|index| (&self.decisions[*index].address, self.decisions[*index].token))
+            .collect();
+        let found = self.flow.held(&held).await?;
         let mut gone = BTreeSet::new();
-        for (index, record) in found {
+        for (index, record) in unread.into_iter().zip(found) {
             match record {
                 Some(SeenRecord { body: RecordBody::Job(job), trace, .. }) => {
                     self.decisions[index].job = Some(job);
@@ -317,12 +329,12 @@ impl<'a> Deciding<'a> {
                 }
             }
         }
-        // Whoever ended them from outside died before they left the line.
+        // Whoever ended them from outside died before they left the line; or they were taken out of it already.
         for index in gone.into_iter().rev() {
             let one = self.decisions.remove(index);
             one.forget(&mut self.owner.state);
             if let Some(place) = &one.place {
-                self.flow.drop_place(place, super::CALL_TIMEOUT).await?;
+                forsake(self.owner, place).await?;
             }
         }
         Ok(())
@@ -337,7 +349,13 @@ fn kept(settings: &QueueSettings) -> Kept {
     }
 }
 
-/// Stands for a kind in subjects, where a dot would end a word.
-pub(super) fn kind_token(kind: &windlass_core::Kind) -> String {
-    kind.as_str().replace('.', "/")
+/// Whether whoever stands in a line for its key or its turn may go on from there. Of others it is decided anew: since
+/// they came there, their kind or their key was paused, or a limit was set of their key, of which they have no slot.
+pub(super) fn belongs(settings: &QueueSettings, place: &InLine) -> bool {
+    if settings.paused_kinds.contains_key(&place.kind) {
+        return false;
+    }
+    let (Line::Turn(_), Some(key)) = (&place.line, &place.key) else { return true };
+    !settings.paused_keys.contains_key(key.as_str())
+        && (place.key_slot.is_some() || settings.key_limit().is_none())
 }

@@ -5,12 +5,13 @@ use windlass_broker::delivery::Handle;
 use windlass_broker::flow::{InLine, LetThrough, Move, Park, Promote, Return};
 use windlass_broker::jobs::{Address, SeenRecord};
 use windlass_broker::names::Line;
-use windlass_core::flow::{FlowKey, Kept, KeySlot, Lane, QueueSettings, Slot};
+use windlass_core::flow::{FlowKey, Kept, KeySlot, Lane, QueueSettings, Slot, Slots};
 use windlass_core::trace::TraceParent;
 use windlass_core::{Event, Kind, Transition};
 use windlass_proto::{Job, RecordBody, Teller};
 
 use super::Failure;
+use super::leave::forsake;
 use super::owner::Owner;
 use super::round::Arrived;
 use super::state::State;
@@ -89,14 +90,17 @@ impl Decision {
         }
     }
 
-    /// One that is to be decided anew; none if it has ended, and its place is gone with it.
+    /// One that is to be decided anew; none if it stands there no more.
     pub(super) async fn returned(owner: &Owner, place: InLine) -> Result<Option<Self>, Failure> {
-        let record = owner.flow.held(place.held).await?;
+        let record = owner.flow.jobs().at(place.held).await?;
         let Some(SeenRecord { body: RecordBody::Job(job), trace, .. }) = record else {
-            owner.flow.drop_place(&place, super::CALL_TIMEOUT).await?;
+            forsake(owner, &place).await?;
             return Ok(None);
         };
-        let job = Some(job);
+        // A slot that it has got in line is told nowhere else.
+        let key = place.key_slot.clone().or_else(|| job.slots.as_ref().and_then(|slots| slots.key.clone()));
+        let slots = key.map(|key| Slots { key: Some(key), turn: None });
+        let job = Some(Job { slots, ..job });
         Ok(Some(Self { job, trace, ..Self::of_place(owner, place, Goes::Returns) }))
     }
 
@@ -276,6 +280,9 @@ impl Decision {
             (Goes::Waits(line), _) => {
                 let note = match (line, &job.task.key) {
                     (Line::Key(_), Some(key)) => format!("waits for its key {key}"),
+                    (Line::Kind(_), Some(key)) if line.is_of_stopped_key() => {
+                        format!("its key {key} is paused")
+                    }
                     (Line::Kind(_), _) => format!("its kind {kind} is paused"),
                     _ => "waits for its turn".to_owned(),
                 };

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use windlass_broker::flow::{Flow, free};
+use windlass_broker::flow::{Flow, InLine, free};
 use windlass_broker::jobs::{self, Jobs, SeenRecord};
-use windlass_core::flow::Follows;
+use windlass_core::flow::{Follows, KeySlot};
 use windlass_core::letter::Letter;
 use windlass_core::protocol::Kind;
 use windlass_proto::RecordBody;
 
+use super::Failure;
+use super::owner::Owner;
 use crate::shared::Shared;
 
 /// For each write.
@@ -45,6 +47,28 @@ pub(crate) async fn unblock(shared: &Shared, letter: &Letter<bytes::Bytes>) -> b
             false
         }
     }
+}
+
+/// A place in line whose job does not stand where the place says: it is removed, with the slot of its key that goes
+/// with it, unless the job took the slot along.
+pub(super) async fn forsake(owner: &Owner, place: &InLine) -> Result<(), Failure> {
+    let seen = owner.flow.jobs().read(owner.flow.queue(), place.job_id).await?;
+    let mut place = place.clone();
+    if let (None, Some(last)) = (&seen.done, &seen.last) {
+        if last.record.kind == Kind::Held {
+            // It may stand in this very line again.
+            return Ok(());
+        }
+        let held = match &last.body {
+            RecordBody::Job(job) => job.slots.as_ref().and_then(|slots| slots.key.as_ref()),
+            _ => None,
+        };
+        let sequence = |key: &KeySlot| key.slot.sequence(last.record.sequence);
+        if held.map(sequence) == place.key_slot.as_ref().map(sequence) {
+            place.key_slot = None;
+        }
+    }
+    Ok(owner.flow.drop_place(&place, WRITE_TIMEOUT).await?)
 }
 
 async fn give_up(jobs: &Jobs, last: &SeenRecord, follows: Follows) -> Result<(), jobs::Error> {

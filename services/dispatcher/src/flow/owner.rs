@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt as _;
+use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use windlass_broker::delivery::Delivered;
+use windlass_broker::failpoint::{Point, hit};
 use windlass_broker::flow::Flow;
 use windlass_broker::provision::ensure_flow;
 use windlass_broker::pull::{Arrival, Puller};
@@ -15,14 +17,14 @@ use windlass_core::flow::QueueSettings;
 
 use super::Failure;
 use super::audit::AUDIT_EVERY;
-use super::round::{Input, Round, Sweep};
+use super::round::{Input, Round};
+use super::settings::Known;
 use super::state::State;
+use super::sweep::Sweep;
 use crate::shared::Shared;
 
 /// What is asked for at a time, and looked at together.
 const WINDOW: usize = 256;
-/// Between two parts of a sweep.
-const SWEEP_PACE: Duration = Duration::from_millis(20);
 /// After a failure.
 const AGAIN: Duration = Duration::from_millis(500);
 
@@ -33,8 +35,14 @@ pub(super) struct Owner {
     pub(super) epoch: u64,
     pub(super) settings: Arc<QueueSettings>,
     pub(super) state: State,
-    /// Lines that are still to be looked at; none: nobody waits there unseen.
+    /// Of the settings.
+    pub(super) revision: u64,
+    /// What is still to be looked at; none: nobody waits there unseen.
     pub(super) sweep: Option<Sweep>,
+    /// Who this dispatcher is.
+    pub(super) instance: String,
+    /// Timers from this sequence on are yet to be looked at.
+    pub(super) timers_from: u64,
 }
 
 /// Decides for a queue, until told to stop. To be called under the lease of the queue's shard; the epoch fences what
@@ -54,37 +62,52 @@ pub(super) async fn own(shared: Arc<Shared>, queue: QueueName, instance: String,
 async fn decide(shared: &Arc<Shared>, queue: &QueueName, instance: &str) -> Result<(), Failure> {
     let mut known = shared.settings.watch();
     let read = |known: &mut tokio::sync::watch::Receiver<_>| {
-        let all: Arc<std::collections::HashMap<QueueName, Arc<QueueSettings>>> =
-            Arc::clone(&known.borrow_and_update());
+        let all: Arc<std::collections::HashMap<QueueName, Known>> = Arc::clone(&known.borrow_and_update());
         all.get(queue).cloned().unwrap_or_default()
     };
-    let settings = read(&mut known);
+    let mut set = read(&mut known);
+    let (settings, mut ends_at) = set.settings.at(shared.broker.now());
+    let settings = Arc::new(settings);
     let pool = shared.layout.pool_of(queue);
     let flow = Flow::new(&shared.broker, pool, queue.clone());
     ensure_flow(&shared.broker, &shared.layout, queue).await?;
     shared.queues.ensure(&shared.broker, &shared.layout, queue).await?;
     let epoch = flow.take_over(instance).await?.ok_or(Failure::Lost)?;
+    hit(Point::FlowOwned).await;
     let state = State::read(&flow, &settings, shared.broker.now()).await?;
     let consumer = shared.broker.names().flow_consumer(queue);
     let mut puller = Puller::open(&shared.broker, flow.jobs().stream().to_owned(), consumer).await?;
     tracing::info!(%queue, epoch, lanes = state.lanes.len(), slots = state.turn.len(), "owns the queue");
     // Somebody may wait whom nobody tells of, as limits were raised while nobody owned the queue.
-    let sweep = Some(Sweep::ALL);
-    let mut owner = Owner { shared: Arc::clone(shared), flow, epoch, settings, state, sweep };
+    let sweep = Some(Sweep::begin(&flow, set.revision).await?);
+    let (shared_too, revision, instance) = (Arc::clone(shared), set.revision, instance.to_owned());
+    let mut owner = Owner {
+        shared: shared_too,
+        flow,
+        epoch,
+        settings,
+        state,
+        revision,
+        sweep,
+        instance,
+        timers_from: epoch,
+    };
     let mut inputs = Vec::new();
     let (mut audit_at, mut audit_from) = (Instant::now() + AUDIT_EVERY, 0);
     loop {
         if Instant::now() >= audit_at {
             audit_from = owner.audit(audit_from).await?;
+            owner.recall_strays().await?;
             audit_at = Instant::now() + AUDIT_EVERY;
         }
         Round::run(&mut owner, std::mem::take(&mut inputs)).await?;
         let now = shared.broker.now();
         let wake =
             owner.state.next_wake().map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default());
-        let sweep = owner.sweep.map(|_| SWEEP_PACE);
+        let sweep = owner.sweep.as_ref().map(|sweep| sweep.pause());
+        let pause_ends = ends_at.map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default());
         let audit = audit_at.saturating_duration_since(Instant::now());
-        let next = wake.into_iter().chain(sweep).chain([audit]).min().unwrap_or(audit);
+        let next = wake.into_iter().chain(sweep).chain(pause_ends).chain([audit]).min().unwrap_or(audit);
         if puller.outstanding() < WINDOW / 2 {
             puller.request(WINDOW - puller.outstanding()).await?;
         }
@@ -95,14 +118,20 @@ async fn decide(shared: &Arc<Shared>, queue: &QueueName, instance: &str) -> Resu
                 if changed.is_err() {
                     return Ok(());
                 }
-                let settings = read(&mut known);
-                if settings != owner.settings {
-                    tracing::info!(%queue, "the queue goes on by other settings");
-                    owner.state = State::read(&owner.flow, &settings, shared.broker.now()).await?;
-                    owner.settings = settings;
-                    owner.sweep = Some(Sweep::ALL);
+                let latest = read(&mut known);
+                if latest != set {
+                    tracing::info!(%queue, revision = latest.revision, "the queue goes on by other settings");
+                    ends_at = owner.go_by(&latest.settings).await?;
+                    owner.revision = latest.revision;
+                    owner.sweep = Some(Sweep::begin(&owner.flow, latest.revision).await?);
+                    set = latest;
                 }
             }
+        }
+        if ends_at.is_some_and(|at| at <= shared.broker.now()) {
+            tracing::info!(%queue, "a pause of the queue is over");
+            ends_at = owner.go_by(&set.settings).await?;
+            owner.sweep.get_or_insert(Sweep::of_lines(set.revision));
         }
         // All that is there already, together.
         while inputs.len() < WINDOW
@@ -110,6 +139,19 @@ async fn decide(shared: &Arc<Shared>, queue: &QueueName, instance: &str) -> Resu
         {
             take(&owner, arrival?, &mut inputs)?;
         }
+    }
+}
+
+// === impl Owner ===
+
+impl Owner {
+    /// Goes on by these settings, as they hold now; until when they do.
+    async fn go_by(&mut self, settings: &QueueSettings) -> Result<Option<Timestamp>, Failure> {
+        let now = self.shared.broker.now();
+        let (settings, ends_at) = settings.at(now);
+        self.state = State::read(&self.flow, &settings, now).await?;
+        self.settings = Arc::new(settings);
+        Ok(ends_at)
     }
 }
 

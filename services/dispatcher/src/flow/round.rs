@@ -8,9 +8,10 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 use windlass_broker::Broker;
 use windlass_broker::delivery::{Delivered, Handle};
+use windlass_broker::failpoint::{Point, hit};
 use windlass_broker::flow::Commit;
 use windlass_broker::jobs::Address;
-use windlass_broker::names::{FlowSubject, Line};
+use windlass_broker::names::FlowSubject;
 use windlass_core::flow::Follows;
 use windlass_core::trace::TraceParent;
 use windlass_core::{JobId, RecordKind};
@@ -20,9 +21,10 @@ use super::Failure;
 use super::at_limit;
 use super::decide::Deciding;
 use super::decision::Decision;
-use super::leave::leave;
+use super::leave::{forsake, leave};
 use super::owner::Owner;
 use super::state::{Kept, Wake};
+use super::sweep;
 
 /// Of jobs that are read at one time.
 const READS: usize = 32;
@@ -115,7 +117,8 @@ impl<'a> Round<'a> {
         }
         let mut arrivals = round.certain(arrivals).await?;
         round.wake(&mut look);
-        round.sweep(&mut look).await?;
+        let returned = sweep::step(round.owner, &mut look).await?;
+        round.write(returned).await?;
         loop {
             let mut deciding = Deciding::new(round.owner);
             deciding.look_at(std::mem::take(&mut look)).await?;
@@ -220,31 +223,6 @@ impl<'a> Round<'a> {
             .is_ok()
     }
 
-    /// Looks at a part of the lines in which somebody may wait unseen.
-    async fn sweep(&mut self, look: &mut BTreeSet<String>) -> Result<(), Failure> {
-        let Some(Sweep { of, from }) = self.owner.sweep else { return Ok(()) };
-        let (places, more) = self.owner.flow.all_in_line(of, from, SWEEP_PAGE).await?;
-        let last = places.last().map(|place| place.sequence);
-        let mut returns = Vec::new();
-        for place in places {
-            match &place.line {
-                Line::Key(key) => {
-                    look.insert(key.clone());
-                }
-                Line::Kind(_) if !self.owner.settings.paused_kinds.contains_key(&place.kind) => {
-                    returns.extend(Decision::returned(self.owner, place).await?);
-                }
-                Line::Kind(_) | Line::Turn(_) => {}
-            }
-        }
-        self.write(returns).await?;
-        self.owner.sweep = match last.filter(|_| more) {
-            Some(last) => Some(Sweep { of, from: last + 1 }),
-            None => (of == KEYS).then_some(Sweep { of: KINDS, from: 0 }),
-        };
-        Ok(())
-    }
-
     /// Writes decisions, and what went by them under a rate; makes known what has come of them. False if there were
     /// none.
     async fn write(&mut self, decisions: Vec<Decision>) -> Result<bool, Failure> {
@@ -274,6 +252,7 @@ impl<'a> Round<'a> {
             match self.owner.flow.commit(self.owner.epoch, &moves).await? {
                 Commit::Done(first) => {
                     drop(moves);
+                    hit(Point::FlowCommitted).await;
                     self.done(some, first);
                 }
                 Commit::Unknown => return Err(Failure::Unknown),
@@ -312,7 +291,7 @@ impl<'a> Round<'a> {
                     let _ = handle.ack().await;
                 }
             }
-            (_, _, Some(place)) => self.owner.flow.drop_place(place, super::CALL_TIMEOUT).await?,
+            (_, _, Some(place)) => forsake(self.owner, place).await?,
             _ => {}
         }
         if let (Some(last), Some(done)) = (&seen.last, &seen.done) {
@@ -336,6 +315,7 @@ impl<'a> Round<'a> {
         // Not waited for: what is delivered again because its event was not stored is found to have moved.
         tokio::spawn(async move {
             if events.is_empty() || shared.events.record_all(events).await.is_ok() {
+                hit(Point::FlowSaid).await;
                 for handle in handles {
                     let _ = handle.ack().await;
                 }
@@ -344,25 +324,7 @@ impl<'a> Round<'a> {
     }
 }
 
-/// What is still to be looked at.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Sweep {
-    /// Lines of this sort.
-    of: &'static str,
-    /// From this sequence on.
-    from: u64,
-}
-
-impl Sweep {
-    /// All of it.
-    pub(super) const ALL: Self = Self { of: KEYS, from: 0 };
-}
-
-const KEYS: &str = "key";
-const KINDS: &str = "kind";
 /// The longest time for which a handler may hold others.
 const LONGEST_HOLD: Duration = Duration::from_hours(25);
 /// Of rates, written at once.
 const MOST_KEPT: usize = 500;
-/// Places of a sweep that are read at once.
-const SWEEP_PAGE: usize = 256;

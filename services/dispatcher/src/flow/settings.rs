@@ -8,19 +8,32 @@ use futures::StreamExt as _;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use windlass_broker::Broker;
-use windlass_broker::queues::{Error, QueueStore};
+use windlass_broker::queues::{Error, QueueStore, Stored};
 use windlass_core::flow::QueueSettings;
 use windlass_core::{InvalidTask, QueueName, RecordKind, Task};
 
 /// Before the bucket is read again.
 const AGAIN: Duration = Duration::from_secs(1);
 
-type All = HashMap<QueueName, Arc<QueueSettings>>;
+type All = HashMap<QueueName, Known>;
+
+/// What is set for a queue.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Known {
+    pub(crate) settings: Arc<QueueSettings>,
+    pub(crate) revision: u64,
+}
 
 /// What is set for queues; one that was never set is not there.
 #[derive(Debug)]
 pub(crate) struct Settings {
     all: watch::Sender<Arc<All>>,
+}
+
+impl From<Stored> for Known {
+    fn from(stored: Stored) -> Self {
+        Self { settings: Arc::new(stored.change.settings), revision: stored.revision }
+    }
 }
 
 // === impl Settings ===
@@ -29,21 +42,21 @@ impl Settings {
     /// What stands there now.
     pub(crate) async fn read(broker: &Broker) -> Result<Self, Error> {
         let stored = QueueStore::new(broker).list().await?;
-        let all = stored.into_iter().map(|one| (one.queue, Arc::new(one.change.settings))).collect();
+        let all = stored.into_iter().map(|one| (one.queue.clone(), Known::from(one))).collect();
         Ok(Self { all: watch::Sender::new(Arc::new(all)) })
     }
 
     /// As a job enters a queue, or comes back to it: for the workers, or for the queue's owner.
     pub(crate) fn entrance(&self, queue: &QueueName) -> RecordKind {
         let all = self.all.borrow();
-        let controlled = all.get(queue).is_some_and(|settings| settings.is_controlled());
+        let controlled = all.get(queue).is_some_and(|known| known.settings.is_controlled());
         if controlled { RecordKind::Due } else { RecordKind::Ready }
     }
 
     /// What is wrong with a task under the settings of its queue.
     pub(crate) fn check<P>(&self, queue: &QueueName, task: &Task<P>) -> Result<(), InvalidTask> {
         let all = self.all.borrow();
-        let Some(settings) = all.get(queue) else { return Ok(()) };
+        let Some(Known { settings, .. }) = all.get(queue) else { return Ok(()) };
         let key_rate = settings.key_rate.filter(|_| task.key.is_some());
         for rate in settings.rate.into_iter().chain(key_rate) {
             rate.check_points(task.points).map_err(|error| InvalidTask::new("points", error.to_string()))?;
@@ -80,13 +93,13 @@ impl Settings {
                 Err(error) => return Err(error),
             };
             let Ok(queue) = key.parse::<QueueName>() else { continue };
-            let settings = stored.map(|stored| Arc::new(stored.change.settings)).unwrap_or_default();
+            let known = stored.map(Known::from).unwrap_or_default();
             self.all.send_if_modified(|all| {
-                if all.get(&queue) == Some(&settings) {
+                if all.get(&queue) == Some(&known) {
                     return false;
                 }
-                tracing::info!(%queue, "the settings of a queue were changed");
-                Arc::make_mut(all).insert(queue, settings);
+                tracing::info!(%queue, revision = known.revision, "the settings of a queue were changed");
+                Arc::make_mut(all).insert(queue, known);
                 true
             });
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use windlass_core::letter::Filter;
 
 use super::Problem;
-use super::query::{KIND_FORM, Parameters, QUEUE_FORM, RawQuery};
+use super::query::{INSTANT_FORM, KIND_FORM, PRINT_FORM, Parameters, QUEUE_FORM, RawQuery};
 
 /// What `GET /api/v1/dead` takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,8 +17,6 @@ pub(super) struct LetterQuery {
 
 /// What [`filter`] takes.
 pub(super) const FILTER_NAMES: &str = "queue, kind, code, fingerprint, contains, since, until";
-const INSTANT_FORM: &str = "an instant with its offset, as 2026-01-31T09:00:00Z";
-const PRINT_FORM: &str = "16 hexadecimal digits in lower case";
 
 // === impl LetterQuery ===
 

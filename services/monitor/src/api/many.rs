@@ -111,6 +111,7 @@ pub(super) async fn cancel(
         queue: body.take("queue", QUEUE_FORM)?,
         kind: body.take("kind", KIND_FORM)?,
         state: body.take("state", LIVE)?,
+        ..Filter::default()
     };
     if let Some(state) = filter.state.filter(|state| state.is_terminal()) {
         let detail = format!("state: `{state}` jobs have ended: nothing is left to cancel");

@@ -7,10 +7,11 @@ use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query};
 use serde_json::{Map, Value};
 use windlass_broker::commands::MOST_REASON_BYTES;
+use windlass_core::letter::Print;
 use windlass_core::{JobId, JobState, QueueName};
 
 use super::{DEFAULT_LIMIT, MAX_LIMIT, Problem};
-use crate::store::Filter;
+use crate::store::{Cursor, Filter};
 
 /// The parameters of a query as they came.
 pub(super) type RawQuery = Result<Query<Vec<(String, String)>>, QueryRejection>;
@@ -23,11 +24,13 @@ pub(super) type RawPath = Result<Path<String>, PathRejection>;
 pub(super) struct ListQuery {
     pub(super) filter: Filter,
     pub(super) limit: u32,
-    pub(super) cursor: Option<i64>,
+    pub(super) cursor: Option<Cursor>,
 }
 
 pub(super) const QUEUE_FORM: &str = "1 to 64 letters, digits, `_` and `-`, a letter or digit first";
 pub(super) const KIND_FORM: &str = "words of letters, digits, `_` and `-`, with dots between them";
+pub(super) const INSTANT_FORM: &str = "an instant with its offset, as 2026-01-31T09:00:00Z";
+pub(super) const PRINT_FORM: &str = "16 hexadecimal digits in lower case";
 const ID_FORM: &str = "a UUID as 01890a5d-ac96-774b-bcce-b302099a8057";
 
 // === impl ListQuery ===
@@ -40,10 +43,15 @@ impl ListQuery {
             state: parameters.take("state", &format!("one of {states}"))?,
             kind: parameters.take("kind", KIND_FORM)?,
             queue: parameters.take("queue", QUEUE_FORM)?,
+            key: parameters.take("key", "the key of a task")?,
+            tenant: parameters.take("tenant", "the tenant of a task")?,
+            fingerprint: parameters.take::<Print>("fingerprint", PRINT_FORM)?.map(|print| print.to_string()),
+            since: parameters.take("since", INSTANT_FORM)?,
+            until: parameters.take("until", INSTANT_FORM)?,
         };
         let limit = parameters.limit()?;
         let cursor = parameters.take("cursor", "the `next_cursor` of an earlier answer")?;
-        parameters.end("state, kind, queue, limit, cursor")?;
+        parameters.end("state, kind, queue, key, tenant, fingerprint, since, until, limit, cursor")?;
         Ok(Self { filter, limit, cursor })
     }
 
@@ -53,17 +61,33 @@ impl ListQuery {
         self.filter.state == Some(*state)
     }
 
-    /// The query that asks for the same from another cursor on. Everything in it is made of letters that need no
-    /// encoding.
-    pub(super) fn to_text(&self, cursor: Option<i64>) -> String {
+    /// The query that asks for the same from another cursor on.
+    pub(super) fn to_text(&self, cursor: Option<Cursor>) -> String {
         let mut parts = Vec::new();
         parts.extend(self.filter.state.map(|state| format!("state={state}")));
         parts.extend(self.filter.kind.as_ref().map(|kind| format!("kind={kind}")));
         parts.extend(self.filter.queue.as_ref().map(|queue| format!("queue={queue}")));
+        parts.extend(self.filter.key.as_ref().map(|key| format!("key={}", encoded(key))));
+        parts.extend(self.filter.tenant.as_ref().map(|tenant| format!("tenant={}", encoded(tenant))));
+        parts.extend(self.filter.fingerprint.as_ref().map(|print| format!("fingerprint={print}")));
+        parts.extend(self.filter.since.map(|since| format!("since={since}")));
+        parts.extend(self.filter.until.map(|until| format!("until={until}")));
         parts.extend((self.limit != DEFAULT_LIMIT).then(|| format!("limit={}", self.limit)));
         parts.extend(cursor.map(|cursor| format!("cursor={cursor}")));
         parts.join("&")
     }
+}
+
+/// A text as a part of a query: all but letters and digits as the bytes that they are (RFC 3986, section 2.1).
+fn encoded(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut encoded, byte| {
+        if byte.is_ascii_alphanumeric() {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+        encoded
+    })
 }
 
 /// Reads the parameters of one job: its id, and perhaps its queue.
@@ -199,7 +223,13 @@ mod tests {
     #[test]
     fn a_query_reads_back() {
         let query = read("state=dead&kind=file.digest&queue=mail&limit=7&cursor=12").unwrap();
-        assert_eq!(read(&query.to_text(Some(12))), Ok(query));
+        assert_eq!(read(&query.to_text(query.cursor)), Ok(query));
+        let query = read(
+            "key=a%20%26%3D%C3%BC&tenant=t&fingerprint=0123456789abcdef&since=2026-01-31T09:00:00Z&cursor=7.12",
+        )
+        .unwrap();
+        assert_eq!(query.filter.key.as_deref(), Some("a &=ü"));
+        assert_eq!(read(&query.to_text(query.cursor)), Ok(query));
         assert_eq!(read("state=&kind=").unwrap().to_text(None), "");
     }
 
@@ -213,6 +243,10 @@ mod tests {
             ("limit=501", "limit"),
             ("limit=many", "limit"),
             ("cursor=x", "cursor"),
+            ("cursor=1.x", "cursor"),
+            ("fingerprint=xyz", "fingerprint"),
+            ("since=yesterday", "since"),
+            ("until=2026-01-31", "until"),
             ("colour=red", "colour"),
             ("state=dead&state=queued", "state"),
         ] {

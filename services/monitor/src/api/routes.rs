@@ -16,13 +16,19 @@ const GAPS: u32 = 100;
 
 /// Lists jobs, newest first.
 ///
-/// Newest is what the monitor heard of last. Pages neither shift nor repeat while jobs come in.
+/// Newest is what the monitor heard of last; with `since` or `until`, what was accepted last. Pages neither shift nor
+/// repeat while jobs come in.
 #[utoipa::path(
     get, path = "/api/v1/jobs", tag = "jobs", operation_id = "listJobs",
     params(
         ("state" = Option<JobStateSchema>, Query, description = "Only jobs in this state"),
         ("kind" = Option<String>, Query, description = "Only jobs of this kind"),
         ("queue" = Option<String>, Query, description = "Only jobs of this queue"),
+        ("key" = Option<String>, Query, description = "Only jobs with this key"),
+        ("tenant" = Option<String>, Query, description = "Only jobs of this tenant"),
+        ("fingerprint" = Option<String>, Query, description = "Only jobs whose error has this fingerprint"),
+        ("since" = Option<String>, Query, description = "Only jobs accepted at this instant or later"),
+        ("until" = Option<String>, Query, description = "Only jobs accepted before this instant"),
         ("limit" = Option<u32>, Query, description = "How many at most, 50 unless told", minimum = 1, maximum = 500),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the part before"),
     ),

@@ -141,6 +141,10 @@ pub struct JobViewSchema {
     /// Why it ended, or why its last attempt failed.
     #[schema(required)]
     pub error: Option<JobErrorSchema>,
+    /// With the error codes `unique`, `merged` and `replaced`: the job that has its unique key, stands for it as well, or
+    /// was made in its place.
+    #[schema(required, format = "uuid")]
+    pub other_id: Option<String>,
     /// 32 hexadecimal digits; null if the publisher sent no trace context.
     #[schema(required)]
     pub trace_id: Option<String>,

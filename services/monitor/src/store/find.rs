@@ -1,10 +1,10 @@
 //! One job.
 
-use windlass_core::history::{History, JobView};
+use windlass_core::history::JobView;
 use windlass_core::{Event, JobId, QueueName};
 
-use super::rows::event_of;
-use super::{Error, Store};
+use super::rows::word;
+use super::{Error, Store, history};
 
 // === impl Store ===
 
@@ -13,22 +13,15 @@ impl Store {
     /// [`JobView::at`].
     pub async fn find(&self, id: JobId, queue: Option<&QueueName>) -> Result<Vec<JobView>, Error> {
         const WHAT: &str = "tell a job";
-        // A list of all tells which queues have the id; its index leads to the events of each.
-        const SQL: &str = "SELECT events.* FROM jobs CROSS JOIN events ON events.queue = jobs.queue AND \
-             events.job_id = jobs.id WHERE jobs.id = ?1 AND (?2 IS NULL OR jobs.queue = ?2) ORDER BY jobs.queue";
-        let query = sqlx::query(SQL).bind(id.to_string()).bind(queue.map(QueueName::as_str));
-        let rows = super::read(WHAT, query.fetch_all(&self.readers)).await?;
-        let mut histories: Vec<(QueueName, History)> = Vec::new();
-        for row in &rows {
-            let event = event_of(row)?;
-            match histories.last_mut() {
-                Some((queue, history)) if *queue == event.queue => {
-                    history.record(event);
-                }
-                _ => histories.push((event.queue.clone(), History::from_iter([event]))),
-            }
+        const SQL: &str =
+            "SELECT queue, history FROM jobs WHERE id = ?1 AND (?2 IS NULL OR queue = ?2) ORDER BY queue";
+        let query = sqlx::query_as::<_, (String, Vec<u8>)>(SQL)
+            .bind(id.as_uuid().as_bytes().to_vec())
+            .bind(queue.map(|queue| queue.as_str().to_owned()));
+        let mut views = Vec::new();
+        for (queue, bytes) in super::read(WHAT, query.fetch_all(&self.readers)).await? {
+            views.extend(history::decode(&word("queue", &queue)?, bytes)?.view());
         }
-        let mut views: Vec<JobView> = histories.iter().filter_map(|(_, history)| history.view()).collect();
         for view in &mut views {
             view.progress = self.progress(&view.queue, id).await?;
             view.logs = self.log_lines(&view.queue, id).await?;
@@ -42,10 +35,14 @@ impl Store {
         claimed_id: JobId,
         queue: Option<&QueueName>,
     ) -> Result<Option<Event>, Error> {
-        const SQL: &str = "SELECT * FROM events WHERE claimed_id = ?1 AND (?2 IS NULL OR queue = ?2) \
-             ORDER BY at_ns DESC LIMIT 1";
-        let query = sqlx::query(SQL).bind(claimed_id.to_string()).bind(queue.map(QueueName::as_str));
-        let row = super::read("tell a rejected message", query.fetch_optional(&self.readers)).await?;
-        row.as_ref().map(event_of).transpose()
+        const SQL: &str = "SELECT queue, history FROM jobs WHERE claimed_id = ?1 AND (?2 IS NULL OR queue = ?2) \
+             ORDER BY ended_at_ns DESC LIMIT 1";
+        let query = sqlx::query_as::<_, (String, Vec<u8>)>(SQL)
+            .bind(claimed_id.as_uuid().as_bytes().to_vec())
+            .bind(queue.map(|queue| queue.as_str().to_owned()));
+        let found = super::read("tell a rejected message", query.fetch_optional(&self.readers)).await?;
+        let Some((queue, bytes)) = found else { return Ok(None) };
+        let history = history::decode(&word("queue", &queue)?, bytes)?;
+        Ok(history.events().find(|event| event.claimed_id == Some(claimed_id)).cloned())
     }
 }

@@ -1,6 +1,8 @@
 //! Lists and counts of jobs.
 
 use std::collections::BTreeMap;
+use std::fmt::{self, Display};
+use std::str::FromStr;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -11,11 +13,11 @@ use utoipa::ToSchema;
 use windlass_core::history::state_at;
 use windlass_core::{JobError, JobId, JobState, Kind, Priority, QueueName};
 
-use super::rows::{error_of, from_ns, to_ns, word};
+use super::rows::{error_of, from_ns, id_of, to_ns, word};
 use super::{Error, Store};
 use crate::api::schema::{JobErrorSchema, JobStateSchema, PrioritySchema};
 
-/// Which jobs.
+/// Which jobs: all that is named holds of each.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
     /// In this state.
@@ -24,15 +26,34 @@ pub struct Filter {
     pub kind: Option<Kind>,
     /// Of this queue.
     pub queue: Option<QueueName>,
+    /// With this key.
+    pub key: Option<String>,
+    /// Of this tenant.
+    pub tenant: Option<String>,
+    /// Whose error has this fingerprint.
+    pub fingerprint: Option<String>,
+    /// Accepted at this instant or later.
+    pub since: Option<Timestamp>,
+    /// Accepted before this instant.
+    pub until: Option<Timestamp>,
+}
+
+/// A place in a list: what comes after it is older. Jobs that come in do not move it.
+///
+/// As text: `SEQ`, or `NANOSECONDS.SEQ` in a list by the time of acceptance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cursor {
+    accepted_at_ns: Option<i64>,
+    seq: i64,
 }
 
 /// A part of a list, newest first.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Page {
     /// The jobs.
     pub jobs: Vec<JobRow>,
     /// For the part that follows; none at the end.
-    pub next_cursor: Option<i64>,
+    pub next_cursor: Option<Cursor>,
 }
 
 /// A job in a list.
@@ -88,8 +109,117 @@ pub struct QueueCounts {
     pub oldest_queued_age_seconds: Option<f64>,
 }
 
-/// The fold's `scheduled` and `retrying` end with their timer, see `core::history::state_at`.
-const TIMED: &str = "state IN ('scheduled', 'retrying')";
+// === impl Cursor ===
+
+impl Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.accepted_at_ns {
+            Some(nanos) => write!(f, "{nanos}.{}", self.seq),
+            None => write!(f, "{}", self.seq),
+        }
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (nanos, seq) = text.split_once('.').map_or((None, text), |(nanos, seq)| (Some(nanos), seq));
+        Ok(Self { accepted_at_ns: nanos.map(str::parse).transpose()?, seq: seq.parse()? })
+    }
+}
+
+// === impl Filter ===
+
+impl Filter {
+    /// Lists within a time go by the time of acceptance, others by when the monitor first heard of the jobs.
+    fn goes_by_time(&self) -> bool {
+        self.since.is_some() || self.until.is_some()
+    }
+
+    /// One statement: the jobs of this state as it is stored, newest first.
+    fn push_arm(&self, query: &mut QueryBuilder<Sqlite>, arm: Arm, cursor: Option<Cursor>, limit: i64) {
+        let timed = self.goes_by_time();
+        query.push("SELECT * FROM jobs WHERE TRUE");
+        match (cursor, timed) {
+            (Some(Cursor { accepted_at_ns: Some(nanos), seq }), true) => {
+                query.push(" AND (accepted_at_ns, seq) < (").push_bind(nanos).push(", ");
+                query.push_bind(seq).push(")");
+            }
+            (Some(Cursor { seq, .. }), _) => {
+                query.push(" AND seq < ").push_bind(seq);
+            }
+            (None, _) => {}
+        }
+        if let Some(since) = self.since {
+            query.push(" AND accepted_at_ns >= ").push_bind(to_ns(since));
+        }
+        if let Some(until) = self.until {
+            query.push(" AND accepted_at_ns < ").push_bind(to_ns(until));
+        }
+        // Within a time its index is walked, not the one of a queue or a kind, whose jobs would have to be sorted.
+        let aside = if timed { "+" } else { "" };
+        let equal = [
+            (aside, "queue", self.queue.as_ref().map(QueueName::as_str)),
+            (aside, "kind", self.kind.as_ref().map(Kind::as_str)),
+            ("", "key", self.key.as_deref()),
+            ("", "tenant", self.tenant.as_deref()),
+            ("", "fingerprint", self.fingerprint.as_deref()),
+        ];
+        for (aside, column, value) in equal {
+            if let Some(value) = value {
+                query.push(" AND ").push(aside).push(column).push(" = ").push_bind(value.to_owned());
+            }
+        }
+        arm.push(query);
+        query.push(if timed { " ORDER BY accepted_at_ns DESC, seq DESC" } else { " ORDER BY seq DESC" });
+        query.push(" LIMIT ").push_bind(limit);
+    }
+}
+
+/// A state as it is stored: the fold's `scheduled` and `retrying` end with their timer, see `core::history::state_at`.
+#[derive(Clone, Copy)]
+enum Arm {
+    Any,
+    Stored(JobState),
+    /// In this one, its timer ended by then.
+    Due(JobState, Timestamp),
+    /// In this one, its timer running still.
+    NotDue(JobState, Timestamp),
+}
+
+// === impl Arm ===
+
+impl Arm {
+    fn of(state: Option<JobState>, now: Timestamp) -> Vec<Self> {
+        match state {
+            None => vec![Self::Any],
+            Some(JobState::Queued) => vec![
+                Self::Stored(JobState::Queued),
+                Self::Due(JobState::Scheduled, now),
+                Self::Due(JobState::Retrying, now),
+            ],
+            Some(state @ (JobState::Scheduled | JobState::Retrying)) => vec![Self::NotDue(state, now)],
+            Some(state) => vec![Self::Stored(state)],
+        }
+    }
+
+    fn push(self, query: &mut QueryBuilder<Sqlite>) {
+        let (Self::Stored(state) | Self::Due(state, _) | Self::NotDue(state, _)) = self else { return };
+        query.push(" AND state = ").push_bind(state.as_str());
+        if state != JobState::Succeeded {
+            // As its index says.
+            query.push(" AND state <> 'succeeded'");
+        }
+        match self {
+            Self::Due(_, now) => query.push(" AND due_at_ns <= ").push_bind(to_ns(now)),
+            Self::NotDue(_, now) => {
+                query.push(" AND (due_at_ns IS NULL OR due_at_ns > ").push_bind(to_ns(now)).push(")")
+            }
+            Self::Any | Self::Stored(_) => query,
+        };
+    }
+}
 
 // === impl Store ===
 
@@ -98,29 +228,32 @@ impl Store {
     pub async fn list(
         &self,
         filter: &Filter,
-        cursor: Option<i64>,
+        cursor: Option<Cursor>,
         limit: u32,
         now: Timestamp,
     ) -> Result<Page, Error> {
         const WHAT: &str = "list jobs";
-        let mut query = QueryBuilder::<Sqlite>::new("SELECT * FROM jobs WHERE seq < ");
-        query.push_bind(cursor.unwrap_or(i64::MAX));
-        if let Some(queue) = &filter.queue {
-            query.push(" AND queue = ").push_bind(queue.as_str());
-        }
-        if let Some(kind) = &filter.kind {
-            query.push(" AND kind = ").push_bind(kind.as_str());
-        }
-        if let Some(state) = filter.state {
-            push_state(&mut query, state, now);
-        }
         // One more than asked for tells whether more follow.
-        query.push(" ORDER BY seq DESC LIMIT ").push_bind(i64::from(limit) + 1);
+        let rows = i64::from(limit) + 1;
+        let mut query = QueryBuilder::<Sqlite>::new("SELECT * FROM (");
+        for (place, arm) in Arm::of(filter.state, now).into_iter().enumerate() {
+            query.push(if place == 0 { "SELECT * FROM (" } else { " UNION ALL SELECT * FROM (" });
+            filter.push_arm(&mut query, arm, cursor, rows);
+            query.push(")");
+        }
+        let timed = filter.goes_by_time();
+        query.push(if timed { ") ORDER BY accepted_at_ns DESC, seq DESC" } else { ") ORDER BY seq DESC" });
+        query.push(" LIMIT ").push_bind(rows);
         let rows = super::read(WHAT, query.build().fetch_all(&self.readers)).await?;
         let within = usize::try_from(limit).unwrap_or(usize::MAX);
-        let seq = |row: &SqliteRow| row.try_get("seq").map_err(|source| Error::Statement(WHAT, source));
+        let place = |row: &SqliteRow| {
+            let column = |source| Error::Statement(WHAT, source);
+            let accepted_at_ns: Option<i64> = row.try_get("accepted_at_ns").map_err(column)?;
+            let accepted_at_ns = accepted_at_ns.filter(|_| timed);
+            Ok(Cursor { accepted_at_ns, seq: row.try_get("seq").map_err(column)? })
+        };
         let next_cursor = match rows.get(within) {
-            Some(_) => rows.get(within.saturating_sub(1)).map(seq).transpose()?,
+            Some(_) => rows.get(within.saturating_sub(1)).map(place).transpose()?,
             None => None,
         };
         let jobs = rows.iter().take(within).map(|row| job_row(row, now)).collect::<Result<_, _>>()?;
@@ -130,41 +263,35 @@ impl Store {
     /// Every queue that ever had a job, by name.
     pub async fn queues(&self, now: Timestamp) -> Result<Vec<QueueCounts>, Error> {
         const WHAT: &str = "count jobs";
-        const SQL: &str = "SELECT queue, CASE WHEN state IN ('scheduled', 'retrying') AND due_at_ns <= ?1 \
-             THEN 'queued' ELSE state END AS standing, COUNT(*), MIN(ready_at_ns) \
-             FROM jobs GROUP BY queue, standing ORDER BY queue";
-        let query = sqlx::query_as::<_, (String, String, i64, Option<i64>)>(SQL).bind(to_ns(now));
+        // Of each queue: its counts as stored, and of those whose timer may have ended, how many it has.
+        const SQL: &str = "SELECT queue, state, jobs, \
+             CASE WHEN jobs > 0 AND state IN ('scheduled', 'retrying') THEN \
+             (SELECT COUNT(*) FROM jobs WHERE ended_at_ns IS NULL AND queue = counts.queue AND state = counts.state \
+             AND ready_at_ns <= ?1 AND due_at_ns <= ?1) ELSE 0 END, \
+             CASE WHEN jobs > 0 AND state IN ('queued', 'scheduled', 'retrying') THEN \
+             (SELECT MIN(ready_at_ns) FROM jobs WHERE ended_at_ns IS NULL AND queue = counts.queue \
+             AND state = counts.state) END \
+             FROM counts ORDER BY queue";
+        let query = sqlx::query_as::<_, (String, String, i64, i64, Option<i64>)>(SQL).bind(to_ns(now));
         let rows = super::read(WHAT, query.fetch_all(&self.readers)).await?;
         let mut queues: Vec<QueueCounts> = Vec::new();
-        for (name, state, count, ready_at) in rows {
+        for (name, state, count, due, ready_at) in rows {
             if queues.last().is_none_or(|queue| queue.name != name) {
                 let counts = JobState::ALL.iter().map(|state| (state.to_string(), 0)).collect();
                 queues.push(QueueCounts { name, counts, oldest_queued_age_seconds: None });
             }
             let Some(queue) = queues.last_mut() else { continue };
-            if state == JobState::Queued.as_str() {
-                let ready_at = ready_at.map(|nanos| from_ns("ready_at_ns", nanos)).transpose()?;
-                queue.oldest_queued_age_seconds = ready_at.map(|since| seconds(since, now));
+            let (count, due) = (count.unsigned_abs(), due.unsigned_abs());
+            let is_queued = state == JobState::Queued.as_str();
+            let ready_at = ready_at.map(|nanos| from_ns("ready_at_ns", nanos)).transpose()?;
+            if let Some(age) = ready_at.filter(|_| is_queued || due > 0).map(|since| seconds(since, now)) {
+                let oldest = queue.oldest_queued_age_seconds.unwrap_or_default();
+                queue.oldest_queued_age_seconds = Some(age.max(oldest));
             }
-            queue.counts.insert(state, count.unsigned_abs());
+            *queue.counts.entry(state).or_default() += count.saturating_sub(due);
+            *queue.counts.entry(JobState::Queued.to_string()).or_default() += due;
         }
         Ok(queues)
-    }
-}
-
-fn push_state(query: &mut QueryBuilder<Sqlite>, state: JobState, now: Timestamp) {
-    match state {
-        JobState::Queued => {
-            query.push(" AND (state = 'queued' OR (").push(TIMED).push(" AND due_at_ns <= ");
-            query.push_bind(to_ns(now)).push("))");
-        }
-        JobState::Scheduled | JobState::Retrying => {
-            query.push(" AND state = ").push_bind(state.as_str());
-            query.push(" AND (due_at_ns IS NULL OR due_at_ns > ").push_bind(to_ns(now)).push(")");
-        }
-        _ => {
-            query.push(" AND state = ").push_bind(state.as_str());
-        }
     }
 }
 
@@ -191,7 +318,7 @@ fn job_row(row: &SqliteRow, now: Timestamp) -> Result<JobRow, Error> {
     };
     let runs_until = attempt_ended_at.or((state == JobState::Running).then_some(now));
     Ok(JobRow {
-        id: word("id", &text("id")?)?,
+        id: id_of(row.try_get("id").map_err(column)?)?,
         kind: text("kind")?,
         queue: text("queue")?,
         state,

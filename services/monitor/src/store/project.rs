@@ -3,23 +3,24 @@
 //! A batch is one transaction: the kept events of its jobs are loaded, the new ones join them (`core::history`: in any
 //! order, any number of times, with the same end), and what changed is stored with the rows that follow from it. The
 //! same messages again change nothing.
+//!
+//! A job is written once a batch, however many of its events are in it, so large batches are cheap ones.
 
 use std::collections::HashMap;
 
-use jiff::Timestamp;
-use sqlx::sqlite::Sqlite;
-use sqlx::{Connection as _, QueryBuilder, SqliteConnection};
-use windlass_core::history::{AttemptView, History, JobView};
+use sqlx::{Connection as _, Row as _, SqliteConnection};
+use windlass_core::history::{History, JobView};
 use windlass_core::told::{LogLine, Progress};
 use windlass_core::{Event, JobId, QueueName};
 
-use super::rows::{EVENT_COLUMNS, bind_event, error_columns, event_of, to_ns};
+use super::rows::{id_of, word};
 use super::sequences::{load_ranges, store_ranges};
-use super::{Error, Store};
+use super::{Error, Store, figures, history, write};
 
-/// Rows in one statement: some 20 columns each stay far below SQLite's 32,766 parameters.
-const ROWS: usize = 256;
 const STORE: &str = "store a batch";
+const LOAD: &str = "load the jobs of a batch";
+/// Ids in one look; what is left over is filled with the nil id, so that one statement is prepared and no more.
+const IDS: usize = 200;
 
 /// A message of EVENTS.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -41,47 +42,51 @@ pub struct Applied {
     pub changed: usize,
     /// The event by which a job reached its end in this batch, for each that did.
     pub ended: Vec<Event>,
+    /// The jobs that changed, as they stand now: without results and transitions.
+    pub jobs: Vec<JobView>,
 }
 
-type Key = (QueueName, JobId);
+/// A job that a batch changed.
+pub(super) struct Job {
+    pub(super) queue: QueueName,
+    pub(super) id: JobId,
+    pub(super) history: History,
+    /// As it stood before; none where it was not known.
+    pub(super) before: Option<JobView>,
+    /// None while only remarks are known of it.
+    pub(super) after: Option<JobView>,
+    /// Remarks on it are stored as such.
+    pub(super) had_remarks: bool,
+}
 
-struct Job {
-    history: History,
-    before: Option<JobView>,
-    /// What was known before.
+/// A job that a batch names.
+struct Named {
+    queue: QueueName,
+    id: JobId,
+    events: Vec<Event>,
     known: History,
-    changed: usize,
+    had_remarks: bool,
 }
 
 // === impl Store ===
 
 impl Store {
     /// Stores what these messages tell and that they were processed, all or nothing.
-    pub async fn apply(&self, messages: &[Message]) -> Result<Applied, Error> {
+    pub async fn apply(&self, messages: Vec<Message>) -> Result<Applied, Error> {
         let mut writer = self.writer(STORE).await?;
         let outcome = apply(&mut writer, messages).await;
         self.give_back(writer, outcome).await
     }
 }
 
-async fn apply(writer: &mut SqliteConnection, messages: &[Message]) -> Result<Applied, Error> {
+async fn apply(writer: &mut SqliteConnection, mut messages: Vec<Message>) -> Result<Applied, Error> {
     let write = |source| Error::Statement(STORE, source);
     let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(write)?;
-    let mut order = Vec::new();
-    let mut jobs = load(&mut transaction, messages, &mut order).await?;
-    for event in messages.iter().flat_map(|message| &message.events) {
-        if let Some(job) = jobs.get_mut(&(event.queue.clone(), event.job_id))
-            && job.history.record(event.clone())
-        {
-            job.changed += 1;
-        }
-    }
-    let jobs: Vec<Job> =
-        order.iter().filter_map(|key| jobs.remove(key)).filter(|job| job.changed > 0).collect();
-    let applied = store(&mut transaction, &jobs).await.map_err(write)?;
-    super::told::store(&mut transaction, messages).await.map_err(write)?;
+    let events = messages.iter_mut().flat_map(|message| std::mem::take(&mut message.events)).collect();
+    let applied = join(&mut transaction, events).await?;
+    super::told::store(&mut transaction, &messages).await.map_err(write)?;
     let mut ranges = load_ranges(&mut transaction).await?;
-    for message in messages {
+    for message in &messages {
         ranges.insert(message.sequence..=message.sequence);
     }
     store_ranges(&mut transaction, &ranges).await.map_err(write)?;
@@ -89,139 +94,93 @@ async fn apply(writer: &mut SqliteConnection, messages: &[Message]) -> Result<Ap
     Ok(applied)
 }
 
-/// The histories of the jobs that these messages name, as far as they are known; `order` is that of their first event.
-async fn load(
-    connection: &mut SqliteConnection,
-    messages: &[Message],
-    order: &mut Vec<Key>,
-) -> Result<HashMap<Key, Job>, Error> {
-    const SQL: &str = "SELECT events.* FROM json_each(?) AS key CROSS JOIN events \
-         WHERE events.queue = key.value ->> 0 AND events.job_id = key.value ->> 1";
-    let mut histories = HashMap::<Key, History>::new();
-    for event in messages.iter().flat_map(|message| &message.events) {
-        let key = (event.queue.clone(), event.job_id);
-        histories.entry(key).or_insert_with_key(|key| {
-            order.push(key.clone());
-            History::default()
-        });
-    }
-    let keys = serde_json::to_string(&order).unwrap_or_default();
-    let rows = sqlx::query(SQL)
-        .bind(keys)
-        .fetch_all(connection)
-        .await
-        .map_err(|source| Error::Statement("load the events of a batch", source))?;
-    for row in &rows {
-        let event = event_of(row)?;
-        histories.entry((event.queue.clone(), event.job_id)).or_default().record(event);
-    }
-    let job = |(key, history): (Key, History)| {
-        let before = history.view();
-        (key, Job { known: history.clone(), history, before, changed: 0 })
-    };
-    Ok(histories.into_iter().map(job).collect())
-}
-
-async fn store(connection: &mut SqliteConnection, jobs: &[Job]) -> Result<Applied, sqlx::Error> {
+/// Stores what these events tell.
+pub(super) async fn join(connection: &mut SqliteConnection, events: Vec<Event>) -> Result<Applied, Error> {
+    let mut named = group(events);
+    load(connection, &mut named).await?;
     let mut applied = Applied::default();
-    let mut views = Vec::new();
-    let mut attempts = Vec::new();
-    let mut events = Vec::new();
-    for job in jobs {
-        applied.changed += job.changed;
-        // As kept, should two tellings of one transition have come in this batch.
-        events.extend(job.history.events().filter(|event| !job.known.has(event)));
-        let Some(after) = job.history.view() else { continue };
-        let had_ended = job.before.as_ref().is_some_and(|before| before.state.is_terminal());
-        if after.state.is_terminal() && !had_ended {
-            applied.ended.extend(job.history.events().last().cloned());
+    let mut jobs = Vec::with_capacity(named.len());
+    for Named { queue, id, events, known: mut history, had_remarks } in named {
+        let before = history.outline();
+        let changed = events.into_iter().map(|event| history.record(event)).filter(|is_new| *is_new).count();
+        if changed == 0 {
+            continue;
         }
-        for attempt in &after.attempts {
-            if !job.before.as_ref().is_some_and(|before| before.attempts.contains(attempt)) {
-                attempts.push((after.queue.clone(), after.id, attempt.clone()));
-            }
+        applied.changed += changed;
+        let after = history.outline();
+        let had_ended = before.as_ref().is_some_and(|before| before.state.is_terminal());
+        if after.as_ref().is_some_and(|after| after.state.is_terminal()) && !had_ended {
+            applied.ended.extend(history.events().last().cloned());
         }
-        views.push(after);
+        jobs.push(Job { queue, id, history, before, after, had_remarks });
     }
-    for chunk in events.chunks(ROWS) {
-        let mut query = QueryBuilder::new("INSERT OR REPLACE INTO events (");
-        query.push(EVENT_COLUMNS).push(") ").push_values(chunk, |row, event| bind_event(row, event));
-        query.build().persistent(chunk.len() == ROWS).execute(&mut *connection).await?;
-    }
-    for chunk in attempts.chunks(ROWS) {
-        store_attempts(connection, chunk).await?;
-    }
-    for chunk in views.chunks(ROWS) {
-        store_jobs(connection, chunk).await?;
-    }
+    let write = |source| Error::Statement(STORE, source);
+    write::jobs(connection, &jobs).await.map_err(write)?;
+    figures::store(connection, &jobs).await.map_err(write)?;
+    applied.jobs = jobs.into_iter().filter_map(|job| job.after).collect();
     Ok(applied)
 }
 
-async fn store_attempts(
-    connection: &mut SqliteConnection,
-    attempts: &[(String, JobId, AttemptView)],
-) -> Result<(), sqlx::Error> {
-    let mut query = QueryBuilder::<Sqlite>::new(
-        "INSERT OR REPLACE INTO attempts (queue, job_id, number, worker, started_at_ns, ended_at_ns, outcome, \
-         error_code, error_message, error_terminal, alone) ",
-    );
-    query.push_values(attempts, |mut row, (queue, job_id, attempt)| {
-        let (code, message, terminal) = error_columns(attempt.error.as_ref());
-        row.push_bind(queue.as_str())
-            .push_bind(job_id.to_string())
-            .push_bind(attempt.number)
-            .push_bind(attempt.worker.as_deref())
-            .push_bind(attempt.started_at.map(to_ns))
-            .push_bind(attempt.ended_at.map(to_ns))
-            .push_bind(attempt.outcome.map(windlass_core::Outcome::as_str))
-            .push_bind(code)
-            .push_bind(message)
-            .push_bind(terminal)
-            .push_bind(attempt.alone);
-    });
-    query.build().persistent(attempts.len() == ROWS).execute(connection).await.map(|_| ())
+/// By job, in the order of their first events.
+fn group(events: Vec<Event>) -> Vec<Named> {
+    let mut places = HashMap::<JobId, Vec<usize>>::with_capacity(events.len() / 2);
+    let mut named = Vec::<Named>::new();
+    for event in events {
+        // An id is unique within its queue.
+        let places = places.entry(event.job_id).or_default();
+        let place = places.iter().copied().find(|place| named[*place].queue == event.queue);
+        let place = place.unwrap_or_else(|| {
+            places.push(named.len());
+            named.push(Named {
+                queue: event.queue.clone(),
+                id: event.job_id,
+                events: Vec::with_capacity(3),
+                known: History::default(),
+                had_remarks: false,
+            });
+            named.len() - 1
+        });
+        named[place].events.push(event);
+    }
+    named
 }
 
-async fn store_jobs(connection: &mut SqliteConnection, views: &[JobView]) -> Result<(), sqlx::Error> {
-    let mut query = QueryBuilder::<Sqlite>::new(
-        "INSERT INTO jobs (queue, id, kind, state, priority, attempt_count, accepted_at_ns, due_at_ns, ended_at_ns, \
-         ready_at_ns, attempt_started_ns, attempt_ended_ns, error_code, error_message, error_terminal, trace_id) ",
-    );
-    query.push_values(views, |mut row, view| {
-        let (code, message, terminal) = error_columns(view.error.as_ref());
-        let latest = view.attempts.last();
-        row.push_bind(view.queue.as_str())
-            .push_bind(view.id.to_string())
-            .push_bind(view.kind.as_str())
-            .push_bind(view.state.as_str())
-            .push_bind(view.priority.as_str())
-            .push_bind(i64::try_from(view.attempts.len()).unwrap_or(i64::MAX))
-            .push_bind(view.accepted_at.map(to_ns))
-            .push_bind(view.due_at.map(to_ns))
-            .push_bind(view.ended_at.map(to_ns))
-            .push_bind(ready_at(view).map(to_ns))
-            .push_bind(latest.and_then(|a| a.started_at).map(to_ns))
-            .push_bind(latest.and_then(|a| a.ended_at).map(to_ns))
-            .push_bind(code)
-            .push_bind(message)
-            .push_bind(terminal)
-            .push_bind(view.trace_id.as_deref());
-    });
-    query.push(
-        " ON CONFLICT (queue, id) DO UPDATE SET kind = excluded.kind, state = excluded.state, \
-         priority = excluded.priority, attempt_count = excluded.attempt_count, \
-         accepted_at_ns = excluded.accepted_at_ns, due_at_ns = excluded.due_at_ns, \
-         ended_at_ns = excluded.ended_at_ns, ready_at_ns = excluded.ready_at_ns, \
-         attempt_started_ns = excluded.attempt_started_ns, attempt_ended_ns = excluded.attempt_ended_ns, \
-         error_code = excluded.error_code, error_message = excluded.error_message, \
-         error_terminal = excluded.error_terminal, trace_id = excluded.trace_id",
-    );
-    query.build().persistent(views.len() == ROWS).execute(connection).await.map(|_| ())
-}
-
-/// Since when the job can run, or could before its latest attempt: it was due, and no earlier attempt was under way.
-fn ready_at(view: &JobView) -> Option<Timestamp> {
-    let waits = !view.state.is_terminal() && view.state != windlass_core::JobState::Running;
-    let ended_before = view.attempts.iter().rev().skip(usize::from(!waits)).find_map(|a| a.ended_at);
-    view.due_at.or(view.accepted_at).max(ended_before)
+/// Reads what is known of them.
+async fn load(connection: &mut SqliteConnection, named: &mut [Named]) -> Result<(), Error> {
+    let read = |source| Error::Statement(LOAD, source);
+    // There is rarely any.
+    let remarks: Option<i64> = sqlx::query_scalar("SELECT 1 FROM remarks LIMIT 1")
+        .fetch_optional(&mut *connection)
+        .await
+        .map_err(read)?;
+    let sources = [Some("jobs"), remarks.map(|_| "remarks")];
+    for chunk in named.chunks_mut(IDS) {
+        for table in sources.iter().flatten() {
+            let mut query = sqlx::query(write::select_by_ids(table, IDS));
+            for place in 0..IDS {
+                let id = chunk.get(place).map_or(JobId::nil(), |job| job.id);
+                query = query.bind(id.as_uuid().as_bytes().to_vec());
+            }
+            let rows = query.fetch_all(&mut *connection).await.map_err(read)?;
+            if rows.is_empty() {
+                continue;
+            }
+            let mut places = HashMap::<JobId, Vec<usize>>::new();
+            for (place, job) in chunk.iter().enumerate() {
+                places.entry(job.id).or_default().push(place);
+            }
+            for row in &rows {
+                let id = id_of(row.try_get("id").map_err(read)?)?;
+                let queue: &str = row.try_get("queue").map_err(read)?;
+                let of = places.get(&id).into_iter().flatten().copied();
+                let Some(place) = of.into_iter().find(|place| chunk[*place].queue.as_str() == queue) else {
+                    continue;
+                };
+                let job = &mut chunk[place];
+                job.known = history::decode(&word("queue", queue)?, row.try_get("history").map_err(read)?)?;
+                job.had_remarks = *table == "remarks";
+            }
+        }
+    }
+    Ok(())
 }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
@@ -132,7 +131,7 @@ impl Letters {
             Err(_) => Err(Error::TimedOut { subject: filter.clone(), timeout: CALL_TIMEOUT }),
             Ok(Err(e)) if e.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
             Ok(Err(e)) => Err(malformed(e.to_string())),
-            Ok(Ok(message)) => Ok(Some(raw(message))),
+            Ok(Ok(message)) => Ok(Some(message.into())),
         }
     }
 
@@ -142,14 +141,5 @@ impl Letters {
         let Raw { sequence, stored_at, body, .. } = raw;
         let place = LetterPlace { queue: queue.clone(), job_id, sequence, stored_at };
         Some(read_letter(place, body, |subject| names.queue_of_task(subject) == Some(queue.as_str())))
-    }
-}
-
-fn raw(message: StreamMessage) -> Raw {
-    Raw {
-        subject: message.subject.to_string(),
-        sequence: message.sequence,
-        stored_at: Timestamp::from_nanosecond(message.time.unix_timestamp_nanos()).unwrap_or(Timestamp::MIN),
-        body: message.payload,
     }
 }

@@ -4,16 +4,19 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use windlass_core::flow::{FlowKey, Holders, KeySlot, Lane, MeterState, Slot};
-use windlass_core::{JobId, Kind, Priority};
+use windlass_core::{JobId, Kind, Priority, RecordKind};
 use windlass_proto::Waiting;
 
 use super::{Flow, TIMEOUT};
 use crate::batch::{self, Start};
 use crate::connect::Error;
-use crate::jobs::{self, SeenRecord};
+use crate::jobs::{self, Address, SeenRecord};
 use crate::names::{FlowSubject, Line};
+
+/// Jobs that are asked for at once.
+const MOST_HELD: usize = 240;
 
 /// A held job's place in a line.
 #[derive(Debug, Clone, PartialEq)]
@@ -90,7 +93,7 @@ impl Flow {
         Ok(self.count(&self.line_filter(line, priority)).await? == 0)
     }
 
-    fn line_filter(&self, line: &Line, priority: Option<Priority>) -> String {
+    pub(crate) fn line_filter(&self, line: &Line, priority: Option<Priority>) -> String {
         let (names, pool, queue) = (self.broker().names(), self.pool(), &self.queue);
         match line {
             Line::Key(key) => names.key_line_filter(pool, queue, key, priority),
@@ -105,8 +108,15 @@ impl Flow {
         let subject = self.broker().names().flow_subject(self.pool(), &self.queue, &subject);
         let Some(found) = self.last(&subject).await? else { return Ok(None) };
         let malformed = |reason: String| Error::Malformed { subject: subject.clone(), reason };
-        let body = STANDARD.decode(found.data.unwrap_or_default()).map_err(|e| malformed(e.to_string()))?;
-        serde_json::from_slice(&body).map(Some).map_err(|e| malformed(e.to_string()))
+        serde_json::from_slice(&found.body(&subject)?).map(Some).map_err(|e| malformed(e.to_string()))
+    }
+
+    /// Who owns the queue, or did last: from the stream's leader.
+    pub async fn owner(&self) -> Result<Option<String>, Error> {
+        let subject = self.broker().names().flow_owner(self.pool(), &self.queue);
+        let Some(found) = self.last(&subject).await? else { return Ok(None) };
+        let owner = windlass_proto::flow_owner_of(found.body(&subject)?.into());
+        owner.map(Some).map_err(|e| Error::Malformed { subject, reason: e.to_string() })
     }
 
     /// The next in all lines of this sort: `key`, `turn` or `kind`.
@@ -120,7 +130,12 @@ impl Flow {
         self.in_line(&filter, from, most).await
     }
 
-    async fn in_line(&self, filter: &str, from: u64, most: usize) -> Result<(Vec<InLine>, bool), Error> {
+    pub(super) async fn in_line(
+        &self,
+        filter: &str,
+        from: u64,
+        most: usize,
+    ) -> Result<(Vec<InLine>, bool), Error> {
         let start = Start::Sequence(from.max(1));
         let batch = batch::read(self.broker(), self.jobs.stream(), filter, start, most).await?;
         let mut found = Vec::with_capacity(batch.messages.len());
@@ -206,8 +221,19 @@ impl Flow {
     /// [`Self::line`], any replica may answer.
     pub async fn taken(&self, from: u64, most: usize) -> Result<(Vec<Taken>, bool), Error> {
         let filter = self.broker().names().all_slots_filter(self.pool(), &self.queue);
+        let (taken, more) = self.slots_under(&filter, from, most).await?;
+        Ok((taken, more > 0))
+    }
+
+    /// As [`Self::taken`], under a filter of slots; and how many more there are.
+    pub(super) async fn slots_under(
+        &self,
+        filter: &str,
+        from: u64,
+        most: usize,
+    ) -> Result<(Vec<Taken>, u64), Error> {
         let start = Start::Sequence(from.max(1));
-        let batch = batch::read(self.broker(), self.jobs.stream(), &filter, start, most).await?;
+        let batch = batch::read(self.broker(), self.jobs.stream(), filter, start, most).await?;
         let taken = batch.messages.into_iter().filter_map(|raw| {
             let FlowSubject::Slot(key, job_id) = self.broker().names().parse_flow_subject(&raw.subject)?
             else {
@@ -215,7 +241,7 @@ impl Flow {
             };
             Some(Taken { sequence: raw.sequence, key, job_id, since: raw.stored_at })
         });
-        Ok((taken.collect(), batch.more))
+        Ok((taken.collect(), batch.pending))
     }
 
     /// The slot of a key, by its token, that this job has: from the stream's leader.
@@ -240,9 +266,29 @@ impl Flow {
         self.broker().api::<Subjects>(&call, &request, TIMEOUT).await.map(|page| page.total)
     }
 
-    /// The message of this sequence, a job's `held`, from the stream's leader; none if it is gone.
-    pub async fn held(&self, sequence: u64) -> Result<Option<SeenRecord>, jobs::Error> {
-        self.jobs.at(sequence).await
+    /// The `held` of each of these jobs, of this sequence, in the same order; none where it is gone. What stands at a
+    /// sequence never changes, so any replica may say what it is, by one request for all; only the stream's leader says
+    /// that it is gone.
+    pub async fn held(&self, jobs: &[(&Address, u64)]) -> Result<Vec<Option<SeenRecord>>, jobs::Error> {
+        let mut found: HashMap<u64, SeenRecord> = HashMap::new();
+        // For one alone the leader is asked at once.
+        for some in jobs.chunks(MOST_HELD).filter(|some| some.len() > 1) {
+            let subjects: Vec<_> =
+                some.iter().map(|(address, _)| self.jobs.subject(address, RecordKind::Held)).collect();
+            let of_broker = |source| jobs::Error::Broker { stream: self.jobs.stream().to_owned(), source };
+            let batch = batch::read_last(self.broker(), self.jobs.stream(), &subjects).await;
+            for raw in batch.map_err(of_broker)?.messages {
+                found.insert(raw.sequence, self.jobs.seen(raw)?);
+            }
+        }
+        let mut records = Vec::with_capacity(jobs.len());
+        for (_, sequence) in jobs {
+            records.push(match found.remove(sequence) {
+                Some(record) => Some(record),
+                None => self.jobs.at(*sequence).await?,
+            });
+        }
+        Ok(records)
     }
 
     /// The last message of a subject, from the stream's leader.
@@ -267,4 +313,12 @@ pub(super) struct Last {
     pub(super) seq: u64,
     /// In Base64; none where the body is empty.
     data: Option<String>,
+}
+
+impl Last {
+    /// What it says, under this subject.
+    pub(super) fn body(&self, subject: &str) -> Result<Vec<u8>, Error> {
+        let malformed = |reason: String| Error::Malformed { subject: subject.to_owned(), reason };
+        STANDARD.decode(self.data.as_deref().unwrap_or_default()).map_err(|e| malformed(e.to_string()))
+    }
 }

@@ -141,7 +141,7 @@ impl Jobs {
         }
     }
 
-    fn message(&self, change: &Change<'_>) -> Outgoing {
+    pub(super) fn message(&self, change: &Change<'_>) -> Outgoing {
         Outgoing {
             subject: self.subject(change.address, change.record),
             headers: self.headers(change),

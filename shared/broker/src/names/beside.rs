@@ -41,6 +41,18 @@ impl Names {
         Some((queue.parse().ok()?, job_id.parse().ok()?))
     }
 
+    /// `windlass.job.<queue>.look.<job id>`: where a job's last sequences are asked for. Nothing is ever stored there; were
+    /// it, it would not be among the job's messages.
+    pub fn look_subject(&self, pool: &PoolName, queue: &QueueName, job_id: JobId) -> String {
+        let mut subject = String::with_capacity(96);
+        for word in [self.namespace.as_str(), &Self::job_token(pool), queue.as_str(), "look"] {
+            subject.push_str(word);
+            subject.push('.');
+        }
+        subject.push_str(job_id.encode(&mut JobId::buffer()));
+        subject
+    }
+
     /// `windlass.job.<queue>.child.<job id>.<child's queue>.<child's job id>`: marks children of a job, in the stream of
     /// the parent's pool. With more tokens than a job's messages it is not among them.
     pub fn child_subject(&self, pool: &PoolName, child: &ChildSubject) -> String {
@@ -89,7 +101,9 @@ mod tests {
                 ChildSubject { parent: (queue.clone(), job_id), child: (QueueName::default(), job_id) };
             let subject = names.child_subject(&pool, &child);
             assert_eq!(names.parse_child_subject(&subject), Some(child));
-            for subject in [expired, subject] {
+            let look = names.look_subject(&pool, &queue, job_id);
+            assert_eq!(look, expired.replace("expired", "look"));
+            for subject in [expired, subject, look] {
                 assert_eq!(names.parse_job_subject(&subject), None, "it would be one of the job's messages");
             }
         }

@@ -66,6 +66,11 @@ impl Names {
         format!("{}.{}.{queue}.{AWAITS}.{job_id}.>", self.namespace, Self::job_token(pool))
     }
 
+    /// All that jobs of this queue wait for.
+    pub fn queue_awaits_filter(&self, pool: &PoolName, queue: &QueueName) -> String {
+        format!("{}.{}.{queue}.{AWAITS}.>", self.namespace, Self::job_token(pool))
+    }
+
     /// Reads the subject of either mark.
     pub fn parse_edge_subject(&self, subject: &str) -> Option<EdgeSubject> {
         let mut tokens = subject.strip_prefix(&self.namespace)?.strip_prefix('.')?.split('.').skip(1);

@@ -3,6 +3,7 @@
 //! | subject after `windlass.job.<queue>` | what stands there |
 //! |---|---|
 //! | `owner` | who decides; its sequence is the owner's epoch |
+//! | `applied` | which settings the owner goes by, and whether all that waited before goes by them |
 //! | `wait.key.<key>.<priority>.<job id>` | a held job's place in the line of its key |
 //! | `wait.turn.<priority>.<tenant>.<job id>` | a held job's place in the line of the queue |
 //! | `wait.kind.<kind>.<priority>.<job id>` | a held job's place among those of a kind that is paused |
@@ -14,7 +15,7 @@
 //!
 //! Each but the last is a timer set far away, because a write can remove a timer in the same step.
 
-use windlass_core::{JobId, PoolName, Priority, QueueName, RecordKind};
+use windlass_core::{JobId, Kind, PoolName, Priority, QueueName, RecordKind};
 
 use super::Names;
 
@@ -28,7 +29,7 @@ pub enum Line {
     Key(String),
     /// Of the queue, by the token of a tenant.
     Turn(String),
-    /// Of a kind that is paused, by a token that stands for it.
+    /// Of a kind that is paused, by a token that stands for it; or of a key that is, for jobs that have its slot.
     Kind(String),
 }
 
@@ -47,6 +48,25 @@ pub enum FlowSubject {
     Notice(Option<String>, JobId),
 }
 
+// === impl Line ===
+
+impl Line {
+    /// Of a kind that is paused. In its token a dot would end a word.
+    pub fn of_kind(kind: &Kind) -> Self {
+        Self::Kind(kind.as_str().replace('.', "/"))
+    }
+
+    /// Of the jobs that have a slot of a key, by its token, while the key is paused: no kind has this letter.
+    pub fn of_stopped_key(key: &str) -> Self {
+        Self::Kind(format!("~{key}"))
+    }
+
+    /// Whether it is one of those that [`Line::of_stopped_key`] names.
+    pub fn is_of_stopped_key(&self) -> bool {
+        matches!(self, Self::Kind(token) if token.starts_with('~'))
+    }
+}
+
 // === impl Names ===
 
 impl Names {
@@ -57,6 +77,26 @@ impl Names {
     /// Who decides what a queue lets through.
     pub fn flow_owner(&self, pool: &PoolName, queue: &QueueName) -> String {
         self.of_flow(pool, queue, "owner")
+    }
+
+    /// How far a queue's owner has come with its settings.
+    pub fn flow_applied(&self, pool: &PoolName, queue: &QueueName) -> String {
+        self.of_flow(pool, queue, "applied")
+    }
+
+    /// One sort of all jobs' messages of a queue, and nothing beside them.
+    pub fn records_filter(&self, pool: &PoolName, queue: &QueueName, record: RecordKind) -> String {
+        self.of_flow(pool, queue, &format!("{record}.*.*"))
+    }
+
+    /// Everybody in any line.
+    pub fn all_lines_filter(&self, pool: &PoolName, queue: &QueueName) -> String {
+        self.of_flow(pool, queue, "wait.>")
+    }
+
+    /// The slots of all keys that are taken.
+    pub fn key_slots_filter(&self, pool: &PoolName, queue: &QueueName) -> String {
+        self.of_flow(pool, queue, "slot.key.>")
     }
 
     /// One place in line, slot, lane or notice.
@@ -182,7 +222,8 @@ mod tests {
         let subjects = [
             FlowSubject::Wait(Line::Key("0a".to_owned()), Priority::Low, job),
             FlowSubject::Wait(Line::Turn("0b".to_owned()), Priority::High, job),
-            FlowSubject::Wait(Line::Kind("0c".to_owned()), Priority::Low, job),
+            FlowSubject::Wait(Line::of_kind(&"a.b-c".parse().unwrap()), Priority::Low, job),
+            FlowSubject::Wait(Line::of_stopped_key("0a"), Priority::Low, job),
             FlowSubject::Meter(Some("0a".to_owned())),
             FlowSubject::Meter(None),
             FlowSubject::Lane(Priority::High, "0b".to_owned()),

@@ -14,6 +14,9 @@ pub struct Change {
     pub by: String,
     /// When.
     pub at: Timestamp,
+    /// Why, for people; empty if nobody said.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
     /// What held before; none: the queue was never set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<QueueSettings>,

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::Pause;
 use super::key::{FlowKey, shown};
 use crate::{Kind, duration};
 
@@ -145,18 +145,6 @@ pub struct Rate {
     /// What the bucket holds, in points: 1 to 1,000,000, and no more than flows in within 366 days; no bucket if none.
     #[serde(default, skip_serializing_if = "is_default")]
     pub burst: Option<u32>,
-}
-
-/// Who stopped something, when and why.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Pause {
-    /// For people: at most 256 bytes without control characters.
-    pub reason: String,
-    /// Whoever paused it: at most 128 bytes without control characters.
-    pub by: String,
-    /// Since when.
-    pub at: Timestamp,
 }
 
 /// A setting is not what it must be.
@@ -312,26 +300,10 @@ impl Rate {
     }
 }
 
-// === impl Pause ===
-
-impl Pause {
-    fn check(&self, field: &str) -> Result<(), InvalidSettings> {
-        for (part, text, max) in [("reason", &self.reason, 256), ("by", &self.by, 128)] {
-            if text.len() > max || text.contains(char::is_control) {
-                return Err(InvalidSettings::new(
-                    format!("{field}.{part}"),
-                    format!("is `{}`: expected at most {max} bytes without control characters", shown(text)),
-                ));
-            }
-        }
-        Ok(())
-    }
-}
-
 // === impl InvalidSettings ===
 
 impl InvalidSettings {
-    fn new(field: impl Into<String>, reason: impl Into<String>) -> Self {
+    pub(super) fn new(field: impl Into<String>, reason: impl Into<String>) -> Self {
         Self { field: field.into(), reason: reason.into() }
     }
 }
@@ -361,7 +333,7 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 /// A duration as people write it.
-mod duration_text {
+pub(super) mod duration_text {
     use std::time::Duration;
 
     use jiff::SignedDuration;
@@ -369,7 +341,7 @@ mod duration_text {
 
     use super::duration;
 
-    pub(super) fn text(value: Duration) -> String {
+    pub(in crate::flow) fn text(value: Duration) -> String {
         format!("{:#}", SignedDuration::try_from(value).unwrap_or(SignedDuration::MAX))
     }
 

@@ -72,6 +72,7 @@ fn preference(a: &Event, b: &Event) -> Ordering {
                 event.priority,
                 event.alone,
                 event.claimed_id,
+                event.other_id,
             ),
         )
     }
@@ -106,7 +107,12 @@ impl History {
     /// ranks. The first acceptance is kept and the latest one, so that this shows.
     fn accept(&mut self, event: Event) -> bool {
         let life = |event: &Event| event.accepted_at.unwrap_or(event.at);
-        let slots = [0, AGAIN].map(|attempt| rank(&Event { attempt, ..event.clone() }));
+        let (end, _, order) = rank(&event);
+        let slots = [0, AGAIN].map(|attempt| (end, attempt, order));
+        if slots.iter().all(|slot| !self.events.contains_key(slot)) {
+            self.events.insert(slots[0], Event { attempt: 0, ..event });
+            return true;
+        }
         let before = slots.map(|slot| self.events.remove(&slot));
         let event = Event { attempt: 0, ..event };
         let known = before.iter().flatten().cloned().map(|event| Event { attempt: 0, ..event });
@@ -137,6 +143,21 @@ impl History {
     /// The job as these events tell it, without regard to the time that has passed since (see [`JobView::at`]); none
     /// while nothing but remarks, as refusals, is known: they move no job.
     pub fn view(&self) -> Option<JobView> {
+        let outline = self.outline()?;
+        let last = self.moves().next_back()?;
+        let result = last.result.as_ref().filter(|_| outline.state == JobState::Succeeded);
+        Some(JobView {
+            result: result
+                .map(|bytes| result_value(&last.result_content_type, bytes, &last.result_form))
+                .filter(|value| !value.is_null()),
+            result_form: result.and(Some(&last.result_form)).filter(|form| !form.is_plain()).cloned(),
+            transitions: self.transitions(),
+            ..outline
+        })
+    }
+
+    /// The view without its result and its transitions, which a list does not show.
+    pub fn outline(&self) -> Option<JobView> {
         let last = self.moves().next_back()?;
         let state = state_after(last);
         let attempts = self.attempts(last);
@@ -145,18 +166,16 @@ impl History {
             _ if state.is_terminal() && last.error.is_some() => last.error.clone(),
             _ => attempts.iter().rev().find_map(|a| a.error.clone()),
         };
-        let result = last.result.as_ref().filter(|_| state == JobState::Succeeded);
         Some(JobView {
             id: last.job_id,
             kind: self.moves().find_map(|e| e.kind.as_ref()).map(ToString::to_string).unwrap_or_default(),
             queue: last.queue.to_string(),
             state,
             priority: self.moves().next().map(|e| e.priority).unwrap_or_default(),
-            result: result
-                .map(|bytes| result_value(&last.result_content_type, bytes, &last.result_form))
-                .filter(|value| !value.is_null()),
-            result_form: result.and(Some(&last.result_form)).filter(|form| !form.is_plain()).cloned(),
+            result: None,
+            result_form: None,
             error,
+            other_id: last.other_id.filter(|_| state.is_terminal()),
             trace_id: self
                 .moves()
                 .find_map(|e| e.traceparent.parse::<TraceParent>().ok())
@@ -165,10 +184,15 @@ impl History {
             due_at: self.moves().rev().find_map(|e| e.due_at),
             ended_at: state.is_terminal().then_some(last.at),
             attempts,
-            transitions: self.transitions(),
+            transitions: Vec::new(),
             progress: None,
             logs: Vec::new(),
         })
+    }
+
+    /// Whether no event is known.
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty()
     }
 
     /// All but remarks, by rank.

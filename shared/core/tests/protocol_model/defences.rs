@@ -126,6 +126,12 @@ impl Defences {
         }
     }
 
+    pub(crate) fn is_in_force(&self, work: u64, view: &View) -> bool {
+        let last = view.last.map_or(0, |last| last.sequence);
+        // Which sequence an end has is not looked at.
+        protocol::is_in_force(work, last, self.known(view).done.into())
+    }
+
     pub(crate) fn check(&self, work: u64, view: &View) -> Standing {
         self.standing(protocol::check(work, &self.known(view)))
     }

@@ -24,7 +24,7 @@ impl Protocol {
         }
         match self.defences.opening(holder.delivery()) {
             Opening::Run => start(state, holder, holder.work),
-            Opening::Check => holder.phase = Phase::read(Why::Check),
+            Opening::Check => holder.phase = Phase::read(Why::Glance),
             Opening::Claim => holder.phase = Phase::read(Why::Claim),
         }
     }
@@ -177,6 +177,15 @@ impl Protocol {
     /// Both records are read.
     fn decide(&self, mut next: State, mut holder: Holder, why: Why, read: &Read) -> State {
         let stale = match why {
+            Why::Glance => {
+                if self.defences.is_in_force(holder.work, &read.view) {
+                    let token = holder.work;
+                    start(&mut next, &mut holder, token);
+                } else {
+                    holder.phase = Phase::read(Why::Check);
+                }
+                return with(next, holder);
+            }
             Why::Check => match self.defences.check(holder.work, &read.view) {
                 Standing::Mine { .. } if holder.due => {
                     holder.phase = Phase::write(self.promotion(&holder));

@@ -27,6 +27,22 @@ impl Protocol {
         done: Option<bool>,
     ) -> Vec<(&'static str, Reading)> {
         let reads_last = if self.defences.read_order { last.is_none() } else { done.is_some() };
+        let mut all = self.read_one(state, why, last, done, reads_last);
+        // A glance is at both at once, so either may be answered first.
+        if why == Why::Glance && last.is_none() && done.is_none() {
+            all.extend(self.read_one(state, why, last, done, !reads_last));
+        }
+        all
+    }
+
+    fn read_one(
+        &self,
+        state: &State,
+        why: Why,
+        last: Option<LastRead>,
+        done: Option<bool>,
+        reads_last: bool,
+    ) -> Vec<(&'static str, Reading)> {
         let words = if reads_last { "reads the last message" } else { "asks for a done" };
         let mut all = Vec::new();
         let mut add = |words, last, done| {

@@ -152,6 +152,8 @@ pub(crate) enum Phase {
 /// Why somebody reads a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Why {
+    /// The check of what was fired, by the two sequences alone; [`Why::Check`] follows where they do not say that it runs.
+    Glance,
     Check,
     Claim,
     Refused,

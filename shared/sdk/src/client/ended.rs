@@ -4,6 +4,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 use windlass_broker::Broker;
 use windlass_broker::objects::Objects;
+use windlass_core::unique::Instead;
 use windlass_core::{JobError, JobId, JobState, PoolName};
 use windlass_proto::Done;
 
@@ -32,6 +33,9 @@ pub(super) async fn read(
     deadline: Instant,
 ) -> Result<Ended, Error> {
     let state = done.state;
+    if let Some((instead, other)) = instead(&done) {
+        return Err(Error::NoJob { id, instead, other });
+    }
     let limit = client.max_result_bytes;
     let bytes = match &done.result_form.object {
         None => done.result,
@@ -53,6 +57,12 @@ pub(super) async fn read(
         bytes
     };
     Ok(Ended { state, result, error: done.error.map(|error| open(client, id, error)) })
+}
+
+/// Whether a task ended for another's job, and for which.
+pub(super) fn instead(done: &Done) -> Option<(Instead, JobId)> {
+    let code = &done.error.as_ref()?.code;
+    Some((Instead::from_code(code)?, done.other_id?))
 }
 
 fn open(client: &Client, id: JobId, error: JobError) -> JobError {

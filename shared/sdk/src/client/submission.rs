@@ -10,6 +10,7 @@ use windlass_broker::{tasks, trace};
 use windlass_core::dependency::{self, Dependency, OnFailure};
 use windlass_core::{InvalidTask, JobId, PoolName, Priority, QueueName, RetryPolicy, Start, Task};
 
+use super::unique::{self, Aggregate, Unique};
 use super::{Client, Error, Outlet, Submitted, payload};
 
 /// A task that is being put together; nothing is sent before [`Submission::submit`].
@@ -173,6 +174,22 @@ impl Submission {
         })
     }
 
+    /// One job of its key at a time, see [`Unique`].
+    pub fn unique(self, unique: Unique) -> Self {
+        self.with(|task| {
+            unique.apply(task)?;
+            Ok(())
+        })
+    }
+
+    /// One job with others of its key and kind, whose payload is the list of theirs; see [`Aggregate`].
+    pub fn aggregate(self, aggregate: Aggregate) -> Self {
+        self.with(|task| {
+            task.aggregate = Some(Box::new(aggregate.check()?));
+            Ok(())
+        })
+    }
+
     /// A child of the job whose handler submits it, which goes on when that job is cancelled. Without a parent, nothing.
     pub fn detached(self) -> Self {
         self.with(|task| {
@@ -209,11 +226,24 @@ impl Submission {
         self.task.as_ref().map(|task| task.id).map_err(Clone::clone)
     }
 
+    /// As [`Submission::submit`], and waits until a dispatcher has admitted the task, for at most this long. If it gets no
+    /// job of its own, because its unique key is held or because it was merged into another, [`Error::NoJob`] names that
+    /// one. It takes the rights of [`Client::wait`].
+    pub async fn submit_admitted(self, timeout: Duration) -> Result<Submitted, Error> {
+        let (client, pool) = (self.client.clone(), self.pool.clone());
+        let submitted = self.submit().await?;
+        client.admitted(&pool, &submitted.queue, submitted.id, timeout).await?;
+        Ok(submitted)
+    }
+
     /// Checks the task, and encodes its payload; what is too large for the task is returned beside it.
     pub(super) async fn prepare(self) -> Result<Prepared, Error> {
         let (queue, mut task, client) = (self.queue?, self.task?, self.client);
         payload::check(&client, &task)?;
+        // Of the payload as it is: the dispatchers see what is sent.
+        unique::resolve(&mut task)?;
         let large = payload::encode(&client, &mut task).await?;
+        unique::check_encoded(&task, large.as_deref())?;
         client.limits.check(&task, Timestamp::now())?;
         dependency::check(&queue, task.id, &task.after)?;
         Ok(Prepared { client, queue, pool: self.pool, task, id: self.id, large })

@@ -63,6 +63,10 @@ pub(super) async fn open(
 /// As the protocol asks where a delivery may not be the first, by what stands in the stream.
 async fn look(shared: &Shared, delivered: &Delivered, held: Held, opening: Opening) -> Option<Held> {
     let work = held.work;
+    let Address { queue, job_id, .. } = &held.address;
+    if opening == Opening::Check && shared.jobs.is_in_force(work, queue, *job_id).await {
+        return Some(held);
+    }
     let seen = not_understood::read(shared, delivered, &held.address, held.ack_wait).await?;
     let standing = match opening {
         Opening::Run | Opening::Check => protocol::check(work, &seen.view),

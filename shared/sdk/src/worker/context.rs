@@ -85,6 +85,9 @@ pub enum Reason {
     LeaseLost,
     /// The worker stops; the job will run again elsewhere.
     Draining,
+    /// Its queue, kind or key was paused, with these words, and what runs is to stop; the job will run again once it
+    /// is resumed.
+    Recalled(String),
 }
 
 /// A checkpoint is not stored.
@@ -295,7 +298,7 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TimedOut => f.write_str("the attempt took longer than it may"),
-            Self::Cancelled(words) => f.write_str(words),
+            Self::Cancelled(words) | Self::Recalled(words) => f.write_str(words),
             Self::LeaseLost => f.write_str("the lease was lost"),
             Self::Draining => f.write_str("the worker stops"),
         }

@@ -183,7 +183,9 @@ fn conclude(
 fn ended(context: &Context, returned: Result<Returned, NotReturned>) -> Ended {
     match (context.reason(), returned) {
         // What it found out before it was stopped counts, unless the job is somebody else's or was ended.
-        (None | Some(Reason::TimedOut | Reason::Draining), Ok(Ok(value))) => Ended::Returned(Ok(value)),
+        (None | Some(Reason::TimedOut | Reason::Draining | Reason::Recalled(_)), Ok(Ok(value))) => {
+            Ended::Returned(Ok(value))
+        }
         (None, Ok(Err(failure))) => Ended::Returned(Err(failure)),
         (Some(reason), _) => Ended::Stopped(reason.clone()),
         (None, Err(NotReturned::Panicked(panic))) => Ended::Returned(Err(panicked(panic.as_ref()))),

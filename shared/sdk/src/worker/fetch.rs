@@ -165,16 +165,14 @@ pub(super) async fn listen(shared: Arc<Shared>, queue: QueueName) {
             }
         };
         for (job_id, token) in shared.running.of_queue(&queue) {
-            if let Ok(Some(mark)) = cancel::find(broker, &queue, job_id).await
-                && mark.token == token
-            {
-                shared.running.cancel(&queue, job_id, token, &mark.reason);
+            if let Ok(Some(mark)) = cancel::find(broker, &queue, job_id, token).await {
+                shared.running.obey(&queue, &mark);
             }
         }
         loop {
             tokio::select! {
                 mark = marks.next() => match mark {
-                    Some(mark) => shared.running.cancel(&queue, mark.job_id, mark.token, &mark.reason),
+                    Some(mark) => shared.running.obey(&queue, &mark),
                     None => return,
                 },
                 changed = status.changed() => {

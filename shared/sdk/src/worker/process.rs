@@ -272,6 +272,10 @@ async fn settle_by(shared: &Shared, held: &mut Held, started_at: Timestamp, ende
             let attempt = ended_attempt(shared, held, started_at, Outcome::HandedBack, None);
             Box::pin(settle::hand_back(shared, held, Some(attempt), None)).await;
         }
+        Ended::Stopped(Reason::Recalled(_)) => {
+            let attempt = ended_attempt(shared, held, started_at, Outcome::HandedBack, None);
+            Box::pin(settle::recalled(shared, held, attempt)).await;
+        }
         Ended::Stopped(Reason::LeaseLost) => {
             Box::pin(stale::refused(shared, held, "keep its lease")).await;
         }
@@ -323,7 +327,7 @@ fn outcome_of(ended: &Ended) -> &'static str {
         },
         Ended::Stopped(Reason::TimedOut) => "timed_out",
         Ended::Stopped(Reason::Cancelled(_)) => "cancelled",
-        Ended::Stopped(Reason::Draining) => "handed_back",
+        Ended::Stopped(Reason::Draining | Reason::Recalled(_)) => "handed_back",
         Ended::Stopped(Reason::LeaseLost) => "lease_lost",
     }
 }

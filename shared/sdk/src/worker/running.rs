@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
+use windlass_broker::cancel::Mark;
 use windlass_core::{JobId, QueueName};
 
 use super::context::{Context, Reason};
@@ -25,8 +26,8 @@ struct State {
     by_token: HashMap<Key, Context>,
     /// Work messages of jobs that run, or have run and are being settled.
     had: HashSet<Key>,
-    /// Cancellations of tokens that nobody holds here, with their reasons; the oldest is forgotten first.
-    early: VecDeque<(Key, String)>,
+    /// Marks of tokens that nobody holds here, with what they ask for; the oldest is forgotten first.
+    early: VecDeque<(Key, Reason)>,
 }
 
 /// What this worker does with a job that it has.
@@ -108,19 +109,22 @@ impl Running {
         self.lock().by_token.keys().filter(|(q, ..)| q == queue).map(|(_, id, token)| (*id, *token)).collect()
     }
 
-    /// Tells the holder of this token that its job was cancelled.
-    pub(crate) fn cancel(&self, queue: &QueueName, job_id: JobId, token: u64, reason: &str) {
-        let key = (queue.clone(), job_id, token);
+    /// Tells the holder of the marked token that its job was cancelled, or is to be handed back.
+    pub(crate) fn obey(&self, queue: &QueueName, mark: &Mark) {
+        let job_id = mark.job_id;
+        let key = (queue.clone(), job_id, mark.token);
+        let words = mark.reason.clone();
+        let reason = if mark.hand_back { Reason::Recalled(words) } else { Reason::Cancelled(words) };
         let mut state = self.lock();
         if let Some(context) = state.by_token.get(&key) {
-            tracing::info!(%job_id, reason, "cancelling the running attempt");
-            context.cancel(Reason::Cancelled(reason.to_owned()));
+            tracing::info!(%job_id, reason = mark.reason, hand_back = mark.hand_back, "stopping the running attempt");
+            context.cancel(reason);
             return;
         }
         if state.early.len() >= EARLY_MARKS {
             state.early.pop_front();
         }
-        state.early.push_back((key, reason.to_owned()));
+        state.early.push_back((key, reason));
     }
 }
 
@@ -151,7 +155,7 @@ impl Registration<'_> {
         if let Some(place) = state.early.iter().position(|(early, _)| *early == key)
             && let Some((_, reason)) = state.early.remove(place)
         {
-            self.context.cancel(Reason::Cancelled(reason));
+            self.context.cancel(reason);
         }
     }
 }

@@ -67,6 +67,7 @@ pub(super) async fn end(
         accepted_at: held.job.accepted_at,
         ended_at: shared.broker.now(),
         nonce: nonce(),
+        other_id: None,
     };
     let mut written = write_end(shared, held, &done).await;
     if written == Written::TooLarge {
@@ -132,6 +133,12 @@ pub(super) async fn fail(shared: &Shared, held: &mut Held, attempt: Attempt, ret
 /// The attempt asked to run again after this delay; the retry policy does not count it.
 pub(super) async fn snooze(shared: &Shared, held: &mut Held, attempt: Attempt, delay: Duration) {
     again(shared, held, &attempt, delay, "snooze").await;
+}
+
+/// The attempt was stopped because its queue, kind or key is paused: the job is decided on anew, at once. The retry
+/// policy does not count it.
+pub(super) async fn recalled(shared: &Shared, held: &mut Held, attempt: Attempt) {
+    again(shared, held, &attempt, Duration::ZERO, "recall").await;
 }
 
 /// Nothing of the job's key is to start before this delay is over, on any worker. It is told as well as can be: where
@@ -216,6 +223,8 @@ pub(super) async fn hand_back(
 }
 
 async fn write_later(shared: &Shared, held: &Held, job: &Job, tried: &'static str) -> Written {
+    let last = job.attempts.last().map(|attempt| attempt.outcome);
+    let passes_gate = held.job.slots.is_some() || last == Some(Outcome::HandedBack);
     let change = Change {
         address: &held.address,
         token: held.token(),
@@ -224,8 +233,8 @@ async fn write_later(shared: &Shared, held: &Held, job: &Job, tried: &'static st
         nonce: &job.nonce,
         trace: held.trace,
         ttl: None,
-        // Under flow control it passes the gate again.
-        timer: Some((job.due_at, if held.job.slots.is_some() { RecordKind::Due } else { RecordKind::Ready })),
+        // Under flow control it passes the gate again; so does one that flow control has stopped.
+        timer: Some((job.due_at, if passes_gate { RecordKind::Due } else { RecordKind::Ready })),
         purge: None,
     };
     write(shared, held, change, tried).await
@@ -287,7 +296,10 @@ pub(super) async fn give_back(shared: &Shared, held: &Held, follows: Follows) ->
     let Address { queue, job_id, .. } = &held.address;
     let freeing = flow::free(&shared.jobs, queue, *job_id, slots, held.work, follows, WRITE_TIMEOUT);
     match Box::pin(freeing).await {
-        Ok(()) => true,
+        Ok(()) => {
+            windlass_broker::failpoint::hit(windlass_broker::failpoint::Point::WorkerSlotsFreed).await;
+            true
+        }
         Err(error) => {
             tracing::warn!(%job_id, %error, "slots are not given back yet; leaving that to the lease");
             false

@@ -79,6 +79,8 @@ async fn at_the_limit_somebody_ends_as_settings_say() -> Result<()> {
             let second = fleet.client.task(&work("second")).key("k").submit().await?.id;
             assert_eq!(fleet.ended(second).await?.state, expected, "{at_limit:?}");
             if at_limit == AtLimit::Reject {
+                // Its letter is stored before its event, and after the record of its end.
+                fleet.tap.heard(second, Transition::Dead).await?;
                 let letter = dead_letter(&fleet, "default", second).await?;
                 assert_eq!(letter.code, "limit");
             }

@@ -2,11 +2,10 @@
 
 use anyhow::Result;
 use futures::future::try_join_all;
-use jiff::Timestamp;
-use windlass_core::flow::{Fairness, Pause, Priorities};
+use windlass_core::flow::{Fairness, Priorities};
 use windlass_core::{Priority, Transition};
 
-use super::{Work, all_succeed, fleet, set, work};
+use super::{Work, all_succeed, fleet, pause, set, work};
 
 /// A thousand jobs of one tenant do not keep another's few waiting.
 #[tokio::test(flavor = "multi_thread")]
@@ -66,7 +65,7 @@ async fn the_most_urgent_go_first() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_paused_queue_starts_nothing_until_it_is_resumed() -> Result<()> {
-    let pause = Pause { reason: "a test".to_owned(), by: "test".to_owned(), at: Timestamp::now() };
+    let pause = pause(false);
     let (fleet, _worker, log) = fleet(|settings| settings.paused = Some(pause.clone())).await?;
     let id = fleet.client.task(&work("x")).submit().await?.id;
     fleet.tap.heard(id, Transition::Held).await?;
@@ -80,7 +79,7 @@ async fn a_paused_queue_starts_nothing_until_it_is_resumed() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_paused_kind_and_a_paused_key_wait_and_others_do_not() -> Result<()> {
-    let pause = Pause { reason: "a test".to_owned(), by: "test".to_owned(), at: Timestamp::now() };
+    let pause = pause(false);
     let (fleet, _worker, log) = fleet(|settings| {
         settings.paused_kinds.insert("test.paused".parse().unwrap(), pause.clone());
         settings.paused_keys.insert("paused".to_owned(), pause.clone());

@@ -97,7 +97,7 @@ async fn a_slot_is_given_back_once() -> Result<()> {
     };
     assert_eq!(taken(&flow).await?, (vec![id], vec![id]));
     let slots = async |sequence| {
-        let record = flow.held(sequence).await?.context("it stands there")?;
+        let record = flow.jobs().at(sequence).await?.context("it stands there")?;
         let RecordBody::Job(job) = record.body else { anyhow::bail!("not a job") };
         job.slots.context("it holds slots")
     };

@@ -131,6 +131,12 @@ impl World {
         timeout(PATIENCE, delivered).await.context("nothing is delivered")?
     }
 
+    /// How many messages the stream of jobs has ever stored.
+    pub(super) async fn stored(&self) -> Result<u64> {
+        let info = self.client.api(&format!("STREAM.INFO.{}", self.jobs.stream()), &json!({})).await?;
+        info["state"]["last_seq"].as_u64().context("the stream has no state")
+    }
+
     /// A consumer of what is `due`, past its first suspect delivery.
     pub(super) async fn dispatcher(&self) -> Result<Puller> {
         let config = json!({
@@ -259,6 +265,7 @@ impl Subject {
             accepted_at: now,
             ended_at: now,
             nonce: nonce(),
+            other_id: None,
         };
         self.write(step, &done.nonce, done.encode()).await
     }
@@ -316,6 +323,11 @@ impl Subject {
             Opening::Check => protocol::check(delivered.sequence, &view),
             Opening::Claim => protocol::claim(delivered.sequence, &view),
         })
+    }
+
+    /// What a worker asks first of what a timer fired.
+    pub(super) async fn is_in_force(&self, delivered: &Delivered) -> bool {
+        self.jobs.is_in_force(delivered.sequence, &self.address.queue, self.address.job_id).await
     }
 
     /// Opens a delivery and claims it; the new token.

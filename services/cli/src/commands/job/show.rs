@@ -156,6 +156,7 @@ mod tests {
             result: None,
             result_form: None,
             error: Some(error.clone()),
+            other_id: None,
             trace_id: None,
             accepted_at: Some(at(10)),
             due_at: None,

@@ -155,6 +155,7 @@ mod tests {
             result: None,
             result_form: None,
             error: None,
+            other_id: None,
             trace_id: None,
             accepted_at: None,
             due_at: None,

@@ -1,4 +1,5 @@
 use super::*;
+use jiff::Timestamp;
 use proptest::prelude::*;
 
 fn read(json: &str) -> QueueSettings {
@@ -6,7 +7,13 @@ fn read(json: &str) -> QueueSettings {
 }
 
 fn pause() -> Pause {
-    Pause { reason: "migration".into(), by: "ada".into(), at: Timestamp::UNIX_EPOCH }
+    Pause {
+        reason: "migration".into(),
+        by: "ada".into(),
+        at: Timestamp::UNIX_EPOCH,
+        until: None,
+        hand_back: false,
+    }
 }
 
 fn rate() -> Rate {
