@@ -8,6 +8,7 @@ pub mod admission;
 pub mod alert;
 pub mod attempt;
 pub mod audit;
+pub mod dependency;
 pub mod duration;
 pub mod event;
 pub mod expiry;
@@ -30,6 +31,7 @@ pub mod trace;
 pub mod unique;
 
 pub use attempt::{Attempt, JobError, Outcome};
+pub use dependency::{Dependency, OnFailure};
 pub use event::Event;
 pub use id::JobId;
 pub use name::{InvalidName, KeyId, Kind, PoolName, QueueName, ScheduleId};

@@ -1,6 +1,8 @@
 //! Flow control: limits, order, turns and pauses, as handlers see them.
 
 mod changes;
+mod batches;
+mod dependencies;
 mod limits;
 mod order;
 mod owners;
