@@ -1,7 +1,7 @@
 //! Flow control: limits, order, turns and pauses, as handlers see them.
 
-mod changes;
 mod batches;
+mod changes;
 mod dependencies;
 mod limits;
 mod order;

@@ -4,9 +4,9 @@
 //! OpenAPI document alone; a test holds that real answers have the keys that are described.
 
 mod action;
-mod flow;
 mod alert;
 mod audit;
+mod flow;
 mod letter;
 mod worker;
 
@@ -15,11 +15,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use action::{ActionProblems, Commanded, Manner, ManyJobs, ManyLetters, OperationList, Preview, Why};
+pub use alert::{AlertList, NewSilence};
+pub use audit::{AuditReport, QueueAudit};
 pub use flow::{
     BacklogSchema, Changed, ChangedSetting, PauseQueue, QueueStateSchema, ResumeQueue, SetQueue, WhySchema,
 };
-pub use alert::{AlertList, NewSilence};
-pub use audit::{AuditReport, QueueAudit};
 pub use letter::{GroupSchema, LetterFilter, LetterGroups, LetterList, LetterRowSchema, LetterViewSchema};
 pub use worker::{Worker, WorkerList};
 
