@@ -20,6 +20,7 @@ use crate::global::Global;
 /// Which tasks, and how.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Many at once")]
+#[group(skip)]
 pub(crate) struct Args {
     /// Up to 1000 tasks, one JSON object a line, accepted all or none: a file, or - for standard input
     #[arg(long, value_name = "FILE|-", conflicts_with_all = ["kind", "from"])]
