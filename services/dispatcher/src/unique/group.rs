@@ -266,7 +266,7 @@ async fn add(
             accepted_at: job.accepted_at,
             trace: before.trace,
         };
-        first.events.push(teller.accepted(due_at.max(job.accepted_at)));
+        first.events.push(teller.accepted(due_at.max(job.accepted_at)).of_task(&job.task));
         metrics::counter!("windlass_tasks_admitted_total", "queue" => queue.to_string()).increment(1);
     }
     Ok(Step::Collected(outcomes))
