@@ -8,7 +8,7 @@
 //!
 //! Nothing here moves a job. A round that fails, or is stopped, is made again.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -126,11 +126,10 @@ impl Audit {
         let before = Timestamp::now().checked_sub(age).unwrap_or(Timestamp::MIN);
         let mut suspects = self.store.live(queue, before, MOST_COMPARED).await?;
         if suspects.len() > FEW {
-            let mut standing = HashSet::new();
-            if !jobs.standing(queue, MOST_NAMES, &mut standing).await? {
+            let Some(standing) = jobs.standing(queue, MOST_NAMES).await? else {
                 tracing::debug!(%queue, "too many jobs to be compared one by one");
                 return Ok(());
-            }
+            };
             suspects.retain(|id| !standing.contains(id));
         }
         suspects.truncate(MOST_SUSPECTS);

@@ -85,9 +85,9 @@ impl Monitor {
         }
     }
 
-    /// Jobs. The parts of the query hold nothing that needs encoding.
+    /// Jobs.
     pub(crate) async fn jobs(&self, query: &[(&str, String)]) -> Result<JobList, Error> {
-        let query: Vec<_> = query.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let query: Vec<_> = query.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect();
         self.get(&format!("/api/v1/jobs?{}", query.join("&"))).await
     }
 
@@ -129,6 +129,15 @@ impl Monitor {
     }
 }
 
+/// A text as a part of a query: all but letters and digits as the bytes that they are (RFC 3986, section 2.1).
+fn encoded(text: &str) -> String {
+    let byte = |byte: u8| match char::from(byte) {
+        plain if plain.is_ascii_alphanumeric() => plain.to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    text.bytes().map(byte).collect()
+}
+
 /// Whether an address is this machine's own.
 fn is_loopback(url: &str) -> bool {
     let authority = url.split_once("://").map_or(url, |(_, rest)| rest);
@@ -139,6 +148,11 @@ fn is_loopback(url: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_query_takes_any_text() {
+        assert_eq!(encoded("a &=\u{fc}"), "a%20%26%3D%C3%BC");
+    }
 
     #[test]
     fn this_machine_needs_no_proxy() {

@@ -69,6 +69,10 @@ pub(super) struct Backlogs(VecDeque<(Timestamp, BTreeMap<String, u64>)>);
 
 /// Fewer attempts say nothing of a rate.
 const LEAST_ATTEMPTS: u64 = 20;
+/// Attempts that failed, as figures name them.
+const FAILED: [&str; 3] = ["attempt_failed", "attempt_timed_out", "attempt_crashed"];
+/// Those that say something of a rate.
+const ATTEMPTS: [&str; 4] = ["attempt_succeeded", "attempt_failed", "attempt_timed_out", "attempt_crashed"];
 /// How far a growth is looked back at.
 const GROWTH_SECONDS: i64 = 600;
 
@@ -146,9 +150,6 @@ impl Options {
             }
             sums
         };
-        const FAILED: [&str; 3] = ["attempt_failed", "attempt_timed_out", "attempt_crashed"];
-        const ATTEMPTS: [&str; 4] =
-            ["attempt_succeeded", "attempt_failed", "attempt_timed_out", "attempt_crashed"];
         let failed = sum(|row| &row.1, &FAILED);
         for (kind, attempts) in sum(|row| &row.1, &ATTEMPTS) {
             let failed = failed.get(kind).copied().unwrap_or_default();

@@ -41,21 +41,17 @@ impl Jobs {
         Ok(count)
     }
 
-    /// Adds the jobs that have such a message to these, until there are so many; whether those were all.
-    pub async fn standing(
-        &self,
-        queue: &QueueName,
-        most: usize,
-        found: &mut HashSet<JobId>,
-    ) -> Result<bool, Error> {
+    /// The jobs that have such a message, or a claim; none if they are more than this.
+    pub async fn standing(&self, queue: &QueueName, most: usize) -> Result<Option<HashSet<JobId>>, Error> {
+        let mut found = HashSet::new();
         for record in LIVE {
             let mut offset = 0;
             loop {
-                if found.len() >= most {
-                    return Ok(false);
-                }
                 let Listed { total, state } = self.list(queue, record, offset).await?;
                 let subjects = state.subjects.unwrap_or_default();
+                if found.len() + total.saturating_sub(offset) > most {
+                    return Ok(None);
+                }
                 if subjects.is_empty() {
                     break;
                 }
@@ -69,7 +65,7 @@ impl Jobs {
                 }
             }
         }
-        Ok(true)
+        Ok(Some(found))
     }
 
     async fn list(&self, queue: &QueueName, record: RecordKind, offset: usize) -> Result<Listed, Error> {
