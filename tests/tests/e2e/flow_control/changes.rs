@@ -64,6 +64,37 @@ async fn a_limit_is_set_and_cleared_while_jobs_run() -> Result<()> {
     Ok(())
 }
 
+/// Whoever moves them may die at any moment: another goes on, nothing is lost, and nothing passes the limit.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_dispatcher_goes_on_with_a_change() -> Result<()> {
+    let mut fleet = without_worker().await?;
+    let submitted = (0..1500).map(|n| {
+        let task = fleet.client.task(&work("x"));
+        if n % 5 == 0 { task.delay(Duration::from_secs(20)) } else { task }.submit()
+    });
+    let ids: Vec<_> = try_join_all(submitted).await?.into_iter().map(|one| one.id).collect();
+    for id in &ids {
+        fleet.tap.heard(*id, Transition::Accepted).await?;
+    }
+    set(&fleet, |settings| settings.concurrency = Some(3)).await?;
+    // Some are moved by now, and most are not.
+    fleet
+        .tap
+        .until("one is held", |all| all.iter().any(|event| event.transition == Transition::Held))
+        .await?;
+    fleet.kill9("dispatcher").await?;
+    fleet.service("dispatcher-2").await?;
+    applied(&fleet).await?;
+    let log = Log::default();
+    let _worker = host(&fleet, &log).await?;
+    all_succeed(&fleet, &ids).await?;
+    log.with(|seen| {
+        assert!(seen.most_of_all <= 3, "{} ran at one time", seen.most_of_all);
+        assert_eq!(seen.begun.len(), ids.len(), "each ran once");
+    });
+    Ok(())
+}
+
 /// Those that wait for their turn have no slot of their key, until a limit of it is set.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_limit_of_keys_holds_for_those_who_wait_for_their_turn() -> Result<()> {
