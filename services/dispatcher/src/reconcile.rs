@@ -8,6 +8,7 @@
 //! - *Markers of children* whose parent has ended, and of unique keys whose job has.
 //! - *Messages that nobody gets any more*, as they were delivered as often as their consumer allowed: `zombie.rs`.
 //! - *Payloads that nobody needs* (`objects.rs`).
+//! - *Held jobs that stand in no line* (`flow/astray.rs`), and those whose dependencies have ended (`dependencies.rs`).
 //! - *Work whose queue has no consumer*, should no dispatcher know the queue; otherwise each looks after those that it
 //!   knows (`queues.rs`).
 //!
@@ -28,6 +29,7 @@ use windlass_proto::RecordBody;
 use crate::children;
 use crate::dependencies;
 use crate::ended;
+use crate::flow;
 use crate::objects;
 use crate::order::Carried;
 use crate::release;
@@ -139,6 +141,16 @@ async fn round(shared: &Shared, jobs: &Jobs, pace: &mut Interval) -> Result<(), 
                     count("unreleased", 1);
                 }
                 continue;
+            }
+            if found.stored_at <= old && found.record.kind == protocol::Kind::Held {
+                match flow::bring_back(shared, jobs, &found).await {
+                    Ok(true) => count("astray", 1),
+                    Ok(false) => {}
+                    Err(error) => {
+                        let error = anyhow::Error::new(error);
+                        tracing::warn!(job_id = %found.address.job_id, error = format!("{error:#}"), "a held job could not be looked at; trying again");
+                    }
+                }
             }
             if let Some(finding) = mend(shared, jobs, &found, now, &mut passed).await? {
                 let found = match finding {
