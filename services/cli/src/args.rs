@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use clap::{Parser, Subcommand, ValueEnum as _};
 
-use crate::commands::{dead, job, keys, queue, schedule, submit};
+use crate::commands::{dead, job, keys, queue, report, schedule, submit};
 use crate::global::Global;
 use crate::{bench, dev, provision, run};
 
@@ -39,8 +39,10 @@ pub(crate) enum Command {
     Keys(keys::Args),
     /// Shows, limits, pauses and explains queues
     Queue(queue::Args),
-    /// Applies, lists and deletes schedules
+    /// Applies, looks at, pauses, triggers and deletes schedules
     Schedule(schedule::Args),
+    /// Reports what happened: daily, weekly, failures, handoff, schedules
+    Report(report::Args),
 }
 
 const AFTER_HELP: &str = "\

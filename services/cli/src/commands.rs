@@ -10,6 +10,7 @@ pub(crate) mod error;
 pub(crate) mod job;
 pub(crate) mod keys;
 pub(crate) mod queue;
+pub(crate) mod report;
 pub(crate) mod schedule;
 pub(crate) mod submit;
 

@@ -59,6 +59,7 @@ async fn execute(Cli { global, command }: Cli) -> ExitCode {
         Command::Job(args) => commands::job::run(args, &global).await,
         Command::Dead(args) => commands::dead::run(args, &global).await,
         Command::Keys(args) => commands::keys::run(&args),
+        Command::Report(args) => Box::pin(commands::report::run(args, &global)).await,
         Command::Queue(args) => commands::queue::run(args, &global).await,
         Command::Schedule(args) => commands::schedule::run(args, &global).await,
     };

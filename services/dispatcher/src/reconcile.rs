@@ -4,6 +4,7 @@
 //!   that purged it. While the `done` stands, whoever is given the work finds it. Afterwards it would run again. Claims
 //!   that are left would make the job look as if it ran.
 //! - *Timers that are overdue.* The broker could not store what it fired, and does not try again.
+//! - *Jobs that wait for others* which have ended, or are forgotten (`dependencies/tidy.rs`).
 //! - *Markers of children* whose parent has ended, and of unique keys whose job has.
 //! - *Messages that nobody gets any more*, as they were delivered as often as their consumer allowed: `zombie.rs`.
 //! - *Payloads that nobody needs* (`objects.rs`).
@@ -25,6 +26,7 @@ use windlass_core::protocol;
 use windlass_proto::RecordBody;
 
 use crate::children;
+use crate::dependencies;
 use crate::ended;
 use crate::objects;
 use crate::order::Carried;
@@ -130,6 +132,14 @@ async fn round(shared: &Shared, jobs: &Jobs, pace: &mut Interval) -> Result<(), 
             if found.stored_at > old && !is_timer {
                 break;
             }
+            if found.stored_at <= old
+                && let Some(mended) = dependencies::mend(shared, jobs, &found).await?
+            {
+                if mended {
+                    count("unreleased", 1);
+                }
+                continue;
+            }
             if let Some(finding) = mend(shared, jobs, &found, now, &mut passed).await? {
                 let found = match finding {
                     Finding::LeftOver => "left_over",
@@ -140,6 +150,7 @@ async fn round(shared: &Shared, jobs: &Jobs, pace: &mut Interval) -> Result<(), 
             }
         }
     }
+    dependencies::tidy(shared, jobs, pace, old).await?;
     tidy_children(shared, jobs, pace, old).await?;
     unique::tidy(shared, jobs, pace, old).await
 }

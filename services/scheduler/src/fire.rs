@@ -8,12 +8,16 @@
 //!    which is refused as a duplicate while the broker remembers the job.
 //! 3. Later than the limit, an instant that is still in doubt is recorded as missed and not published.
 //! 4. The cursor moves past the instants only after the broker has stored every task, on the same condition.
+//!
+//! What to do is decided by [`Schedule::step`], which is pure; here it is done.
+
+use std::collections::HashMap;
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use windlass_broker::failpoint::{Point, hit};
-use windlass_core::ScheduleId;
-use windlass_core::schedule::{CatchUp, Cursor, Schedule};
+use windlass_core::schedule::{CatchUp, Cursor, Fate, Fire, Schedule};
+use windlass_core::{JobId, ScheduleId};
 
 use crate::plan::{Outcome, Place};
 
@@ -36,18 +40,39 @@ pub(crate) trait World: Sync {
         revision: Option<u64>,
     ) -> impl Future<Output = Result<u64, Failure>> + Send;
 
-    /// Publishes the task of an instant; done once the broker has stored it, now or before.
+    /// Publishes the task of a fire; done once the broker has stored it, now or before. Gives its place among the tasks.
     fn publish(
         &self,
         schedule: &Schedule<Bytes>,
-        instant: Timestamp,
+        fire: &Fire,
+    ) -> impl Future<Output = Result<u64, Failure>> + Send;
+
+    /// What became of the jobs that the cursor names.
+    fn fates(
+        &self,
+        schedule: &Schedule<Bytes>,
+        cursor: &Cursor,
+    ) -> impl Future<Output = Result<HashMap<JobId, Fate>, Failure>> + Send;
+
+    /// Cancels a job, by a command that is stored.
+    fn cancel(
+        &self,
+        schedule: &Schedule<Bytes>,
+        job: JobId,
+    ) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Pauses the schedule, because this job has failed.
+    fn pause(
+        &self,
+        schedule: &Schedule<Bytes>,
+        failed: JobId,
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 
     /// The schedule was removed: its cursor has no further use. Best effort; a later removal tries again.
     fn forget(&self, id: &ScheduleId);
 
-    /// So many instants were recorded as missed.
-    fn missed(&self, schedule: &Schedule<Bytes>, count: u64);
+    /// So many instants were recorded as missed, and so many were passed over because a job was live.
+    fn missed(&self, schedule: &Schedule<Bytes>, missed: u64, skipped: u64);
 }
 
 /// A step did not come to its end. What it had begun is in doubt, and the next step goes on from the stored cursor.
@@ -68,6 +93,15 @@ pub(crate) enum Failure {
     /// The task was not stored.
     #[error("cannot publish the task")]
     Publish(#[source] windlass_broker::tasks::Error),
+    /// What became of the job before is not known.
+    #[error("cannot look at the job before")]
+    Jobs(#[source] windlass_broker::jobs::Error),
+    /// Where jobs or tasks are is not known, or a command was not stored.
+    #[error("cannot look at the tasks, or command a job")]
+    Broker(#[source] windlass_broker::connect::Error),
+    /// The schedule could not be paused.
+    #[error("cannot pause the schedule")]
+    Pause(#[source] Box<crate::store::Error>),
 }
 
 /// Does what is due.
@@ -79,26 +113,42 @@ pub(crate) async fn step(
 ) -> Result<Outcome, Failure> {
     let id = &schedule.id;
     let mut place = match place {
-        Place::Unknown => {
-            world.load(id).await?.map_or(Place::None, |(cursor, revision)| Place::At(cursor, revision))
-        }
+        Place::Unknown => world
+            .load(id)
+            .await?
+            .map_or(Place::None, |(cursor, revision)| Place::At(Box::new(cursor), revision)),
         known => known,
     };
-    let due = schedule.due(place.cursor(), world.now(), catch_up, MAX_INSTANTS);
-    if let Some(before) = due.before(place.cursor(), schedule.created_at) {
+    // What the policy asks about the jobs before, by their records: events tell it late, and may be lost.
+    let fates = match place.cursor().filter(|cursor| cursor.unknown().next().is_some()) {
+        Some(cursor) => world.fates(schedule, cursor).await?,
+        None => HashMap::new(),
+    };
+    let known = |job| fates.get(&job).copied().unwrap_or(Fate::Live);
+    let step = schedule.step(place.cursor(), &known, world.now(), catch_up, MAX_INSTANTS);
+    if let Some(failed) = step.failed {
+        world.pause(schedule, failed).await?;
+    }
+    for job in &step.cancel {
+        world.cancel(schedule, *job).await?;
+    }
+    if let Some(before) = step.before {
+        let counts = |cursor: Option<&Cursor>| cursor.map_or((0, 0), |c| (c.misfires, c.skipped));
+        let (old, new) = (counts(place.cursor()), counts(Some(&before)));
         place = save(world, id, before, place).await?;
+        world.missed(schedule, new.0.saturating_sub(old.0), new.1.saturating_sub(old.1));
         hit(Point::IntentWritten).await;
-        world.missed(schedule, due.missed);
-        for instant in &due.fire {
-            world.publish(schedule, *instant).await?;
+    }
+    if let Some(mut after) = step.after {
+        for fire in &step.fire {
+            let task_sequence = world.publish(schedule, fire).await?;
+            after.stored(fire.job_id, task_sequence);
             hit(Point::TaskPublished).await;
         }
-        if let Some(after) = due.after(&before) {
-            place = save(world, id, after, place).await?;
-            hit(Point::CursorStored).await;
-        }
+        place = save(world, id, after, place).await?;
+        hit(Point::CursorStored).await;
     }
-    Ok(if due.more { Outcome::More(place) } else { Outcome::Done(place) })
+    Ok(if step.more { Outcome::More(place) } else { Outcome::Done(place) })
 }
 
 async fn save(world: &impl World, id: &ScheduleId, cursor: Cursor, place: Place) -> Result<Place, Failure> {
@@ -106,7 +156,7 @@ async fn save(world: &impl World, id: &ScheduleId, cursor: Cursor, place: Place)
         Place::At(_, revision) => Some(revision),
         Place::Unknown | Place::None => None,
     };
-    world.save(id, &cursor, revision).await.map(|revision| Place::At(cursor, revision))
+    world.save(id, &cursor, revision).await.map(|revision| Place::At(Box::new(cursor), revision))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! holds can be lost at any moment, as it is rebuilt from the two buckets; dropping it leaves what it was publishing
 //! in doubt, which the next leader (or the next round of this one) resolves, see [`crate::fire`].
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,10 +14,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use windlass_broker::kv::{self, Change};
 use windlass_core::ScheduleId;
-use windlass_core::schedule::CatchUp;
+use windlass_core::schedule::{CatchUp, Cursor};
 
 use crate::fire::{self, Failure, World};
-use crate::plan::{Outcome, Plan};
+use crate::plan::{Outcome, Place, Plan};
 use crate::{measure, store};
 
 /// Why the loop ended.
@@ -36,18 +37,24 @@ const REPORT_EVERY: Duration = Duration::from_secs(10);
 struct Leading<'a, W> {
     world: &'a W,
     plan: Plan,
+    /// The cursors as they were at the beginning, until their schedules are seen; none if they are not known.
+    cursors: Option<HashMap<String, (Cursor, u64)>>,
     reported: Option<Instant>,
 }
 
 /// Fires what `changes` (the current schedules, then every change) makes due, `max_fires` schedules at one time.
+///
+/// `cursors` are those of the beginning, if they are known: else each is read when its schedule is first looked at. One
+/// that is not what it says any more is found out, as every write of a cursor is conditional.
 pub(crate) async fn lead<W: World>(
     world: &W,
     mut changes: impl Stream<Item = Result<Change, kv::Error>> + Unpin,
     catch_up: &CatchUp,
+    cursors: Option<HashMap<String, (Cursor, u64)>>,
     max_fires: usize,
     stop: &CancellationToken,
 ) -> Ended {
-    let mut leading = Leading { world, plan: Plan::default(), reported: None };
+    let mut leading = Leading { world, plan: Plan::default(), cursors, reported: None };
     let mut fires = FuturesUnordered::new();
     loop {
         let stopping = stop.is_cancelled();
@@ -57,7 +64,7 @@ pub(crate) async fn lead<W: World>(
         while !stopping && fires.len() < max_fires {
             let Some(work) = leading.plan.take_due(world.now()) else { break };
             fires.push(async move {
-                let result = fire::step(world, &work.schedule, work.place, catch_up).await;
+                let result = fire::step(world, &work.schedule, work.place.clone(), catch_up).await;
                 (work, result)
             });
         }
@@ -78,7 +85,7 @@ pub(crate) async fn lead<W: World>(
                     leading.report(work.id(), &failure);
                     Outcome::Retry(world.now().saturating_add(retry_delay(failures)).unwrap_or(Timestamp::MAX))
                 });
-                leading.plan.finish(&work, outcome);
+                leading.plan.finish(&work, outcome, world.now());
             }
             () = sleep, if has_room && !stopping => {}
         }
@@ -112,7 +119,13 @@ impl<W: World> Leading<'_, W> {
         match store::decode(key, value) {
             Ok(schedule) => {
                 tracing::debug!(schedule = %schedule.id, "a schedule was made or changed");
-                self.plan.upsert(schedule);
+                let place = match &mut self.cursors {
+                    None => Place::Unknown,
+                    Some(cursors) => cursors
+                        .remove(key)
+                        .map_or(Place::None, |(cursor, revision)| Place::At(Box::new(cursor), revision)),
+                };
+                self.plan.upsert(schedule, place, self.world.now());
             }
             Err(error) => {
                 measure::malformed();
@@ -180,7 +193,7 @@ mod tests {
         let (changes, receiver) = mpsc::unbounded();
         let stop = CancellationToken::new();
         let catch_up = CatchUp::default();
-        let leader = lead(world, receiver, &catch_up, max_fires, &stop);
+        let leader = lead(world, receiver, &catch_up, None, max_fires, &stop);
         let (ended, ()) = tokio::join!(leader, script(changes, stop.clone()));
         ended
     }

@@ -4,11 +4,13 @@
 //! one leads and fires. Each instant of a schedule makes one job, or is recorded as missed; how, is said in the module
 //! that fires.
 //!
-//! The instants are those of this machine's clock: it is not compared with the broker's yet, so the machines that run
-//! schedulers must keep theirs in step. A clock that is ahead fires early; none makes an instant fire twice.
+//! The instants are those of the broker's clock, which goes on by this process's steady clock between two looks at it:
+//! a machine whose clock is wrong, or is set, fires neither early nor late. How wrong it is, readiness and a metric say.
 
+pub mod describe;
 pub mod file;
 pub mod options;
+pub mod review;
 pub mod store;
 
 mod fire;

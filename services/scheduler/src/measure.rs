@@ -4,6 +4,7 @@ use std::time::Duration;
 
 const FIRES: &str = "windlass_scheduler_fires_total";
 const MISFIRES: &str = "windlass_scheduler_misfires_total";
+const SKIPPED: &str = "windlass_scheduler_skipped_total";
 const FAILURES: &str = "windlass_scheduler_failures_total";
 const MALFORMED: &str = "windlass_scheduler_malformed_schedules_total";
 const LATENESS: &str = "windlass_scheduler_lateness_seconds";
@@ -16,13 +17,14 @@ pub(crate) fn describe() {
         FIRES,
         "tasks of schedules that the broker has stored, those stored before included"
     );
-    metrics::describe_counter!(MISFIRES, "instants of schedules that were passed over");
+    metrics::describe_counter!(MISFIRES, "instants of schedules that were missed");
+    metrics::describe_counter!(SKIPPED, "instants of schedules that were passed over because a job was live");
     metrics::describe_counter!(FAILURES, "fires that did not come to their end and are tried again");
     metrics::describe_counter!(MALFORMED, "entries that are no valid schedule and were skipped");
     metrics::describe_histogram!(LATENESS, "from an instant to the moment at which its task was stored");
     metrics::describe_gauge!(LEADER, "1 while this scheduler is the one that fires");
     metrics::describe_gauge!(SCHEDULES, "schedules that this scheduler follows as the leader");
-    for counter in [FIRES, MISFIRES, FAILURES, MALFORMED] {
+    for counter in [FIRES, MISFIRES, SKIPPED, FAILURES, MALFORMED] {
         metrics::counter!(counter).increment(0);
     }
     leader(false);
@@ -35,6 +37,10 @@ pub(crate) fn fired(lateness: Duration) {
 
 pub(crate) fn missed(count: u64) {
     metrics::counter!(MISFIRES).increment(count);
+}
+
+pub(crate) fn skipped(count: u64) {
+    metrics::counter!(SKIPPED).increment(count);
 }
 
 pub(crate) fn failed() {

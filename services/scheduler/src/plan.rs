@@ -9,14 +9,14 @@ use windlass_core::ScheduleId;
 use windlass_core::schedule::{Cursor, Schedule};
 
 /// What is known of a schedule's cursor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Place {
     /// It must be read first.
     Unknown,
     /// There is none yet.
     None,
     /// It stands here, under this revision.
-    At(Cursor, u64),
+    At(Box<Cursor>, u64),
 }
 
 /// A schedule to look at now.
@@ -29,7 +29,7 @@ pub(crate) struct Work {
 }
 
 /// What came of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// Everything that was due up to then is done with.
     Done(Place),
@@ -49,6 +49,9 @@ struct Entry {
     working: bool,
     failures: u32,
 }
+
+/// A cursor that is not needed for so long is not kept: it is read again then.
+const KEEP_CURSOR: jiff::SignedDuration = jiff::SignedDuration::from_mins(10);
 
 /// All schedules, and the order in which they are to be looked at.
 #[derive(Debug, Default)]
@@ -85,19 +88,19 @@ impl Plan {
         self.entries.len()
     }
 
-    /// A schedule was made or changed.
-    pub(crate) fn upsert(&mut self, schedule: Schedule<Bytes>) {
+    /// A schedule was made or changed. `place` is where it stands, if it is new here.
+    pub(crate) fn upsert(&mut self, schedule: Schedule<Bytes>, place: Place, now: Timestamp) {
         let id = schedule.id.clone();
         let schedule = Arc::new(schedule);
         if let Some(entry) = self.entries.get_mut(&id) {
             entry.schedule = schedule;
         } else {
             self.tickets += 1;
-            let (place, ticket) = (Place::Unknown, self.tickets);
+            let ticket = self.tickets;
             let entry = Entry { schedule, place, ticket, wake: None, working: false, failures: 0 };
             self.entries.insert(id.clone(), entry);
         }
-        self.rearm(&id);
+        self.rearm(&id, now);
     }
 
     /// A schedule was removed.
@@ -121,11 +124,11 @@ impl Plan {
         let entry = self.entries.get_mut(&id)?;
         entry.wake = None;
         entry.working = true;
-        Some(Work { schedule: entry.schedule.clone(), place: entry.place, ticket: entry.ticket })
+        Some(Work { schedule: entry.schedule.clone(), place: entry.place.clone(), ticket: entry.ticket })
     }
 
     /// The work on a schedule ended.
-    pub(crate) fn finish(&mut self, work: &Work, outcome: Outcome) {
+    pub(crate) fn finish(&mut self, work: &Work, outcome: Outcome, now: Timestamp) {
         let id = work.id();
         // The schedule may have gone meanwhile, and another of its name have come.
         let Some(entry) = self.entries.get_mut(id).filter(|entry| entry.ticket == work.ticket) else {
@@ -136,7 +139,7 @@ impl Plan {
             Outcome::Done(place) | Outcome::More(place) => {
                 entry.place = place;
                 entry.failures = 0;
-                self.rearm(id);
+                self.rearm(id, now);
             }
             Outcome::Retry(wake) => {
                 entry.place = Place::Unknown;
@@ -151,14 +154,17 @@ impl Plan {
         self.entries.get(work.id()).map_or(0, |entry| entry.failures)
     }
 
-    fn rearm(&mut self, id: &ScheduleId) {
-        let Some(entry) = self.entries.get(id) else { return };
+    fn rearm(&mut self, id: &ScheduleId, now: Timestamp) {
+        let Some(entry) = self.entries.get_mut(id) else { return };
         let wake = match &entry.place {
-            Place::Unknown if entry.schedule.paused => None,
             // At once: the cursor says when.
             Place::Unknown => Some(Timestamp::MIN),
-            place => entry.schedule.next(place.cursor()),
+            place => entry.schedule.next_wake(place.cursor(), now),
         };
+        let is_far = wake.is_none_or(|wake| wake.duration_since(now) > KEEP_CURSOR);
+        if is_far && matches!(entry.place, Place::At(..)) && !entry.working {
+            entry.place = Place::Unknown;
+        }
         self.arm(id, wake);
     }
 
@@ -175,6 +181,8 @@ impl Plan {
 
 #[cfg(test)]
 mod tests {
+    use windlass_core::schedule::Pause;
+
     use super::*;
     use crate::fire::tests::{at, schedule};
 
@@ -183,19 +191,19 @@ mod tests {
     }
 
     fn place(second: i64) -> Place {
-        Place::At(Cursor { last_instant: at(second), misfires: 0, in_doubt: None }, 1)
+        Place::At(Box::new(Cursor::at(at(second))), 1)
     }
 
     #[test]
     fn the_earliest_comes_first() {
         let mut plan = Plan::default();
-        plan.upsert(schedule("slow", 60, 0));
-        plan.upsert(schedule("fast", 10, 0));
+        plan.upsert(schedule("slow", 60, 0), Place::Unknown, at(0));
+        plan.upsert(schedule("fast", 10, 0), Place::Unknown, at(0));
         // Both cursors must be read first.
         for _ in 0..2 {
             let work = plan.take_due(at(0)).unwrap();
             assert_eq!(work.place, Place::Unknown);
-            plan.finish(&work, Outcome::Done(Place::None));
+            plan.finish(&work, Outcome::Done(Place::None), at(0));
         }
         assert_eq!(plan.next_wake(), Some(at(10)));
         assert!(plan.take_due(at(9)).is_none());
@@ -203,27 +211,27 @@ mod tests {
         assert_eq!(work.id(), &id("fast"));
         // While it is worked on it is not given out again.
         assert_eq!(plan.next_wake(), Some(at(60)));
-        plan.finish(&work, Outcome::Done(place(10)));
+        plan.finish(&work, Outcome::Done(place(10)), at(0));
         assert_eq!(plan.next_wake(), Some(at(20)));
     }
 
     #[test]
     fn changes_take_effect_at_once() {
         let mut plan = Plan::default();
-        plan.upsert(schedule("a", 60, 0));
+        plan.upsert(schedule("a", 60, 0), Place::Unknown, at(0));
         let work = plan.take_due(at(0)).unwrap();
         // While it is worked on.
-        plan.upsert(schedule("a", 30, 0));
+        plan.upsert(schedule("a", 30, 0), Place::Unknown, at(0));
         assert_eq!(plan.next_wake(), None);
-        plan.finish(&work, Outcome::Done(Place::None));
+        plan.finish(&work, Outcome::Done(Place::None), at(0));
         assert_eq!(plan.next_wake(), Some(at(30)));
-        plan.upsert(schedule("a", 20, 0));
+        plan.upsert(schedule("a", 20, 0), Place::Unknown, at(0));
         assert_eq!(plan.next_wake(), Some(at(20)));
         let mut paused = schedule("a", 20, 0);
-        paused.paused = true;
-        plan.upsert(paused);
+        paused.pause = Some(Pause::default());
+        plan.upsert(paused, Place::Unknown, at(0));
         assert_eq!(plan.next_wake(), None);
-        plan.upsert(schedule("a", 20, 50));
+        plan.upsert(schedule("a", 20, 50), Place::Unknown, at(0));
         assert_eq!(plan.next_wake(), Some(at(60)));
         plan.remove(&id("a"));
         assert_eq!((plan.next_wake(), plan.len()), (None, 0));
@@ -232,25 +240,40 @@ mod tests {
     #[test]
     fn work_on_a_removed_schedule_says_nothing_of_its_successor() {
         let mut plan = Plan::default();
-        plan.upsert(schedule("a", 60, 0));
+        plan.upsert(schedule("a", 60, 0), Place::Unknown, at(0));
         let old = plan.take_due(at(0)).unwrap();
         plan.remove(&id("a"));
-        plan.upsert(schedule("a", 60, 0));
-        plan.finish(&old, Outcome::Done(place(6000)));
+        plan.upsert(schedule("a", 60, 0), Place::Unknown, at(0));
+        plan.finish(&old, Outcome::Done(place(6000)), at(0));
         assert_eq!(plan.take_due(at(0)).unwrap().place, Place::Unknown);
     }
 
     #[test]
     fn a_failure_waits_and_forgets_the_cursor() {
         let mut plan = Plan::default();
-        plan.upsert(schedule("a", 60, 0));
+        plan.upsert(schedule("a", 60, 0), Place::Unknown, at(0));
         let work = plan.take_due(at(0)).unwrap();
-        plan.finish(&work, Outcome::Retry(at(7)));
+        plan.finish(&work, Outcome::Retry(at(7)), at(0));
         assert!(plan.take_due(at(6)).is_none());
         let work = plan.take_due(at(7)).unwrap();
-        assert_eq!((work.place, plan.failures(&work)), (Place::Unknown, 1));
-        plan.finish(&work, Outcome::Done(Place::None));
+        assert_eq!((&work.place, plan.failures(&work)), (&Place::Unknown, 1));
+        plan.finish(&work, Outcome::Done(Place::None), at(0));
         let work = plan.take_due(at(60)).unwrap();
         assert_eq!(plan.failures(&work), 0);
+    }
+
+    #[test]
+    fn a_cursor_that_is_not_needed_for_long_is_read_again() {
+        let mut plan = Plan::default();
+        for (period, kept) in [(60, true), (6000, false)] {
+            plan.upsert(schedule("a", period, 0), Place::Unknown, at(0));
+            let work = plan.take_due(at(0)).unwrap();
+            plan.finish(&work, Outcome::Done(place(0)), at(0));
+            let due = i64::try_from(period).unwrap();
+            assert_eq!(plan.next_wake(), Some(at(due)));
+            let work = plan.take_due(at(due)).unwrap();
+            assert_eq!(work.place != Place::Unknown, kept);
+            plan.remove(work.id());
+        }
     }
 }

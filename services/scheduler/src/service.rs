@@ -14,6 +14,7 @@ use windlass_service::{Context, Service};
 use crate::leading::{Ended, lead};
 use crate::measure;
 use crate::options::Options;
+use crate::store::ScheduleStore;
 use crate::world::LeaderWorld;
 
 /// The scheduler, as a program of the fleet.
@@ -108,7 +109,7 @@ impl Running {
         tracing::info!(epoch = term.epoch, "leading");
         measure::leader(true);
         let (leads_until, watched) = watch::channel(term.valid_until());
-        let world = LeaderWorld::new(self.context.broker.clone(), watched);
+        let world = LeaderWorld::new(self.context.broker.clone(), self.context.layout.clone(), watched);
         // Whatever ends first ends the other at once: a lost lease drops the fires in flight.
         let end = tokio::select! {
             lost = self.keep(&mut term, &leads_until) => TermEnd::Lost(lost),
@@ -151,8 +152,14 @@ impl Running {
                 Some(Err(error)) => return TermEnd::Unreadable(error),
                 Some(Ok(changes)) => changes,
             };
+            // In one pass; if that fails, one by one.
+            let reading = ScheduleStore::new(broker);
+            let cursors = match stop.run_until_cancelled(reading.cursors()).await {
+                None => return TermEnd::Stopped,
+                Some(cursors) => cursors.ok(),
+            };
             self.well();
-            match lead(world, changes, &self.catch_up, self.max_fires, stop).await {
+            match lead(world, changes, &self.catch_up, cursors, self.max_fires, stop).await {
                 Ended::Stopped => return TermEnd::Stopped,
                 Ended::Unwatched(error) => {
                     // From the start: what changed meanwhile is read again.

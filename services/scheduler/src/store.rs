@@ -1,12 +1,19 @@
 //! The schedules on the broker: what an operator changes and a scheduler follows.
 
+mod edit;
+
 use bytes::Bytes;
+use jiff::Timestamp;
 use prost::Message as _;
 use windlass_broker::Broker;
 use windlass_broker::kv::{self, Bucket};
-use windlass_core::schedule::{Cursor, Schedule};
+use windlass_core::schedule::{Cursor, Edit, MOST_EDITS, Schedule};
+use windlass_core::trace::TraceParent;
 use windlass_core::{InvalidTask, Limits, ScheduleId};
 use windlass_proto::v1;
+
+use crate::describe::{Difference, differences};
+use crate::file::Desired;
 
 /// The two buckets: schedules, and how far each has come.
 #[derive(Debug, Clone)]
@@ -47,6 +54,32 @@ pub enum Applied {
     Unchanged,
 }
 
+/// Who changes a schedule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Author {
+    /// As it is to be told.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+    /// In which trace.
+    pub trace: Option<TraceParent>,
+}
+
+/// What an application is to change.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Planned {
+    /// Of what there is to do.
+    pub applied: Applied,
+    /// In what it differs from what stands.
+    pub differences: Vec<Difference>,
+    schedule: Schedule<Bytes>,
+    /// Of what it was compared with.
+    revision: Option<u64>,
+}
+
+/// For people, in characters.
+const LONGEST_NOTE: usize = 500;
+
 /// The schedules could not be read or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -56,6 +89,35 @@ pub enum Error {
     /// Somebody else changes it at this moment.
     #[error("schedule {0} was changed by somebody else meanwhile: look at it and try again")]
     Conflict(ScheduleId),
+    /// It is none.
+    #[error("no schedule {0} is known")]
+    None(ScheduleId),
+    /// It is another than the one that was meant.
+    #[error("schedule {id} has the revision {found}: expected {expected}")]
+    Revision {
+        /// Which.
+        id: ScheduleId,
+        /// That was meant.
+        expected: u64,
+        /// That stands.
+        found: u64,
+    },
+    /// No instant is left.
+    #[error("schedule {id} names no instant after {after}: expected a rule that does, within its bounds")]
+    NeverFires {
+        /// Which.
+        id: ScheduleId,
+        /// From when it would count.
+        after: Timestamp,
+    },
+    /// It cannot be asked for this now.
+    #[error("schedule {id} {reason}")]
+    Busy {
+        /// Which.
+        id: ScheduleId,
+        /// Why.
+        reason: &'static str,
+    },
     /// Its task would not be accepted.
     #[error("schedule {id} makes tasks that are not accepted")]
     Task {
@@ -91,14 +153,28 @@ pub(crate) fn decode_cursor(value: Bytes) -> Result<Cursor, windlass_proto::Erro
 }
 
 /// What is to be stored, given what is: the rule of a schedule that goes on unchanged keeps its start.
-fn merge(mut new: Schedule<Bytes>, old: Option<&Schedule<Bytes>>) -> (Schedule<Bytes>, Applied) {
+fn merge(desired: Desired, old: Option<&Schedule<Bytes>>) -> (Schedule<Bytes>, Applied) {
+    let mut new = desired.schedule;
     let Some(old) = old else { return (new, Applied::Created) };
-    let resumed = old.paused && !new.paused;
+    // Of a pause that goes on the note stays.
+    if desired.keeps_pause || (old.pause.is_some() && new.pause.is_some()) {
+        new.pause.clone_from(&old.pause);
+    }
+    let resumed = old.pause.is_some() && new.pause.is_none();
     if new.spec == old.spec && !resumed {
         new.created_at = old.created_at;
     }
+    new.requests.clone_from(&old.requests);
+    new.edits.clone_from(&old.edits);
     let applied = if new == *old { Applied::Unchanged } else { Applied::Updated };
     (new, applied)
+}
+
+fn remember(schedule: &mut Schedule<Bytes>, author: &Author, what: String) {
+    let what = what.chars().take(LONGEST_NOTE).collect();
+    schedule.edits.push(Edit { at: author.at, by: author.by.clone(), what, trace: author.trace });
+    let excess = schedule.edits.len().saturating_sub(MOST_EDITS);
+    schedule.edits.drain(..excess);
 }
 
 // === impl ScheduleStore ===
@@ -115,38 +191,64 @@ impl ScheduleStore {
 
     /// Makes a schedule, or changes it. With another rule, or resumed, it counts from its `created_at`, which is to be
     /// the present; else it keeps the one it had.
-    pub async fn apply(&self, schedule: Schedule<Bytes>) -> Result<Applied, Error> {
-        let id = schedule.id.clone();
-        let task = schedule.task_at(schedule.created_at);
-        Limits::default()
-            .check(&task, schedule.created_at)
-            .map_err(|source| Error::Task { id: id.clone(), source })?;
+    pub async fn apply(&self, desired: Desired, author: &Author) -> Result<Applied, Error> {
+        let planned = self.plan(desired).await?;
+        self.carry_out(planned, author).await
+    }
+
+    /// What [`Self::apply`] would do. Nothing is changed.
+    pub async fn plan(&self, desired: Desired) -> Result<Planned, Error> {
+        let schedule = &desired.schedule;
+        let (id, start) = (schedule.id.clone(), schedule.created_at);
+        let task = schedule.task_at(start);
+        Limits::default().check(&task, start).map_err(|source| Error::Task { id: id.clone(), source })?;
         let entry = self.schedules.get(id.as_str()).await?;
         // What is malformed is replaced.
         let old = entry.as_ref().and_then(|entry| decode(&entry.key, entry.value.clone()).ok());
-        let (new, mut applied) = merge(schedule, old.as_ref());
+        let (schedule, mut applied) = merge(desired, old.as_ref());
+        if entry.is_some() && applied == Applied::Created {
+            applied = Applied::Updated;
+        }
+        let is_new_rule = old.as_ref().is_none_or(|old| old.spec != schedule.spec);
+        if is_new_rule && schedule.spec.next_after(start).is_none() {
+            return Err(Error::NeverFires { id, after: start });
+        }
+        let differences = differences(old.as_ref(), &schedule);
+        Ok(Planned { applied, differences, schedule, revision: entry.map(|entry| entry.revision) })
+    }
+
+    /// Does what was planned, if nobody has changed the schedule since.
+    pub async fn carry_out(&self, planned: Planned, author: &Author) -> Result<Applied, Error> {
+        let Planned { applied, differences, mut schedule, revision } = planned;
         if applied == Applied::Unchanged {
             return Ok(applied);
         }
-        let value: Bytes = v1::Schedule::from(&new).encode_to_vec().into();
-        let written = match entry {
-            Some(entry) => {
-                applied = Applied::Updated;
-                self.schedules.update(id.as_str(), value, entry.revision, None).await
-            }
+        let fields: Vec<_> = differences.iter().map(|difference| difference.field.as_str()).collect();
+        let what = match applied {
+            Applied::Created => "created".to_owned(),
+            _ => format!("changed {}", fields.join(", ")),
+        };
+        remember(&mut schedule, author, what);
+        self.write(&schedule, revision).await.map(|_| applied)
+    }
+
+    async fn write(&self, schedule: &Schedule<Bytes>, revision: Option<u64>) -> Result<u64, Error> {
+        let id = &schedule.id;
+        let value: Bytes = v1::Schedule::from(schedule).encode_to_vec().into();
+        let written = match revision {
+            Some(revision) => self.schedules.update(id.as_str(), value, revision, None).await,
             None => self.schedules.create(id.as_str(), value, None).await,
         };
-        match written {
-            Ok(_) => Ok(applied),
-            Err(kv::Error::Conflict(_)) => Err(Error::Conflict(id)),
-            Err(error) => Err(error.into()),
-        }
+        written.map_err(|error| match error {
+            kv::Error::Conflict(_) => Error::Conflict(id.clone()),
+            error => error.into(),
+        })
     }
 
     /// Every schedule, by id.
     pub async fn list(&self) -> Result<Listing, Error> {
         let mut listing = Listing::default();
-        for entry in self.schedules.entries().await? {
+        for entry in self.schedules.read_all().await? {
             match decode(&entry.key, entry.value) {
                 Ok(schedule) => {
                     listing.schedules.push(Stored { schedule, revision: entry.revision, cursor: None });
@@ -155,7 +257,7 @@ impl ScheduleStore {
             }
         }
         let mut cursors: std::collections::HashMap<_, _> =
-            self.cursors.entries().await?.into_iter().map(|entry| (entry.key, entry.value)).collect();
+            self.cursors.read_all().await?.into_iter().map(|entry| (entry.key, entry.value)).collect();
         for stored in &mut listing.schedules {
             let value = cursors.remove(stored.schedule.id.as_str());
             stored.cursor = value.and_then(|value| decode_cursor(value).ok());
@@ -169,9 +271,31 @@ impl ScheduleStore {
         let Some(entry) = self.schedules.get(id.as_str()).await? else { return Ok(None) };
         let schedule =
             decode(&entry.key, entry.value).map_err(|source| Error::Malformed { id: id.clone(), source })?;
+        Ok(Some(Stored { schedule, revision: entry.revision, cursor: self.cursor(id).await? }))
+    }
+
+    /// How far each schedule has come, with the revision that says so, by the schedule's id. What cannot be read is left
+    /// out.
+    pub(crate) async fn cursors(
+        &self,
+    ) -> Result<std::collections::HashMap<String, (Cursor, u64)>, kv::Error> {
+        let entries = self.cursors.read_all().await?;
+        let read = |entry: kv::Entry| Some((entry.key, (decode_cursor(entry.value).ok()?, entry.revision)));
+        Ok(entries.into_iter().filter_map(read).collect())
+    }
+
+    /// How far a schedule has come; none if nothing was due yet, and if it cannot be read.
+    pub async fn cursor(&self, id: &ScheduleId) -> Result<Option<Cursor>, Error> {
         let cursor = self.cursors.get(id.as_str()).await?;
-        let cursor = cursor.and_then(|entry| decode_cursor(entry.value).ok());
-        Ok(Some(Stored { schedule, revision: entry.revision, cursor }))
+        Ok(cursor.and_then(|entry| decode_cursor(entry.value).ok()))
+    }
+
+    /// Removes a schedule, if it has this revision.
+    pub async fn delete_revision(&self, id: &ScheduleId, revision: u64) -> Result<(), Error> {
+        self.schedules.delete_revision(id.as_str(), revision).await.map_err(|error| match error {
+            kv::Error::Conflict(_) => Error::Conflict(id.clone()),
+            error => error.into(),
+        })
     }
 
     /// Removes a schedule; false if there is none. Jobs that it made go on. Its cursor is removed by the scheduler:
@@ -188,25 +312,45 @@ impl ScheduleStore {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use windlass_core::schedule::Pause;
+
     use crate::fire::tests::{at, schedule};
+
+    fn desired(schedule: Schedule<Bytes>) -> Desired {
+        Desired { schedule, keeps_pause: false }
+    }
 
     #[test]
     fn a_new_rule_or_a_resumption_counts_from_the_present() {
         let old = schedule("a", 60, 100);
-        let check = |change: fn(&mut Schedule<Bytes>), old: &Schedule<Bytes>, created_at, expected| {
-            let mut new = schedule("a", 60, 500);
+        let check = |change: fn(&mut Desired), old: &Schedule<Bytes>, created_at, expected| {
+            let mut new = desired(schedule("a", 60, 500));
             change(&mut new);
             let (merged, applied) = merge(new, Some(old));
             assert_eq!((merged.created_at, applied), (at(created_at), expected));
+            merged
         };
         check(|_| {}, &old, 100, Applied::Unchanged);
-        check(|s| s.task.payload = Bytes::from_static(b"7"), &old, 100, Applied::Updated);
-        check(|s| s.paused = true, &old, 100, Applied::Updated);
-        check(|s| s.spec = schedule("a", 30, 0).spec, &old, 500, Applied::Updated);
+        check(|d| d.schedule.task.payload = Bytes::from_static(b"7"), &old, 100, Applied::Updated);
+        check(|d| d.schedule.pause = Some(Pause::default()), &old, 100, Applied::Updated);
+        check(|d| d.schedule.spec = schedule("a", 30, 0).spec, &old, 500, Applied::Updated);
         let mut paused = old.clone();
-        paused.paused = true;
+        paused.pause = Some(Pause { note: "moving".into(), until: None });
         check(|_| {}, &paused, 500, Applied::Updated);
-        assert_eq!(merge(old.clone(), None), (old, Applied::Created));
+        // What the file does not say stays; a pause that it says as well keeps its note.
+        check(|d| d.keeps_pause = true, &paused, 100, Applied::Unchanged);
+        check(|d| d.schedule.pause = Some(Pause::default()), &paused, 100, Applied::Unchanged);
+        assert_eq!(merge(desired(old.clone()), None), (old, Applied::Created));
+    }
+
+    #[test]
+    fn changes_are_remembered_within_bounds() {
+        let mut schedule = schedule("a", 60, 100);
+        let author = Author { by: "me".into(), at: at(7), trace: None };
+        for number in 0..MOST_EDITS + 5 {
+            remember(&mut schedule, &author, format!("{number}"));
+        }
+        assert_eq!((schedule.edits.len(), schedule.edits[0].what.as_str()), (MOST_EDITS, "5"));
     }
 
     #[test]
@@ -217,7 +361,6 @@ mod tests {
         let field = |key: &str, value: Bytes| decode(key, value).unwrap_err().field;
         assert_eq!(field("b", value(&good)), "id");
         assert_eq!(field("a", Bytes::from_static(b"\xff\xff")), "body");
-        assert_eq!(field("a", Bytes::new()), "id");
         let mut large = good;
         large.task.payload = vec![0; 600 * 1024].into();
         assert_eq!(field("a", value(&large)), "payload");

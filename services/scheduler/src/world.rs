@@ -1,5 +1,6 @@
 //! The broker, as a fire needs it.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,14 +10,18 @@ use prost::Message as _;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use windlass_broker::Broker;
+use windlass_broker::commands::{self, Command, Verb};
+use windlass_broker::jobs::Jobs;
 use windlass_broker::kv::{self, Bucket};
+use windlass_broker::provision::Layout;
 use windlass_broker::tasks::{self, Id};
 use windlass_broker::trace::{Hop, Relation, Subject};
-use windlass_core::ScheduleId;
-use windlass_core::schedule::{Cursor, Schedule};
+use windlass_core::schedule::{Cursor, Fate, Fire, Followed, Pause, Schedule};
+use windlass_core::{JobId, JobState, ScheduleId};
 use windlass_proto::v1;
 
 use crate::fire::{Failure, World};
+use crate::store::{Author, ScheduleStore};
 use crate::{measure, store};
 
 /// For one task, with the tries in it: longer than the broker needs to choose a new leader.
@@ -27,15 +32,34 @@ const PUBLISH_WAIT: Duration = Duration::from_secs(12);
 pub(crate) struct LeaderWorld {
     broker: Broker,
     cursors: Bucket,
+    store: ScheduleStore,
+    layout: Layout,
     leads_until: watch::Receiver<Instant>,
 }
 
 // === impl LeaderWorld ===
 
 impl LeaderWorld {
-    pub(crate) fn new(broker: Broker, leads_until: watch::Receiver<Instant>) -> Self {
+    pub(crate) fn new(broker: Broker, layout: Layout, leads_until: watch::Receiver<Instant>) -> Self {
         let cursors = broker.bucket(broker.names().cursors_bucket());
-        Self { broker, cursors, leads_until }
+        let store = ScheduleStore::new(&broker);
+        Self { broker, cursors, store, layout, leads_until }
+    }
+
+    /// By the job's records; of one that has none, by whether its task is still to be admitted.
+    async fn fate(&self, schedule: &Schedule<Bytes>, job: &Followed) -> Result<Fate, Failure> {
+        let jobs = Jobs::new(&self.broker, self.layout.pool_of(&schedule.queue));
+        // In this order: a task is gone only after its job was made.
+        let is_task = job.task_sequence > 0
+            && tasks::stands(&self.broker, job.task_sequence).await.map_err(Failure::Broker)?;
+        let seen = jobs.read(&schedule.queue, job.job_id).await.map_err(Failure::Jobs)?;
+        Ok(match (&seen.done, &seen.last) {
+            (Some(done), _) if matches!(done.state, JobState::Dead | JobState::Expired) => Fate::Failed,
+            (Some(_), _) => Fate::Ended,
+            (None, Some(_)) => Fate::Live,
+            (None, None) if is_task => Fate::Live,
+            (None, None) => Fate::Ended,
+        })
     }
 
     /// A process that was stopped and goes on must not write what was next before it looks at its lease.
@@ -45,8 +69,9 @@ impl LeaderWorld {
 }
 
 impl World for LeaderWorld {
+    /// The broker's time: that of this machine may be wrong, or be set.
     fn now(&self) -> Timestamp {
-        Timestamp::now()
+        self.broker.now()
     }
 
     async fn load(&self, id: &ScheduleId) -> Result<Option<(Cursor, u64)>, Failure> {
@@ -70,25 +95,28 @@ impl World for LeaderWorld {
         })
     }
 
-    async fn publish(&self, schedule: &Schedule<Bytes>, instant: Timestamp) -> Result<(), Failure> {
+    async fn publish(&self, schedule: &Schedule<Bytes>, fire: &Fire) -> Result<u64, Failure> {
         self.check_lease()?;
-        let task = schedule.task_at(instant);
+        let (instant, task) = (fire.instant, schedule.task_of(fire.job_id));
         let subject = Subject { job_id: task.id, kind: Some(&task.kind), queue: &schedule.queue, attempt: 0 };
-        // Each fire is a trace of its own, whether or not it is recorded here.
-        let hop = Hop::start("send", SpanKind::Producer, subject, None, Relation::Child, None);
+        // Each fire is a trace of its own, whether or not it is recorded here, and names the last change of the schedule.
+        let change = schedule.edits.last().and_then(|edit| edit.trace);
+        let hop = Hop::start("send", SpanKind::Producer, subject, change, Relation::Link, None);
         hop.set("windlass.schedule.id", schedule.id.to_string());
         hop.set("windlass.schedule.instant", instant.to_string());
+        hop.set("windlass.schedule.cause", fire.cause.as_str());
         let trace = hop.traceparent();
         let published =
             tasks::publish(&self.broker, &schedule.queue, (Id::Given, &task), Some(trace), PUBLISH_WAIT)
                 .await;
         match published {
             Ok(published) => {
-                let lateness = Duration::try_from(self.now().duration_since(instant)).unwrap_or_default();
+                let lateness = Duration::try_from(self.now().duration_since(fire.due_at)).unwrap_or_default();
                 measure::fired(lateness);
                 tracing::info!(
                     schedule = %schedule.id,
                     %instant,
+                    cause = fire.cause.as_str(),
                     job_id = %task.id,
                     trace_id = trace.trace_id_hex(),
                     duplicate = published.duplicate,
@@ -96,7 +124,7 @@ impl World for LeaderWorld {
                     "a schedule fired"
                 );
                 hop.end();
-                Ok(())
+                Ok(published.sequence.unwrap_or_default())
             }
             Err(error) => {
                 hop.fail(&error.to_string());
@@ -119,10 +147,58 @@ impl World for LeaderWorld {
         });
     }
 
-    fn missed(&self, schedule: &Schedule<Bytes>, count: u64) {
-        if count > 0 {
-            measure::missed(count);
-            tracing::warn!(schedule = %schedule.id, count, "instants of a schedule were missed");
+    async fn fates(
+        &self,
+        schedule: &Schedule<Bytes>,
+        cursor: &Cursor,
+    ) -> Result<HashMap<JobId, Fate>, Failure> {
+        let mut fates = HashMap::new();
+        for job in cursor.unknown() {
+            fates.insert(job.job_id, self.fate(schedule, job).await?);
+        }
+        Ok(fates)
+    }
+
+    async fn cancel(&self, schedule: &Schedule<Bytes>, job_id: JobId) -> Result<(), Failure> {
+        self.check_lease()?;
+        let command = Command {
+            queue: &schedule.queue,
+            verb: Verb::Cancel,
+            job_id,
+            reason: "the next instant of its schedule has come",
+            requested_by: &format!("schedule {}", schedule.id),
+            dead_at: None,
+        };
+        commands::publish(&self.broker, command).await.map(|_| ()).map_err(Failure::Broker)
+    }
+
+    async fn pause(&self, schedule: &Schedule<Bytes>, failed: JobId) -> Result<(), Failure> {
+        self.check_lease()?;
+        let pause = Pause { note: format!("job {failed} failed"), until: None };
+        let by = Author { by: "windlass-scheduler".to_owned(), at: self.now(), trace: None };
+        let paused = self.store.pause(&schedule.id, None, pause, &by).await;
+        match paused {
+            // It is gone: there is nothing to pause.
+            Ok(_) | Err(store::Error::None(_)) => {
+                tracing::warn!(schedule = %schedule.id, job_id = %failed, "a schedule is paused: its job failed");
+                Ok(())
+            }
+            Err(error) => Err(Failure::Pause(Box::new(error))),
+        }
+    }
+
+    fn missed(&self, schedule: &Schedule<Bytes>, missed: u64, skipped: u64) {
+        if missed > 0 {
+            measure::missed(missed);
+            tracing::warn!(schedule = %schedule.id, count = missed, "instants of a schedule were missed");
+        }
+        if skipped > 0 {
+            measure::skipped(skipped);
+            tracing::info!(
+                schedule = %schedule.id,
+                count = skipped,
+                "instants of a schedule were passed over: a job is live"
+            );
         }
     }
 }

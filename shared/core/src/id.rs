@@ -79,11 +79,32 @@ impl JobId {
         Self(Uuid::new_v5(&DERIVED, name.as_bytes()))
     }
 
+    /// The id of a job that somebody asked a schedule for at this time.
+    pub fn of_trigger(schedule: &crate::ScheduleId, requested_at: Timestamp) -> Self {
+        let name = format!("trigger/{schedule}/{}", requested_at.as_nanosecond());
+        Self(Uuid::new_v5(&DERIVED, name.as_bytes()))
+    }
+
+    /// The id of a further job of a schedule's instant, that somebody asked for at this time.
+    pub fn of_backfill(schedule: &crate::ScheduleId, instant: Timestamp, requested_at: Timestamp) -> Self {
+        let name =
+            format!("backfill/{schedule}/{}/{}", instant.as_nanosecond(), requested_at.as_nanosecond());
+        Self(Uuid::new_v5(&DERIVED, name.as_bytes()))
+    }
+
     /// The id of the job that starts a dead one again: the same for one death, however often it is asked for.
     ///
     /// It is the UUID version 5 of `redrive/<id>/<nanoseconds since 1970 of the death>`.
     pub fn of_redrive(dead: Self, dead_at: Timestamp) -> Self {
         let name = format!("redrive/{dead}/{}", dead_at.as_nanosecond());
+        Self(Uuid::new_v5(&DERIVED, name.as_bytes()))
+    }
+
+    /// The id of the task on this line of what somebody submits: the same each time that it is submitted as this run.
+    ///
+    /// It is the UUID version 5 of `line/<bytes of the run's name>/<run>/<number>/<text>`.
+    pub fn of_line(run: &str, number: u64, text: &str) -> Self {
+        let name = format!("line/{}/{run}/{number}/{text}", run.len());
         Self(Uuid::new_v5(&DERIVED, name.as_bytes()))
     }
 

@@ -1,6 +1,8 @@
 //! Flow control: limits, order, turns and pauses, as handlers see them.
 
+mod batches;
 mod changes;
+mod dependencies;
 mod limits;
 mod order;
 mod owners;

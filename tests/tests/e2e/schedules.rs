@@ -69,7 +69,7 @@ fn of(all: &[Event], transition: Transition) -> impl Iterator<Item = &Event> {
 }
 
 /// Applies a file, and returns what was done with each schedule.
-async fn apply(fleet: &Fleet, name: &str, text: &str) -> Result<Vec<String>> {
+pub(super) async fn apply(fleet: &Fleet, name: &str, text: &str) -> Result<Vec<String>> {
     let file = fleet.folder.path().join(name);
     std::fs::write(&file, text)?;
     let file = file.to_str().context("the folder's name is no text")?;
@@ -287,8 +287,8 @@ async fn a_bad_file_is_refused_with_the_field_and_its_form_and_changes_nothing()
         ("kind = \"k\"\ncron = \"61 * * * *\"", ["cron.minute", "0 to 59"]),
         ("kind = \"k\"\ncron = \"* * *\"", ["cron", "fields"]),
         ("kind = \"k\"\ncron = \"* * * * *\"\nzone = \"Mars/Base\"", ["zone", "IANA"]),
-        ("kind = \"k\"\nevery = \"1m\"\nzone = \"UTC\"", ["zone", "expected with `cron` only"]),
-        ("kind = \"k\"", ["cron", "expected either `cron` or `every`"]),
+        ("kind = \"k\"\nevery = \"1m\"\nzone = \"UTC\"", ["zone", "expected with `cron` or `exclude` only"]),
+        ("kind = \"k\"", ["cron", "expected `cron`, `every` or `at`"]),
         ("kind = \"k\"\nevery = \"1m\"\nmax_attempts = 0", ["max_attempts", "1 to 1000"]),
         ("kind = \"two words\"\nevery = \"1m\"", ["kind", "expected"]),
         ("every = \"1m\"", ["kind", "missing"]),

@@ -34,9 +34,30 @@ pub(crate) enum Error {
     /// No monitor says where it is.
     #[error("no monitor runs, or it has not said where")]
     NoMonitor,
+    /// A report cannot be written.
+    #[error("cannot write {}", file.display())]
+    Report {
+        /// Where it should be.
+        file: std::path::PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// A task was not accepted.
     #[error(transparent)]
     NotAccepted(windlass::client::Error),
+    /// A batch was not accepted.
+    #[error(transparent)]
+    Batch(windlass::client::BatchError),
+    /// The broker took no more of many tasks.
+    #[error("stopped at line {line}, which was not accepted")]
+    Stopped {
+        /// The first that is not known to be stored.
+        line: u64,
+        /// What the ids of lines without one follow from.
+        run: String,
+        /// Why.
+        source: windlass::client::Error,
+    },
     /// The operator's keys.
     #[error("the keys cannot be read")]
     Keys(#[source] windlass::codec::KeyError),
@@ -153,9 +174,12 @@ pub(crate) enum Error {
         /// Why.
         source: file::Error,
     },
+    /// An expression is not what it must be.
+    #[error("{0}")]
+    Expression(windlass_core::schedule::Error),
     /// The schedules on the broker.
     #[error("the schedules were not read or changed")]
-    Schedules(#[from] store::Error),
+    Schedules(#[source] store::Error),
     /// No such schedule.
     #[error("no schedule {0} is known")]
     NoSchedule(ScheduleId),
@@ -196,6 +220,8 @@ impl Error {
         match self {
             Self::Output(_) if self.is_broken_pipe() => 0,
             Self::Input { .. }
+            | Self::Expression(_)
+            | Self::Schedules(store::Error::NeverFires { .. } | store::Error::Task { .. })
             | Self::ScheduleFile { .. }
             | Self::File { .. }
             | Self::Keys(_)
@@ -222,14 +248,25 @@ impl Error {
             Self::Input { field, .. } | Self::Fleet(connect::Error::Option { field, .. }) => Some(field),
             Self::Api(api::Error::Refused(problem)) => problem.field.as_deref(),
             Self::ScheduleFile { source: file::Error::Field { field, .. }, .. } => Some(field),
+            Self::Expression(error) => Some(error.field),
             _ => None,
         }
     }
 
     /// What to do next.
     pub(crate) fn hint(&self) -> Option<Cow<'static, str>> {
+        // Under the text, as it was printed above.
+        if let Self::Expression(error) = self {
+            return error.marked().map(|marked| format!("\n{marked}").into());
+        }
         if let Self::Rejected { rejected, .. } = self {
             return Some(format!("`windlass dead show {}` shows what was published", rejected.id).into());
+        }
+        if let Self::Stopped { line, run, .. } = self {
+            return Some(
+                format!("run it again with --start-line {line} --run '{run}': that makes no second jobs")
+                    .into(),
+            );
         }
         Some(Cow::Borrowed(match self {
             Self::Fleet(connect::Error::Broker { .. }) => {
@@ -241,6 +278,9 @@ impl Error {
             }
             Self::NotAccepted(windlass::client::Error::NotAccepted { source, .. }) if source.may_pass() => {
                 "submit it again with --id and the same id: that makes no second job"
+            }
+            Self::Batch(windlass::client::BatchError::NotAccepted(source)) if source.may_pass() => {
+                "submit the same batch again, under the same --run: that makes no second jobs"
             }
             Self::NotFound { .. } => {
                 "a task that was just submitted is known once a dispatcher has admitted it; look whether one runs"
@@ -260,6 +300,9 @@ impl Error {
             Self::Ambiguous { .. } => "name one of them with --queue",
             Self::NotEnded { .. } => "it goes on: `windlass job watch ID` follows it",
             Self::Schedules(store::Error::Conflict(_)) => "run the same command again",
+            Self::Schedules(store::Error::Revision { .. }) => {
+                "`windlass schedule show ID` shows what it is now, and who changed it"
+            }
             Self::Sealed { .. } => "name the file of the workers' keys with --codec-keys",
             Self::NotApplied { begun: true, .. } => {
                 "it goes on: `windlass queue show NAME` tells how far it is"
@@ -273,6 +316,15 @@ impl Error {
             Self::NoSchedule(_) => "`windlass schedule list` names those that exist",
             _ => return None,
         }))
+    }
+}
+
+impl From<store::Error> for Error {
+    fn from(error: store::Error) -> Self {
+        match error {
+            store::Error::None(id) => Self::NoSchedule(id),
+            other => Self::Schedules(other),
+        }
     }
 }
 

@@ -1,7 +1,11 @@
 //! `windlass schedule`.
 
 mod apply;
+mod backfill;
+mod change;
 mod list;
+mod next;
+mod show;
 
 use std::process::ExitCode;
 
@@ -29,8 +33,10 @@ Jobs that it has made go on. Exit codes: 0 deleted; 1 failed; 2 the id is none; 
 
 const AFTER_HELP: &str = "\
 Examples:
-  windlass schedule apply -f schedules.toml
-  windlass schedule list";
+  windlass schedule next '30 2 * * *' --zone Europe/Berlin
+  windlass schedule apply -f schedules/ --dry-run
+  windlass schedule list
+  windlass schedule history nightly-report";
 
 /// What to do with schedules.
 #[derive(Debug, clap::Args)]
@@ -47,6 +53,20 @@ enum Command {
     /// Lists schedules, with when each fires next
     #[command(after_help = LIST_AFTER_HELP)]
     List,
+    /// Shows one schedule: its definition, its next instants, and who changed it
+    Show(show::ShowArgs),
+    /// Prints the next instants of an expression or a schedule
+    Next(next::Args),
+    /// Shows what became of a schedule's last instants
+    History(show::HistoryArgs),
+    /// Lets a schedule fire nothing, for some time or until it is resumed
+    Pause(change::PauseArgs),
+    /// Ends a pause
+    Resume(change::ResumeArgs),
+    /// Makes a job of a schedule now
+    Trigger(change::TriggerArgs),
+    /// Makes jobs of instants of the past
+    Backfill(backfill::Args),
     /// Removes a schedule
     #[command(after_help = DELETE_AFTER_HELP)]
     Delete {
@@ -61,6 +81,13 @@ pub(crate) async fn run(args: Args, global: &Global) -> Result<ExitCode, Error> 
     match args.command {
         Command::Apply(args) => apply::run(args, global).await,
         Command::List => list::run(global).await,
+        Command::Show(args) => show::show(args, global).await,
+        Command::Next(args) => next::run(args, global).await,
+        Command::History(args) => show::history(args, global).await,
+        Command::Pause(args) => change::pause(args, global).await,
+        Command::Resume(args) => change::resume(args, global).await,
+        Command::Trigger(args) => change::trigger(args, global).await,
+        Command::Backfill(args) => backfill::run(args, global).await,
         Command::Delete { id } => delete(&id, global).await,
     }
 }

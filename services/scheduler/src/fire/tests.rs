@@ -1,10 +1,9 @@
-use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use windlass_core::schedule::{Interval, Spec, Template};
-use windlass_core::{JobId, Priority, QueueName};
+use windlass_core::schedule::{Interval, Policy, Rule, Spec, Template};
+use windlass_core::{Priority, QueueName};
 
 use super::*;
 
@@ -25,9 +24,14 @@ pub(crate) fn schedule(id: &str, period_seconds: u64, created_at: i64) -> Schedu
             attempt_timeout: None,
             max_wait: None,
         },
-        spec: Spec::Interval(Interval::new(Duration::from_secs(period_seconds)).unwrap()),
-        paused: false,
+        spec: Spec::from(Rule::Interval(
+            Interval::new(Duration::from_secs(period_seconds), Duration::ZERO).unwrap(),
+        )),
+        policy: Policy::default(),
+        pause: None,
         created_at: at(created_at),
+        requests: Vec::new(),
+        edits: Vec::new(),
     }
 }
 
@@ -38,7 +42,7 @@ pub(crate) struct Fake {
     pub(crate) changed: tokio::sync::Notify,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) now: Timestamp,
     pub(crate) cursors: HashMap<ScheduleId, (Cursor, u64)>,
@@ -47,7 +51,27 @@ pub(crate) struct Inner {
     /// The call, counted from 1, that fails; and whether it takes effect all the same.
     pub(crate) fault: Option<(usize, bool)>,
     pub(crate) missed: u64,
+    /// Of every job that is asked for.
+    pub(crate) fate: Fate,
+    pub(crate) cancelled: Vec<JobId>,
+    pub(crate) paused_for: Vec<JobId>,
     calls: usize,
+}
+
+impl Default for Inner {
+    fn default() -> Self {
+        Self {
+            now: Timestamp::UNIX_EPOCH,
+            cursors: HashMap::new(),
+            published: Vec::new(),
+            fault: None,
+            missed: 0,
+            fate: Fate::Live,
+            cancelled: Vec::new(),
+            paused_for: Vec::new(),
+            calls: 0,
+        }
+    }
 }
 
 impl Fake {
@@ -75,7 +99,7 @@ impl Fake {
     }
 
     pub(crate) fn cursor(&self, id: &str) -> Option<Cursor> {
-        self.inner.lock().unwrap().cursors.get(&id.parse().unwrap()).map(|(cursor, _)| *cursor)
+        self.inner.lock().unwrap().cursors.get(&id.parse().unwrap()).map(|(cursor, _)| cursor.clone())
     }
 }
 
@@ -89,7 +113,7 @@ impl World for Fake {
         if Self::call(&mut inner).0 {
             return Err(Failure::NotLeading);
         }
-        Ok(inner.cursors.get(id).copied())
+        Ok(inner.cursors.get(id).cloned())
     }
 
     async fn save(&self, id: &ScheduleId, cursor: &Cursor, revision: Option<u64>) -> Result<u64, Failure> {
@@ -101,26 +125,42 @@ impl World for Fake {
         }
         let next = stored.unwrap_or(0) + 1;
         if takes_effect {
-            inner.cursors.insert(id.clone(), (*cursor, next));
+            inner.cursors.insert(id.clone(), (cursor.clone(), next));
         }
         self.changed.notify_one();
         if fails { Err(Failure::NotLeading) } else { Ok(next) }
     }
 
-    async fn publish(&self, schedule: &Schedule<Bytes>, instant: Timestamp) -> Result<(), Failure> {
+    async fn publish(&self, _: &Schedule<Bytes>, fire: &Fire) -> Result<u64, Failure> {
         let mut inner = self.inner.lock().unwrap();
         let (fails, takes_effect) = Self::call(&mut inner);
         if takes_effect {
-            inner.published.push((schedule.task_at(instant).id, instant));
+            inner.published.push((fire.job_id, fire.instant));
         }
+        let sequence = inner.published.len() as u64;
         self.changed.notify_one();
-        if fails { Err(Failure::NotLeading) } else { Ok(()) }
+        if fails { Err(Failure::NotLeading) } else { Ok(sequence) }
+    }
+
+    async fn fates(&self, _: &Schedule<Bytes>, cursor: &Cursor) -> Result<HashMap<JobId, Fate>, Failure> {
+        let inner = self.inner.lock().unwrap();
+        Ok(cursor.unknown().map(|followed| (followed.job_id, inner.fate)).collect())
+    }
+
+    async fn cancel(&self, _: &Schedule<Bytes>, job: JobId) -> Result<(), Failure> {
+        self.inner.lock().unwrap().cancelled.push(job);
+        Ok(())
+    }
+
+    async fn pause(&self, _: &Schedule<Bytes>, failed: JobId) -> Result<(), Failure> {
+        self.inner.lock().unwrap().paused_for.push(failed);
+        Ok(())
     }
 
     fn forget(&self, _: &ScheduleId) {}
 
-    fn missed(&self, _: &Schedule<Bytes>, count: u64) {
-        self.inner.lock().unwrap().missed += count;
+    fn missed(&self, _: &Schedule<Bytes>, missed: u64, _: u64) {
+        self.inner.lock().unwrap().missed += missed;
     }
 }
 
@@ -128,27 +168,37 @@ fn catch_up() -> CatchUp {
     CatchUp::new(Duration::from_mins(1), Duration::from_mins(5)).unwrap()
 }
 
+/// Steps until nothing more is due.
+async fn steps(world: &Fake, schedule: &Schedule<Bytes>, mut place: Place) -> Result<Place, Failure> {
+    loop {
+        match step(world, schedule, place, &catch_up()).await? {
+            Outcome::More(next) => place = next,
+            Outcome::Done(place) => return Ok(place),
+            Outcome::Retry(_) => unreachable!("a step does not say that"),
+        }
+    }
+}
+
 #[tokio::test]
 async fn publishes_then_moves_the_cursor() {
     let (world, schedule) = (Fake::at(125), schedule("a", 60, 0));
-    let done = step(&world, &schedule, Place::Unknown, &catch_up()).await.unwrap();
-    // 60 is 65 s late.
+    let done = steps(&world, &schedule, Place::Unknown).await.unwrap();
+    // 60 is 65 s late: the latest fires.
     assert_eq!(world.inner.lock().unwrap().missed, 1);
     assert_eq!(world.instants(), [at(120)]);
-    let expected = Cursor { last_instant: at(120), misfires: 1, in_doubt: None };
-    assert_eq!(done, Outcome::Done(Place::At(expected, 2)));
-    assert_eq!(world.cursor("a"), Some(expected));
+    let cursor = world.cursor("a").unwrap();
+    assert_eq!((cursor.last_instant, cursor.misfires, cursor.fires, cursor.in_doubt), (at(120), 1, 1, None));
+    let Place::At(kept, revision) = &done else { panic!("{done:?}") };
+    assert_eq!((&**kept, *revision), (&cursor, 2));
     // Nothing is due: nothing is written.
-    let place = Place::At(expected, 2);
-    assert_eq!(step(&world, &schedule, place, &catch_up()).await.unwrap(), Outcome::Done(place));
+    assert_eq!(steps(&world, &schedule, done.clone()).await.unwrap(), done);
     assert_eq!(world.inner.lock().unwrap().cursors[&schedule.id].1, 2);
 }
 
 #[tokio::test]
 async fn who_lost_the_cursor_publishes_nothing() {
     let (world, schedule) = (Fake::at(65), schedule("a", 60, 0));
-    let Ok(Outcome::Done(Place::At(cursor, _))) = step(&world, &schedule, Place::Unknown, &catch_up()).await
-    else {
+    let Place::At(cursor, _) = steps(&world, &schedule, Place::Unknown).await.unwrap() else {
         panic!("the first step fails");
     };
     world.set_now(125);
@@ -161,28 +211,46 @@ async fn who_lost_the_cursor_publishes_nothing() {
 
 #[tokio::test]
 async fn a_long_downtime_is_made_up_in_steps() {
-    let (world, schedule) = (Fake::at(3000), schedule("a", 1, 0));
-    let mut place = Place::Unknown;
-    let mut steps = 0;
-    loop {
-        steps += 1;
-        match step(&world, &schedule, place, &catch_up()).await.unwrap() {
-            Outcome::More(next) => place = next,
-            other => break assert!(matches!(other, Outcome::Done(_))),
-        }
-    }
-    assert_eq!(steps, 3);
-    assert_eq!(world.instants(), (2940..=3000).map(at).collect::<Vec<_>>());
-    assert_eq!(world.cursor("a").unwrap().misfires, 2939);
+    let (world, mut schedule) = (Fake::at(3000), schedule("a", 1, 0));
+    steps(&world, &schedule, Place::Unknown).await.unwrap();
+    assert_eq!(world.instants(), [at(3000)]);
+    assert_eq!(world.cursor("a").unwrap().misfires, 2999);
+    // The write before each of three steps, and the one after the fire.
+    assert_eq!(world.inner.lock().unwrap().cursors[&schedule.id].1, 4);
+
+    let world = Fake::at(3000);
+    schedule.policy.misfire = windlass_core::schedule::Misfire::All;
+    steps(&world, &schedule, Place::Unknown).await.unwrap();
+    assert_eq!(world.instants(), (1..=3000).map(at).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn the_policy_is_carried_out() {
+    let (world, mut schedule) = (Fake::at(65), schedule("a", 60, 0));
+    schedule.policy.overlap = windlass_core::schedule::Overlap::CancelOther;
+    schedule.policy.pause_on_failure = true;
+    steps(&world, &schedule, Place::Unknown).await.unwrap();
+    world.set_now(125);
+    steps(&world, &schedule, Place::Unknown).await.unwrap();
+    let first = JobId::of_fire(&schedule.id, at(60));
+    let cancelled = world.inner.lock().unwrap().cancelled.clone();
+    assert_eq!((cancelled, world.instants()), (vec![first], vec![at(60)]));
+    world.inner.lock().unwrap().fate = Fate::Ended;
+    steps(&world, &schedule, Place::Unknown).await.unwrap();
+    assert_eq!(world.instants(), [at(60), at(120)]);
+    world.inner.lock().unwrap().fate = Fate::Failed;
+    steps(&world, &schedule, Place::Unknown).await.unwrap();
+    let second = JobId::of_fire(&schedule.id, at(120));
+    assert_eq!(world.inner.lock().unwrap().paused_for, [second]);
 }
 
 /// A step that fails at its n-th call, with or without effect; then another scheduler goes on `later` seconds after.
 async fn crash(call: usize, takes_effect: bool, later: i64) -> (Vec<Timestamp>, Cursor) {
     let (world, schedule) = (Fake::at(125), schedule("a", 60, 30));
     world.inner.lock().unwrap().fault = Some((call, takes_effect));
-    let _ = step(&world, &schedule, Place::Unknown, &catch_up()).await;
+    let _ = steps(&world, &schedule, Place::Unknown).await;
     world.set_now(125 + later);
-    step(&world, &schedule, Place::Unknown, &catch_up()).await.unwrap();
+    steps(&world, &schedule, Place::Unknown).await.unwrap();
     (world.instants(), world.cursor("a").unwrap())
 }
 
@@ -236,7 +304,8 @@ proptest! {
                 inner.fault = (call > 0).then_some((call, takes_effect));
             }
             let who = usize::from(who);
-            places[who] = match runtime.block_on(step(&world, &schedule, places[who], &catch_up())) {
+            let place = std::mem::replace(&mut places[who], Place::Unknown);
+            places[who] = match runtime.block_on(step(&world, &schedule, place, &catch_up())) {
                 Ok(Outcome::Done(place) | Outcome::More(place)) => place,
                 _ => Place::Unknown,
             };

@@ -204,8 +204,26 @@ async fn count_held(flow: &Flow, facts: &Facts, read: &Read, counts: &mut Counts
         counts.add(&gate.in_key_line(None, &key, 0), keys, None);
     }
     let without = read.held.total.saturating_sub(read.places.total);
-    counts.add(&Cause::Held { since: facts.now }, without, None);
+    let (awaiting, example) = count_awaiting(flow, without).await?;
+    let cause = Cause::Dependencies { on: Vec::new(), more: true, since: facts.now };
+    counts.add(&cause, awaiting, example);
+    counts.add(&Cause::Held { since: facts.now }, without - awaiting, None);
     Ok(())
+}
+
+/// How many of those who are held without a place in line wait for other jobs, and one of them.
+async fn count_awaiting(flow: &Flow, without: u64) -> Result<(u64, Option<JobId>), Error> {
+    if without == 0 {
+        return Ok((0, None));
+    }
+    let names = flow.broker().names();
+    let marks = flow.list(&names.queue_awaits_filter(flow.pool(), flow.queue()), true).await?;
+    let edges = marks.subjects.iter().filter_map(|subject| names.parse_edge_subject(subject));
+    let waiting: HashSet<JobId> = edges.map(|edge| edge.waiting.1).collect();
+    // Where not all marks can be listed, all but a few wait for others.
+    let listed = marks.subjects.len() as u64 == marks.total;
+    let count = if listed { (waiting.len() as u64).min(without) } else { without };
+    Ok((count, waiting.into_iter().min()))
 }
 
 async fn count_places(flow: &Flow, facts: &Facts, read: &Read, counts: &mut Counts) -> Result<(), Error> {

@@ -1,65 +1,83 @@
-//! What to fire now, and what was missed.
+//! What to do now: from a schedule, its cursor, what became of its jobs and the time, what to store and to publish.
+//!
+//! A step first stores `before`, then publishes, then stores `after`. So whoever comes to the cursor after a crash
+//! finds either what is still to be decided, or what may have been published, and since when.
+
+mod asked;
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Error, Spec};
+use super::cursor::{Cause, Cursor, Fate, InDoubt, Progress, Waiting, What};
+use super::{Error, Misfire, Overlap, Schedule, Wish};
+use crate::JobId;
 
-/// How far a schedule has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cursor {
-    /// The latest instant that was fired or recorded as missed.
-    pub last_instant: Timestamp,
-    /// Instants that were passed over since the schedule was made.
-    pub misfires: u64,
-    /// What a fire that did not come back may have published.
-    pub in_doubt: Option<InDoubt>,
-}
-
-/// Instants whose publish was begun, and whose end is not known.
-///
-/// It is stored before the publish and taken away with the cursor's next step. As the job's id follows from the
-/// instant, publishing again is harmless while the broker remembers the job, even if it has ended; later than that it
-/// might run a second time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct InDoubt {
-    /// The latest of them.
-    pub through: Timestamp,
-    /// When the first of them was begun.
-    pub since: Timestamp,
-}
-
-/// What to do about instants that are late.
+/// What every schedule of a fleet does about time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CatchUp {
     grace: Duration,
     in_doubt_limit: Duration,
 }
 
-/// What to do about the instants that have come: first some were missed, then some fire.
-///
-/// The policy: an instant within the grace fires; of those that are later than it, the latest fires if no instant
-/// came after it, and all others are missed. An instant that is in doubt fires again, whatever its age, until it has
-/// been in doubt for the limit; then it is missed.
+/// A job to publish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fire {
+    /// Of which instant.
+    pub instant: Timestamp,
+    /// When that was to be: the instant with its jitter.
+    pub due_at: Timestamp,
+    /// Why.
+    pub cause: Cause,
+    /// The job, the same each time.
+    pub job_id: JobId,
+}
+
+/// What to do now, in this order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Due {
-    /// How many were passed over.
-    pub missed: u64,
-    /// The latest of them.
-    pub missed_through: Option<Timestamp>,
-    /// To be published, in this order; all are later than those that were missed.
-    pub fire: Vec<Timestamp>,
-    /// What must be stored before any of them is published.
-    pub in_doubt: Option<InDoubt>,
-    /// Further instants have come: ask again after this step.
+pub struct Step {
+    /// A job has failed: pause the schedule for it.
+    pub failed: Option<JobId>,
+    /// Cancel these jobs.
+    pub cancel: Vec<JobId>,
+    /// Store this cursor.
+    pub before: Option<Cursor>,
+    /// Publish these.
+    pub fire: Vec<Fire>,
+    /// Store this cursor.
+    pub after: Option<Cursor>,
+    /// Then ask again at once.
     pub more: bool,
+}
+
+/// What is known of jobs.
+pub type Fates<'a> = &'a dyn Fn(JobId) -> Fate;
+
+/// What becomes of an instant that has come.
+enum Verdict {
+    Miss,
+    Fire(Timestamp),
+    /// Not yet.
+    Later,
+}
+
+/// A step in the making.
+struct Planner<'s, P> {
+    schedule: &'s Schedule<P>,
+    catch_up: &'s CatchUp,
+    now: Timestamp,
+    original: Option<&'s Cursor>,
+    cursor: Cursor,
+    cancel: Vec<JobId>,
+    fires: Vec<Fire>,
+    since: Option<InDoubt>,
+    more: bool,
 }
 
 // === impl CatchUp ===
 
 impl CatchUp {
-    /// `grace`: how late an instant may be and still fire beside later ones, at most an hour.
+    /// `grace`: how late an instant may be and still count as on time, at most an hour.
     ///
     /// `in_doubt_limit`: for how long a fire in doubt is tried again. It must be well under the time for which the
     /// broker remembers a job that has ended.
@@ -80,200 +98,269 @@ impl Default for CatchUp {
     }
 }
 
-// === impl Due ===
-
-impl Due {
-    /// The cursor to store before anything is published: past what was missed, with what is in doubt. None if there
-    /// is nothing to do. `start` is where a schedule without a cursor begins.
-    pub fn before(&self, cursor: Option<&Cursor>, start: Timestamp) -> Option<Cursor> {
-        if self.missed_through.is_none() && self.fire.is_empty() {
-            return None;
-        }
-        let last_instant = self.missed_through.unwrap_or_else(|| cursor.map_or(start, |c| c.last_instant));
-        Some(Cursor {
-            last_instant,
-            misfires: cursor.map_or(0, |c| c.misfires).saturating_add(self.missed),
-            in_doubt: self.in_doubt.or_else(|| still_in_doubt(cursor, last_instant)),
-        })
-    }
-
-    /// The cursor to store once everything was published, from the one before. None if nothing was.
-    pub fn after(&self, before: &Cursor) -> Option<Cursor> {
-        let last_instant = *self.fire.last()?;
-        Some(Cursor { last_instant, in_doubt: still_in_doubt(Some(before), last_instant), ..*before })
-    }
-}
-
-/// What lies beyond this instant.
-fn still_in_doubt(cursor: Option<&Cursor>, last_instant: Timestamp) -> Option<InDoubt> {
-    cursor.and_then(|c| c.in_doubt).filter(|doubt| doubt.through > last_instant)
-}
-
 fn age(now: Timestamp, instant: Timestamp) -> Duration {
     Duration::try_from(now.duration_since(instant)).unwrap_or_default()
 }
 
-pub(super) fn decide(
-    spec: &Spec,
-    after: Timestamp,
-    in_doubt: Option<InDoubt>,
+/// Looks at no more than `limit` instants (at least one), so that the work of one step is bounded after any downtime.
+pub(super) fn decide<P>(
+    schedule: &Schedule<P>,
+    cursor: Option<&Cursor>,
+    fates: Fates<'_>,
     now: Timestamp,
     catch_up: &CatchUp,
     limit: usize,
-) -> Due {
-    let limit = limit.max(1);
-    let mut instants = spec.instants_between(after, now, limit + 1);
-    let more = instants.len() > limit;
-    instants.truncate(limit);
+) -> Step {
+    let mut planner = Planner {
+        schedule,
+        catch_up,
+        now,
+        original: cursor,
+        cursor: cursor.cloned().unwrap_or_else(|| Cursor::at(schedule.created_at)),
+        cancel: Vec::new(),
+        fires: Vec::new(),
+        since: None,
+        more: false,
+    };
+    if let Some(failed) = planner.look_at_jobs(fates) {
+        return Step { failed: Some(failed), ..planner.only_before() };
+    }
+    planner.take_up_requests();
+    if let Some(step) = planner.waiting_fires().or_else(|| planner.backfill_fires()) {
+        return step;
+    }
+    if !schedule.is_paused(now) {
+        planner.instants(limit.max(1));
+    }
+    planner.finish()
+}
 
-    let last = if more { None } else { instants.last().copied() };
-    let mut due = Due { more, ..Due::default() };
-    for instant in instants {
-        // Since when it is in doubt, if it fires.
-        let since = match in_doubt.filter(|doubt| instant <= doubt.through) {
-            Some(doubt) => (age(now, doubt.since) <= catch_up.in_doubt_limit).then_some(doubt.since),
-            None => (last == Some(instant) || age(now, instant) <= catch_up.grace).then_some(now),
-        };
-        match (since, due.in_doubt) {
-            (None, None) => {
-                due.missed += 1;
-                due.missed_through = Some(instant);
+// === impl Planner ===
+
+impl<P> Planner<'_, P> {
+    /// Jobs that have ended are followed no more. Gives the one for which the schedule is to be paused.
+    fn look_at_jobs(&mut self, fates: Fates<'_>) -> Option<JobId> {
+        let mut failed = None;
+        self.cursor.followed.retain(|job| {
+            let fate = fates(job.job_id);
+            if fate == Fate::Failed {
+                failed = Some(job.job_id);
             }
-            (Some(since), None) => {
-                let through = in_doubt.map_or(instant, |doubt| doubt.through.max(instant));
-                due.in_doubt = Some(InDoubt { through, since });
-                due.fire.push(instant);
+            fate == Fate::Live
+        });
+        if let Some(progress) = &mut self.cursor.backfill {
+            progress.live.retain(|job| fates(job.job_id) == Fate::Live);
+        }
+        failed.filter(|_| self.schedule.policy.pause_on_failure)
+    }
+
+    fn take_up_requests(&mut self) {
+        for request in &self.schedule.requests {
+            if self.cursor.requests_through.is_some_and(|through| request.at <= through) {
+                continue;
             }
-            (Some(since), Some(doubt)) if since == doubt.since => {
-                let through = doubt.through.max(instant);
-                due.in_doubt = Some(InDoubt { through, since });
-                due.fire.push(instant);
+            match &request.wish {
+                Wish::Trigger => {
+                    self.cursor.waiting.push(Waiting {
+                        instant: request.at,
+                        cause: Cause::Trigger,
+                        since: None,
+                    });
+                }
+                // One at a time.
+                Wish::Backfill(_) if self.cursor.backfill.is_some() => break,
+                Wish::Backfill(_) => {
+                    let (requested_at, live) = (request.at, Vec::new());
+                    self.cursor.backfill = Some(Progress { requested_at, done: 0, in_doubt: None, live });
+                }
             }
-            // Missed ones, or ones of another doubt, are a step of their own.
-            (_, Some(_)) => {
-                due.more = true;
+            self.cursor.requests_through = Some(request.at);
+        }
+    }
+
+    fn fire(&self, instant: Timestamp, due_at: Timestamp, cause: Cause) -> Fire {
+        let job_id = cause.job_id(&self.schedule.id, instant);
+        Fire { instant, due_at, cause, job_id }
+    }
+
+    fn fired(&mut self, fire: &Fire) {
+        self.cursor.remember(fire.instant, self.now, What::Fired(fire.cause));
+        if self.schedule.policy.follows_jobs() {
+            self.cursor.follow(fire.job_id);
+        }
+        if fire.cause == Cause::Rule {
+            self.cursor.fires = self.cursor.fires.saturating_add(1);
+        }
+    }
+
+    /// The instants that have come.
+    fn instants(&mut self, limit: usize) {
+        let schedule = self.schedule;
+        let mut pending = schedule.spec.next_after(schedule.start(self.original, self.now));
+        let mut looked = 0;
+        while let Some(instant) = pending {
+            let due_at = schedule.fires_at(instant);
+            if due_at > self.now || self.is_exhausted() {
+                self.cursor.late_through = None;
+                return;
+            }
+            if looked == limit {
+                break;
+            }
+            looked += 1;
+            pending = schedule.spec.next_after(instant);
+            let goes_on = match self.verdict(instant, due_at, pending) {
+                Verdict::Later => return,
+                Verdict::Miss if self.fires.is_empty() => {
+                    self.cursor.last_instant = instant;
+                    self.cursor.miss(instant, self.now);
+                    true
+                }
+                Verdict::Fire(since) => self.comes(instant, due_at, since),
+                // A step of its own.
+                Verdict::Miss => false,
+            };
+            if !goes_on {
                 break;
             }
         }
+        self.more = pending.is_some() || looked == limit || !self.fires.is_empty();
     }
-    due
+
+    fn is_exhausted(&self) -> bool {
+        let planned = self.cursor.fires.saturating_add(self.fires.len() as u64);
+        self.schedule.policy.limit.is_some_and(|limit| planned >= limit)
+    }
+
+    fn verdict(&mut self, instant: Timestamp, due_at: Timestamp, next: Option<Timestamp>) -> Verdict {
+        let policy = &self.schedule.policy;
+        if let Some(doubt) = self.cursor.in_doubt.filter(|doubt| instant <= doubt.through) {
+            let is_over = age(self.now, doubt.since) > self.catch_up.in_doubt_limit;
+            return if is_over { Verdict::Miss } else { Verdict::Fire(doubt.since) };
+        }
+        let was_late = |through: Option<Timestamp>| through.is_some_and(|through| due_at <= through);
+        if !was_late(self.cursor.late_through) && age(self.now, due_at) > self.catch_up.grace {
+            self.cursor.late_through = Some(self.now);
+        }
+        // Of all, because those that come meanwhile wait behind the late ones.
+        let too_soon = self.cursor.paced_at.is_some_and(|at| age(self.now, at) < policy.pace);
+        let must_wait = policy.misfire == Misfire::Paced && (too_soon || !self.fires.is_empty());
+        let fire = if must_wait { Verdict::Later } else { Verdict::Fire(self.now) };
+        let Some(through) = self.cursor.late_through.filter(|through| due_at <= *through) else {
+            return fire;
+        };
+        let too_old = age(through, due_at) > policy.catch_up_window;
+        let is_last = next.is_none_or(|next| self.schedule.fires_at(next) > through);
+        match policy.misfire {
+            _ if too_old => Verdict::Miss,
+            Misfire::Skip => Verdict::Miss,
+            Misfire::Latest if !is_last => Verdict::Miss,
+            Misfire::Latest | Misfire::All | Misfire::Paced => fire,
+        }
+    }
+
+    /// An instant is to fire, as far as its time is concerned. False: it needs a step of its own.
+    fn comes(&mut self, instant: Timestamp, due_at: Timestamp, since: Timestamp) -> bool {
+        let overlap = self.schedule.policy.overlap;
+        let is_in_doubt = self.cursor.in_doubt.is_some_and(|doubt| instant <= doubt.through);
+        if overlap != Overlap::AllowAll && !self.fires.is_empty() {
+            return false;
+        }
+        let is_live = !is_in_doubt && !(self.cursor.followed.is_empty() && self.cursor.waiting.is_empty());
+        match overlap {
+            Overlap::AllowAll => {}
+            _ if !is_live => {}
+            Overlap::TerminateOther => self.cancel_live(),
+            Overlap::Skip => {
+                self.cursor.last_instant = instant;
+                self.cursor.skip(instant, self.now);
+                return true;
+            }
+            Overlap::BufferOne | Overlap::BufferAll | Overlap::CancelOther => {
+                self.cursor.last_instant = instant;
+                self.buffer(instant);
+                return true;
+            }
+        }
+        if self.since.is_some_and(|doubt| doubt.since != since) {
+            return false;
+        }
+        let old = self.cursor.in_doubt.filter(|_| is_in_doubt);
+        let through = old.map_or(instant, |doubt| doubt.through.max(instant));
+        self.since = Some(InDoubt { through, since });
+        self.fires.push(self.fire(instant, due_at, Cause::Rule));
+        true
+    }
+
+    fn cancel_live(&mut self) {
+        for job in &self.cursor.followed {
+            if !self.cancel.contains(&job.job_id) {
+                self.cancel.push(job.job_id);
+            }
+        }
+    }
+
+    fn buffer(&mut self, instant: Timestamp) {
+        let waiting = Waiting { instant, cause: Cause::Rule, since: None };
+        let of_rule = self.cursor.waiting.iter().filter(|waiting| waiting.cause == Cause::Rule).count();
+        match self.schedule.policy.overlap {
+            Overlap::CancelOther => {
+                self.cancel_live();
+                let is_replaced = |w: &Waiting| w.cause == Cause::Rule && w.since.is_none();
+                let replaced: Vec<_> = self.cursor.waiting.iter().copied().filter(is_replaced).collect();
+                self.cursor.waiting.retain(|waiting| !is_replaced(waiting));
+                for waiting in replaced {
+                    self.cursor.skip(waiting.instant, self.now);
+                }
+                self.cursor.waiting.push(waiting);
+            }
+            Overlap::BufferAll if of_rule < Cursor::MOST_WAITING => self.cursor.waiting.push(waiting),
+            _ if of_rule == 0 => self.cursor.waiting.push(waiting),
+            _ => self.cursor.skip(instant, self.now),
+        }
+    }
+
+    fn changed(&self) -> Option<Cursor> {
+        // That nothing is late any more needs no write of its own.
+        let same = self.original.is_some_and(|original| {
+            *original == Cursor { late_through: original.late_through, ..self.cursor.clone() }
+        });
+        let nothing = Cursor::at(self.schedule.created_at);
+        let new = self.original.is_none() && self.cursor != nothing;
+        (new || (self.original.is_some() && !same)).then(|| self.cursor.clone())
+    }
+
+    fn only_before(&mut self) -> Step {
+        let done = self.cursor.last_instant;
+        self.cursor.in_doubt = self.cursor.in_doubt.filter(|doubt| doubt.through > done);
+        let cancel = std::mem::take(&mut self.cancel);
+        Step { before: self.changed(), cancel, more: self.more, ..Step::default() }
+    }
+
+    fn finish(mut self) -> Step {
+        let Some(last) = self.fires.last().copied() else { return self.only_before() };
+        self.cursor.in_doubt = self.since.or(self.cursor.in_doubt);
+        let before = self.cursor.clone();
+        for fire in std::mem::take(&mut self.fires) {
+            self.fired(&fire);
+            self.fires.push(fire);
+        }
+        self.cursor.last_instant = last.instant;
+        self.cursor.in_doubt = before.in_doubt.filter(|doubt| doubt.through > last.instant);
+        if self.schedule.policy.misfire == Misfire::Paced {
+            self.cursor.paced_at = Some(self.now);
+        }
+        let after = Some(self.cursor);
+        Step {
+            failed: None,
+            cancel: self.cancel,
+            before: Some(before),
+            fire: self.fires,
+            after,
+            more: self.more,
+        }
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::Interval;
-    use super::*;
-    use proptest::prelude::*;
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
-    }
-
-    fn every(seconds: u64) -> Spec {
-        Spec::Interval(Interval::new(Duration::from_secs(seconds)).unwrap())
-    }
-
-    fn window() -> CatchUp {
-        CatchUp::new(Duration::from_mins(1), Duration::from_mins(5)).unwrap()
-    }
-
-    /// Steps of every 30 s at `now`, until nothing more is due: what fires, and the cursor then.
-    fn run(mut cursor: Cursor, now: i64, limit: usize) -> (Vec<Timestamp>, Cursor) {
-        let mut fired = Vec::new();
-        loop {
-            let due = decide(&every(30), cursor.last_instant, cursor.in_doubt, at(now), &window(), limit);
-            let Some(before) = due.before(Some(&cursor), at(0)) else { break };
-            assert!(due.fire.is_empty() || before.in_doubt.is_some());
-            fired.extend_from_slice(&due.fire);
-            cursor = due.after(&before).unwrap_or(before);
-            if !due.more {
-                break;
-            }
-        }
-        (fired, cursor)
-    }
-
-    fn check(after: i64, doubt: Option<(i64, i64)>, now: i64, fire: &[i64], missed: u64) {
-        let in_doubt = doubt.map(|(through, since)| InDoubt { through: at(through), since: at(since) });
-        let fire: Vec<_> = fire.iter().map(|s| at(*s)).collect();
-        for limit in [1, 2, 3, 100] {
-            let (fired, cursor) = run(Cursor { last_instant: at(after), misfires: 0, in_doubt }, now, limit);
-            assert_eq!((fired, cursor.misfires), (fire.clone(), missed), "limit {limit}");
-        }
-    }
-
-    #[test]
-    fn within_the_grace_all_fire() {
-        check(0, None, 29, &[], 0);
-        check(0, None, 30, &[30], 0);
-        check(0, None, 90, &[30, 60, 90], 0);
-        // 30 is 61 s late, and later ones came.
-        check(0, None, 91, &[60, 90], 1);
-    }
-
-    #[test]
-    fn after_downtime_the_latest_fires() {
-        let due = decide(&every(3600), at(0), None, at(3600 * 3 + 1800), &window(), 9);
-        assert_eq!((due.fire, due.missed, due.more), (vec![at(3600 * 3)], 2, false));
-    }
-
-    #[test]
-    fn a_long_downtime_is_counted_in_steps() {
-        let due = decide(&every(30), at(0), None, at(300), &window(), 4);
-        assert_eq!((due.missed, due.missed_through, due.more), (4, Some(at(120)), true));
-        assert_eq!((due.fire, due.in_doubt), (vec![], None));
-    }
-
-    #[test]
-    fn in_doubt_fires_again_until_the_limit() {
-        // Begun at 30 for the instant 30; at 330 that is the limit, at 331 it is over.
-        check(0, Some((30, 30)), 330, &[30, 270, 300, 330], 7);
-        check(0, Some((30, 30)), 331, &[300, 330], 9);
-        // Even the latest instant.
-        check(0, Some((30, 30)), 59, &[30], 0);
-        let doubt = Some(InDoubt { through: at(3600), since: at(3600) });
-        let due = decide(&every(3600), at(0), doubt, at(4000), &window(), 9);
-        assert_eq!((due.fire, due.missed, due.missed_through), (vec![], 1, Some(at(3600))));
-    }
-
-    #[test]
-    fn what_fires_again_keeps_the_time_since_when() {
-        let doubt = InDoubt { through: at(60), since: at(61) };
-        let due = decide(&every(30), at(0), Some(doubt), at(95), &window(), 9);
-        // 90 is a doubt of its own.
-        assert_eq!((due.fire, due.in_doubt, due.more), (vec![at(30), at(60)], Some(doubt), true));
-        let due = decide(&every(30), at(60), None, at(95), &window(), 9);
-        assert_eq!(due.in_doubt, Some(InDoubt { through: at(90), since: at(95) }));
-    }
-
-    #[test]
-    fn the_cursor_follows() {
-        let cursor = Cursor { last_instant: at(0), misfires: 2, in_doubt: None };
-        let due = decide(&every(30), at(0), None, at(91), &window(), 9);
-        let before = due.before(Some(&cursor), at(0)).unwrap();
-        // What was missed is done with, whatever becomes of the rest.
-        let in_doubt = Some(InDoubt { through: at(90), since: at(91) });
-        assert_eq!(before, Cursor { last_instant: at(30), misfires: 3, in_doubt });
-        assert_eq!(due.after(&before), Some(Cursor { last_instant: at(90), misfires: 3, in_doubt: None }));
-    }
-
-    proptest! {
-        #[test]
-        fn each_instant_fires_or_is_missed_once(
-            downtime in 0i64..4000, limit in 1usize..40,
-            doubt in proptest::option::of((0i64..4000, 0i64..4000)),
-        ) {
-            let start = 1_000_000;
-            let in_doubt =
-                doubt.map(|(through, since)| InDoubt { through: at(start + through), since: at(start + since) });
-            let expected = every(30).instants_between(at(start), at(start + downtime), usize::MAX);
-            let cursor = Cursor { last_instant: at(start), misfires: 0, in_doubt };
-            let (fired, cursor) = run(cursor, start + downtime, limit);
-            prop_assert_eq!(fired.len() + usize::try_from(cursor.misfires).unwrap(), expected.len());
-            prop_assert_eq!(cursor.last_instant, expected.last().copied().unwrap_or(at(start)));
-            prop_assert!(fired.windows(2).all(|pair| pair[0] < pair[1]));
-            prop_assert!(fired.iter().all(|instant| expected.contains(instant)));
-            prop_assert!(doubt.is_some() || expected.last() == fired.last());
-        }
-    }
-}
+mod tests;

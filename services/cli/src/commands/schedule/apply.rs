@@ -1,23 +1,23 @@
 //! `windlass schedule apply`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::json;
-use windlass_core::schedule::Schedule;
 use windlass_core::{Limits, ScheduleId};
 use windlass_scheduler::ScheduleStore;
-use windlass_scheduler::file::{self, Format as FileFormat};
+use windlass_scheduler::describe::Difference;
+use windlass_scheduler::file::{self, Desired, Format as FileFormat};
 use windlass_scheduler::store::Applied;
 
+use super::change::author;
 use crate::commands::Error;
 use crate::connect::Fleet;
 use crate::global::Global;
-use crate::output::table::Table;
+use crate::output::table::{Table, printable};
 use crate::output::{self, Format};
 
 /// Of one file.
@@ -26,18 +26,19 @@ const FILE_BYTES: u64 = 16 * 1024 * 1024;
 const AFTER_HELP: &str = "\
 Examples:
   windlass schedule apply -f nightly.toml
-  windlass schedule apply -f schedules/ -o json
+  windlass schedule apply -f schedules/ --prune --dry-run
 
 A file, in TOML or JSON, has one schedule, or several under `schedules`:
   id = \"nightly-report\"
   kind = \"report.make\"
   payload = { region = \"eu\" }
-  cron = \"30 2 * * *\"          # or: every = \"30s\"
+  cron = \"30 2 * * *\"          # or: every = \"30s\", or: at = \"2026-12-24T18:00:00Z\"; also lists of them
   zone = \"Europe/Berlin\"
-  # queue, priority, max_attempts, attempt_timeout, max_wait, paused
+  # queue, priority, max_attempts, attempt_timeout, max_wait, paused, phase, start, end, exclude, exclude_calendar,
+  # jitter, limit, overlap, misfire, catch_up_window, pace, pause_on_failure
 
 Of a folder, each .toml and .json file in it. All files are checked before anything is changed. What is not in them
-stays as it is.";
+stays as it is, unless --prune deletes it. A schedule that somebody changes at the same moment is left to them.";
 
 /// Which files.
 #[derive(Debug, clap::Args)]
@@ -46,62 +47,120 @@ pub(super) struct Args {
     /// A file, or a folder of files; may be given again
     #[arg(short, long = "file", value_name = "FILE|DIR", required = true)]
     files: Vec<PathBuf>,
+    /// Delete the schedules that are in no file
+    #[arg(long)]
+    prune: bool,
+    /// Only say what would be changed
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// What was, or is to be, done with a schedule.
+struct Line {
+    id: ScheduleId,
+    result: &'static str,
+    changes: Vec<Difference>,
 }
 
 pub(super) async fn run(args: Args, global: &Global) -> Result<ExitCode, Error> {
-    let schedules = read(&args.files, Timestamp::now())?;
+    let mut desired = read(&args.files, Timestamp::now())?;
     let fleet = Fleet::find(global)?;
-    let store = ScheduleStore::new(fleet.broker().await?);
-    let mut applied = Vec::new();
+    let broker = fleet.broker().await?;
+    let store = ScheduleStore::new(broker);
+    let author = author(broker).await;
+    // All is compared before anything is changed.
+    let mut planned = Vec::new();
+    let ids: HashSet<ScheduleId> = desired.iter().map(|desired| desired.schedule.id.clone()).collect();
+    for mut desired in desired.drain(..) {
+        desired.schedule.created_at = author.at;
+        planned.push((desired.schedule.id.clone(), store.plan(desired).await?));
+    }
+    let surplus = if args.prune { surplus(&store, &ids).await? } else { Vec::new() };
+    let mut lines = Vec::new();
     let mut outcome = Ok(());
-    for schedule in schedules {
-        let id = schedule.id.clone();
-        match store.apply(schedule).await {
-            Ok(change) => applied.push((id, change)),
-            Err(error) => {
-                outcome = Err(Error::from(error));
-                break;
-            }
+    for (id, plan) in planned {
+        let (result, changes) = (word(plan.applied), plan.differences.clone());
+        if !args.dry_run
+            && let Err(error) = store.carry_out(plan, &author).await
+        {
+            outcome = Err(Error::from(error));
+            break;
+        }
+        lines.push(Line { id, result, changes });
+    }
+    for (id, revision) in surplus {
+        if outcome.is_err() {
+            break;
+        }
+        if !args.dry_run {
+            outcome = store.delete_revision(&id, revision).await.map_err(Error::from);
+        }
+        if outcome.is_ok() {
+            lines.push(Line { id, result: "deleted", changes: Vec::new() });
         }
     }
     // Also where one failed: those before it are in force.
-    tell(&applied, global.output)?;
+    tell(&lines, args.dry_run, global.output)?;
     outcome.map(|()| ExitCode::SUCCESS)
 }
 
-fn tell(applied: &[(ScheduleId, Applied)], format: Format) -> Result<(), Error> {
+/// What stands and is in no file.
+async fn surplus(store: &ScheduleStore, ids: &HashSet<ScheduleId>) -> Result<Vec<(ScheduleId, u64)>, Error> {
+    let listing = store.list().await?;
+    let found = listing.schedules.into_iter().map(|stored| (stored.schedule.id, stored.revision));
+    Ok(found.filter(|(id, _)| !ids.contains(id)).collect())
+}
+
+const fn word(applied: Applied) -> &'static str {
+    match applied {
+        Applied::Created => "created",
+        Applied::Updated => "updated",
+        Applied::Unchanged => "unchanged",
+    }
+}
+
+fn tell(lines: &[Line], dry_run: bool, format: Format) -> Result<(), Error> {
     match format {
         Format::Json => {
-            let schedules: Vec<_> =
-                applied.iter().map(|(id, change)| json!({ "id": id, "result": change })).collect();
-            output::json(&json!({ "schedules": schedules }))?;
+            let schedules: Vec<_> = lines
+                .iter()
+                .map(|line| json!({ "id": line.id, "result": line.result, "changes": line.changes }))
+                .collect();
+            output::json(&json!({ "schedules": schedules, "dry_run": dry_run }))?;
         }
         Format::Table => {
-            let mut table = Table::new(&["SCHEDULE", "RESULT"]);
-            for (id, change) in applied {
-                let word = match change {
-                    Applied::Created => "created",
-                    Applied::Updated => "updated",
-                    Applied::Unchanged => "unchanged",
-                };
-                table.row([id.to_string(), word.to_owned()]);
+            let mut table = Table::new(&["SCHEDULE", "RESULT", "CHANGES"]);
+            for line in lines {
+                // What is new is all new.
+                let changes = if line.result == "updated" { &line.changes[..] } else { &[] };
+                let mut changes = changes
+                    .iter()
+                    .map(|change| printable(&format!("{}: {} -> {}", change.field, change.from, change.to)));
+                table.row([line.id.to_string(), line.result.to_owned(), changes.next().unwrap_or_default()]);
+                for change in changes {
+                    table.row([String::new(), String::new(), change]);
+                }
             }
-            output::text(&table.render())?;
+            let note = if dry_run { "a dry run: nothing was changed\n" } else { "" };
+            output::text(&format!("{}{note}", table.render()))?;
         }
     }
     Ok(())
 }
 
 /// The schedules of all files; each is valid, and none comes twice.
-fn read(paths: &[PathBuf], now: Timestamp) -> Result<Vec<Schedule<Bytes>>, Error> {
+fn read(paths: &[PathBuf], now: Timestamp) -> Result<Vec<Desired>, Error> {
     let mut schedules = Vec::new();
     let mut origins: HashMap<ScheduleId, PathBuf> = HashMap::new();
     for path in paths {
         for path in files(path)? {
             let text = text(&path)?;
-            let found = file::read(&text, FileFormat::of_path(&path), now)
+            let folder = path.parent().map(Path::to_owned).unwrap_or_default();
+            let beside = |name: &str| read_bounded(&folder.join(name));
+            let found = file::read(&text, FileFormat::of_path(&path), now, &beside)
                 .map_err(|source| Error::ScheduleFile { path: path.clone(), source })?;
-            for schedule in found {
+            for desired in found {
+                let schedule = &desired.schedule;
                 Limits::default().check(&schedule.task_at(now), now).map_err(|invalid| {
                     Error::input(invalid.field, format!("of schedule {}: {}", schedule.id, invalid.reason))
                 })?;
@@ -114,7 +173,7 @@ fn read(paths: &[PathBuf], now: Timestamp) -> Result<Vec<Schedule<Bytes>>, Error
                     );
                     return Err(Error::input("id", reason));
                 }
-                schedules.push(schedule);
+                schedules.push(desired);
             }
         }
     }
@@ -145,12 +204,15 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, Error> {
 }
 
 fn text(path: &Path) -> Result<String, Error> {
-    let unread = |source| Error::File { path: path.to_owned(), source };
+    read_bounded(path).map_err(|source| Error::File { path: path.to_owned(), source })
+}
+
+fn read_bounded(path: &Path) -> std::io::Result<String> {
     let mut text = String::new();
-    let file = std::fs::File::open(path).map_err(unread)?;
-    file.take(FILE_BYTES + 1).read_to_string(&mut text).map_err(unread)?;
+    let file = std::fs::File::open(path)?;
+    file.take(FILE_BYTES + 1).read_to_string(&mut text)?;
     if text.len() as u64 > FILE_BYTES {
-        return Err(Error::input("file", format!("{} is larger than {FILE_BYTES} bytes", path.display())));
+        return Err(std::io::Error::other(format!("it is larger than {FILE_BYTES} bytes")));
     }
     Ok(text)
 }
@@ -161,7 +223,7 @@ mod tests {
 
     fn ids(paths: &[PathBuf]) -> Result<Vec<String>, Error> {
         let schedules = read(paths, Timestamp::UNIX_EPOCH)?;
-        Ok(schedules.into_iter().map(|schedule| schedule.id.to_string()).collect())
+        Ok(schedules.into_iter().map(|desired| desired.schedule.id.to_string()).collect())
     }
 
     #[test]

@@ -2,12 +2,11 @@
 
 use std::process::ExitCode;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::{Value, json};
-use windlass_core::Form;
-use windlass_core::history::result_value;
-use windlass_core::schedule::Spec;
+use windlass_core::schedule::{Rule, Spec};
 use windlass_scheduler::ScheduleStore;
+use windlass_scheduler::describe::{describe, duration};
 use windlass_scheduler::store::{Listing, Stored};
 
 use crate::commands::Error;
@@ -20,14 +19,14 @@ pub(super) async fn run(global: &Global) -> Result<ExitCode, Error> {
     let fleet = Fleet::find(global)?;
     let listing = ScheduleStore::new(fleet.broker().await?).list().await?;
     match global.output {
-        Format::Json => output::json(&values(&listing))?,
+        Format::Json => output::json(&values(&listing, Timestamp::now()))?,
         Format::Table => output::text(&table(&listing, Timestamp::now()))?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn values(listing: &Listing) -> Value {
-    let schedules: Vec<_> = listing.schedules.iter().map(value).collect();
+fn values(listing: &Listing, now: Timestamp) -> Value {
+    let schedules: Vec<_> = listing.schedules.iter().map(|stored| value(stored, now)).collect();
     let malformed: Vec<_> = listing
         .malformed
         .iter()
@@ -37,33 +36,23 @@ fn values(listing: &Listing) -> Value {
 }
 
 /// With the words of the file, and how far it has come.
-fn value(stored: &Stored) -> Value {
-    let schedule = &stored.schedule;
-    let (cron, zone, every) = match &schedule.spec {
-        Spec::Cron(cron) => {
-            (Some(cron.expression()), Some(cron.zone()).filter(|zone| !zone.is_empty()), None)
-        }
-        Spec::Interval(interval) => (None, None, Some(duration(interval.period()))),
-    };
-    json!({
-        "id": schedule.id,
-        "queue": schedule.queue,
-        "kind": schedule.task.kind,
-        "payload": result_value(&schedule.task.content_type, &schedule.task.payload, &Form::default()),
-        "priority": schedule.task.priority,
-        "cron": cron,
-        "zone": zone,
-        "every": every,
-        "max_attempts": schedule.task.retry.as_ref().map(windlass::RetryPolicy::max_attempts),
-        "attempt_timeout": schedule.task.attempt_timeout.map(duration),
-        "max_wait": schedule.task.max_wait.map(duration),
-        "paused": schedule.paused,
-        "created_at": schedule.created_at,
-        "next_at": schedule.next(stored.cursor.as_ref()),
-        "last_at": stored.cursor.as_ref().map(|cursor| cursor.last_instant),
-        "misfires": stored.cursor.as_ref().map_or(0, |cursor| cursor.misfires),
-        "revision": stored.revision,
-    })
+pub(super) fn value(stored: &Stored, now: Timestamp) -> Value {
+    let (schedule, cursor) = (&stored.schedule, stored.cursor.as_ref());
+    let mut shown = Value::Object(describe(schedule));
+    let pause = schedule.pause.as_ref();
+    shown["paused"] = json!(schedule.is_paused(now));
+    shown["pause_note"] = json!(pause.map(|pause| &pause.note).filter(|note| !note.is_empty()));
+    shown["paused_until"] = json!(pause.and_then(|pause| pause.until));
+    shown["created_at"] = json!(schedule.created_at);
+    let next = schedule.next(cursor, now);
+    shown["next_at"] = json!(next);
+    shown["fires_at"] = json!(next.map(|next| schedule.fires_at(next)));
+    shown["last_at"] = json!(cursor.map(|cursor| cursor.last_instant));
+    shown["fires"] = json!(cursor.map_or(0, |cursor| cursor.fires));
+    shown["misfires"] = json!(cursor.map_or(0, |cursor| cursor.misfires));
+    shown["skipped"] = json!(cursor.map_or(0, |cursor| cursor.skipped));
+    shown["revision"] = json!(stored.revision);
+    shown
 }
 
 fn table(listing: &Listing, now: Timestamp) -> String {
@@ -71,8 +60,8 @@ fn table(listing: &Listing, now: Timestamp) -> String {
     let mut table = Table::new(&headings).right([6]);
     for stored in &listing.schedules {
         let schedule = &stored.schedule;
-        let next = match schedule.next(stored.cursor.as_ref()) {
-            _ if schedule.paused => "paused".to_owned(),
+        let next = match schedule.next(stored.cursor.as_ref(), now) {
+            _ if schedule.is_paused(now) => "paused".to_owned(),
             Some(next) if next <= now => "now".to_owned(),
             Some(next) => relative(next, now),
             None => String::new(),
@@ -103,21 +92,18 @@ fn table(listing: &Listing, now: Timestamp) -> String {
 }
 
 fn rule(spec: &Spec) -> String {
-    match spec {
-        Spec::Cron(cron) => format!("{} {}", cron.expression(), cron.zone()).trim_end().to_owned(),
-        Spec::Interval(interval) => format!("every {}", duration(interval.period())),
-    }
-}
-
-/// As a file of schedules has it.
-fn duration(length: std::time::Duration) -> String {
-    SignedDuration::try_from(length).map(|length| format!("{length:#}")).unwrap_or_default()
+    let rules = spec.rules().iter().map(|rule| match rule {
+        Rule::Cron(cron) => format!("{} {}", cron.expression(), cron.zone().name()),
+        Rule::Interval(interval) => format!("every {}", duration(interval.period())),
+        Rule::Once(at) => format!("at {at}"),
+    });
+    rules.collect::<Vec<_>>().join("; ")
 }
 
 #[cfg(test)]
 mod tests {
     use windlass_core::schedule::Cursor;
-    use windlass_scheduler::file::{Format as FileFormat, read};
+    use windlass_scheduler::file::{Format as FileFormat, ReadFile, read};
 
     use super::*;
 
@@ -126,7 +112,8 @@ mod tests {
     }
 
     fn stored(text: &str, cursor: Option<Cursor>) -> Stored {
-        let schedule = read(text, FileFormat::Json, at(100)).unwrap().remove(0);
+        let no_files: ReadFile<'_> = &|_| Err(std::io::ErrorKind::NotFound.into());
+        let schedule = read(text, FileFormat::Json, at(100), no_files).unwrap().remove(0).schedule;
         Stored { schedule, revision: 3, cursor }
     }
 
@@ -134,13 +121,13 @@ mod tests {
     fn a_schedule_is_shown_as_its_file_says_it() {
         let text =
             r#"{"id": "a", "kind": "k", "payload": {"n": 1}, "every": "90s", "attempt_timeout": "10m"}"#;
-        let cursor = Cursor { last_instant: at(180), misfires: 2, in_doubt: None };
-        let shown = value(&stored(text, Some(cursor)));
+        let cursor = Cursor { misfires: 2, ..Cursor::at(at(180)) };
+        let shown = value(&stored(text, Some(cursor)), at(181));
         assert_eq!((&shown["payload"], &shown["misfires"]), (&json!({"n": 1}), &json!(2)));
         assert_eq!((&shown["next_at"], &shown["last_at"]), (&json!(at(270)), &json!(at(180))));
         // What is shown can be applied again.
         for (field, seconds) in [("every", 90), ("attempt_timeout", 600)] {
-            let parsed: SignedDuration = shown[field].as_str().unwrap().parse().unwrap();
+            let parsed: jiff::SignedDuration = shown[field].as_str().unwrap().parse().unwrap();
             assert_eq!(parsed.as_secs(), seconds, "{field}");
         }
         assert_eq!((&shown["cron"], &shown["zone"]), (&Value::Null, &Value::Null));

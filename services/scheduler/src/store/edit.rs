@@ -1,0 +1,106 @@
+//! Changes of a schedule by hand: each on the condition that nobody else has changed it meanwhile.
+
+use windlass_core::ScheduleId;
+use windlass_core::schedule::{Pause, Request, Wish};
+
+use super::{Author, Error, LONGEST_NOTE, ScheduleStore, Stored, remember};
+
+/// Requests of one schedule that may stand at one time.
+const MOST_REQUESTS: usize = 100;
+
+impl ScheduleStore {
+    /// Reads, changes and stores a schedule, if it has the revision that is meant, or any if none is.
+    async fn edit(
+        &self,
+        id: &ScheduleId,
+        revision: Option<u64>,
+        author: &Author,
+        change: impl FnOnce(&mut Stored) -> Result<Option<String>, Error>,
+    ) -> Result<Stored, Error> {
+        let mut stored = self.get(id).await?.ok_or_else(|| Error::None(id.clone()))?;
+        if let Some(expected) = revision.filter(|expected| *expected != stored.revision) {
+            return Err(Error::Revision { id: id.clone(), expected, found: stored.revision });
+        }
+        if let Some(what) = change(&mut stored)? {
+            remember(&mut stored.schedule, author, what);
+            stored.revision = self.write(&stored.schedule, Some(stored.revision)).await?;
+        }
+        Ok(stored)
+    }
+
+    /// Pauses a schedule, or changes its pause.
+    pub async fn pause(
+        &self,
+        id: &ScheduleId,
+        revision: Option<u64>,
+        pause: Pause,
+        author: &Author,
+    ) -> Result<Stored, Error> {
+        self.edit(id, revision, author, |stored| {
+            let note = pause.note.chars().take(LONGEST_NOTE).collect();
+            let pause = Some(Pause { note, ..pause });
+            if stored.schedule.pause == pause {
+                return Ok(None);
+            }
+            let until = pause.as_ref().and_then(|pause| pause.until);
+            let until = until.map(|until| format!(" until {until}")).unwrap_or_default();
+            let note = pause.as_ref().map(|pause| pause.note.clone()).filter(|note| !note.is_empty());
+            stored.schedule.pause = pause;
+            Ok(Some(format!("paused{until}{}", note.map(|note| format!(": {note}")).unwrap_or_default())))
+        })
+        .await
+    }
+
+    /// Ends a pause. Instants that it passed over are not made up for.
+    pub async fn resume(
+        &self,
+        id: &ScheduleId,
+        revision: Option<u64>,
+        author: &Author,
+    ) -> Result<Stored, Error> {
+        self.edit(id, revision, author, |stored| {
+            let resumed = stored.schedule.pause.take().is_some();
+            if resumed {
+                stored.schedule.created_at = author.at;
+            }
+            Ok(resumed.then(|| "resumed".to_owned()))
+        })
+        .await
+    }
+
+    /// Asks a schedule for jobs, which the scheduler that leads makes. Gives the time of the request.
+    pub async fn request(&self, id: &ScheduleId, wish: Wish, author: &Author) -> Result<Request, Error> {
+        let mut request = Request { at: author.at, by: author.by.clone(), wish };
+        self.edit(id, None, author, |stored| {
+            let cursor = stored.cursor.as_ref();
+            let taken_up = cursor.and_then(|cursor| cursor.requests_through);
+            let going_on =
+                cursor.and_then(|cursor| cursor.backfill.as_ref()).map(|progress| progress.requested_at);
+            let requests = &mut stored.schedule.requests;
+            requests.retain(|other| {
+                taken_up.is_none_or(|through| other.at > through) || going_on == Some(other.at)
+            });
+            let is_backfill = |request: &Request| matches!(request.wish, Wish::Backfill(_));
+            let refuse = |reason| Err(Error::Busy { id: id.clone(), reason });
+            if requests.len() >= MOST_REQUESTS {
+                return refuse("has a hundred requests that wait: expected fewer, and a scheduler that runs");
+            }
+            if is_backfill(&request) && requests.iter().any(is_backfill) {
+                return refuse("has a backfill that goes on: expected none, one at a time");
+            }
+            // Later than all before: so they are told apart.
+            let last = requests.iter().map(|other| other.at).chain(taken_up).max();
+            if let Some(last) = last.filter(|last| request.at <= *last) {
+                request.at = last.checked_add(jiff::SignedDuration::from_nanos(1)).unwrap_or(last);
+            }
+            let what = match &request.wish {
+                Wish::Trigger => "triggered".to_owned(),
+                Wish::Backfill(backfill) => format!("backfill of {} instants", backfill.instants.len()),
+            };
+            requests.push(request.clone());
+            Ok(Some(what))
+        })
+        .await?;
+        Ok(request)
+    }
+}
