@@ -1,8 +1,5 @@
 //! Summed for a queue.
 //!
-//! Who stands in a line is known by subjects alone, and these are listed in one answer, so no job is counted in two
-//! lines, whatever moves. What is read beside that (timers, what is due, what is ready) comes in other answers: each
-//! tells the moment of its stream, and if all moments are the same, the whole is exact. A few tries are made for that.
 //! Lines of more than 100,000 are counted, not listed.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -13,8 +10,9 @@ use windlass_core::{JobId, Kind, RecordKind};
 use windlass_proto::{Claim, Job, v1};
 
 use super::Error;
-use super::facts::{self, Delivered, Facts};
-use crate::flow::{Flow, Listed};
+use super::facts::{self, Facts};
+use super::moment::Read;
+use crate::flow::Flow;
 use crate::names::{FlowSubject, Line};
 
 /// Tries to read all at one moment.
@@ -76,64 +74,10 @@ pub async fn backlog(flow: &Flow) -> Result<Backlog, Error> {
     })
 }
 
-/// What was read of the stream.
-struct Read {
-    later: Listed,
-    held: Listed,
-    due: Listed,
-    ready: Listed,
-    places: Listed,
-    slots: Listed,
-    delivered: Option<Delivered>,
-}
-
 /// By the word of a cause: how many, and one of them.
 #[derive(Default)]
 struct Counts {
     by_word: BTreeMap<&'static str, (u64, Option<JobId>, Option<String>)>,
-}
-
-// === impl Read ===
-
-impl Read {
-    async fn all(flow: &Flow) -> Result<Self, Error> {
-        let names = flow.broker().names();
-        let records = |kind| names.records_filter(flow.pool(), flow.queue(), kind);
-        let (later, held) = (records(RecordKind::Later), records(RecordKind::Held));
-        let (due, ready) = (records(RecordKind::Due), records(RecordKind::Ready));
-        let lines = names.all_lines_filter(flow.pool(), flow.queue());
-        let slots = names.key_slots_filter(flow.pool(), flow.queue());
-        let (later, held, due, places, slots, delivered) = tokio::try_join!(
-            flow.list(&later, false),
-            flow.list(&held, false),
-            flow.list(&due, true),
-            flow.list(&lines, true),
-            flow.list(&slots, true),
-            facts::delivered(flow),
-        )?;
-        // Whom the owner has let go stays due until that is acknowledged.
-        let ready = flow.list(&ready, due.total > 0).await?;
-        let mut read = Self { later, held, due, ready, places, slots, delivered };
-        read.due.total = read.count_due();
-        Ok(read)
-    }
-
-    /// How many are due and stand nowhere else.
-    fn count_due(&self) -> u64 {
-        let id = |subject: &String| subject.rsplit('.').next().map(str::to_owned);
-        let elsewhere: HashSet<String> =
-            self.places.subjects.iter().chain(&self.ready.subjects).filter_map(id).collect();
-        let moved = self.due.subjects.iter().filter_map(id).filter(|id| elsewhere.contains(id)).count();
-        self.due.total.saturating_sub(moved as u64)
-    }
-
-    /// Whether all of it stood there at one moment.
-    fn is_exact(&self) -> bool {
-        let all = [&self.later, &self.held, &self.due, &self.ready, &self.places, &self.slots];
-        let same = all.iter().all(|listed| listed.moment == self.later.moment);
-        let whole = |listed: &Listed| listed.subjects.len() as u64 == listed.total;
-        same && whole(&self.places) && whole(&self.slots)
-    }
 }
 
 // === impl Counts ===

@@ -68,9 +68,9 @@ async fn a_limit_is_set_and_cleared_while_jobs_run() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn another_dispatcher_goes_on_with_a_change() -> Result<()> {
     let mut fleet = without_worker().await?;
-    let submitted = (0..1500).map(|n| {
+    let submitted = (0..600).map(|n| {
         let task = fleet.client.task(&work("x"));
-        if n % 5 == 0 { task.delay(Duration::from_secs(20)) } else { task }.submit()
+        if n % 5 == 0 { task.delay(Duration::from_secs(10)) } else { task }.submit()
     });
     let ids: Vec<_> = try_join_all(submitted).await?.into_iter().map(|one| one.id).collect();
     for id in &ids {

@@ -26,11 +26,11 @@ pub struct WhySchema {
     /// Whom it is for, likewise.
     #[schema(required)]
     pub tenant: Option<String>,
-    /// `not_due`, `retrying`, `held`, `queue_paused`, `kind_paused`, `key_paused`, `key_limit`, `key_order`, `key_rate`,
-    /// `queue_limit`, `queue_rate`, `turn`, `worker`, `no_worker`, `no_worker_for_kind` or `decision`; or it does not
+    /// `not_due`, `retrying`, `held`, `dependencies`, `queue_paused`, `kind_paused`, `key_paused`, `key_limit`,
+    /// `key_order`, `key_rate`, `queue_limit`, `queue_rate`, `turn`, `worker`, `no_worker`, `no_worker_for_kind` or `decision`; or it does not
     /// wait: `running` or `ended`.
     pub cause: String,
-    /// By the cause: `until`, `attempts`, `since`, `by`, `reason`, `kind`, `key`, `limit`, `holders` or `behind` (each with
+    /// By the cause: `until`, `attempts`, `since`, `by`, `reason`, `kind`, `key`, `limit`, `on`, `holders` or `behind` (each with
     /// `job_id`, `doing` and `since`), `ahead`, `dispatcher`, `worker`, `state`, `at`.
     pub detail: Value,
     /// The same, for people.
