@@ -63,12 +63,11 @@ impl Evaluation {
         deliveries: &Deliveries,
     ) -> Result<(), store::Error> {
         let now = Timestamp::now();
-        let alerts = match alerts {
-            Some(alerts) => alerts,
-            None => {
-                let fired = self.store.alerts(false, MOST_RESUMED).await?;
-                alerts.insert(Alerts::resume(fired.into_iter().map(store::resumed)))
-            }
+        let alerts = if let Some(alerts) = alerts {
+            alerts
+        } else {
+            let fired = self.store.alerts(false, MOST_RESUMED).await?;
+            alerts.insert(Alerts::resume(fired.into_iter().map(store::resumed)))
         };
         let since = now.checked_sub(SignedDuration::try_from(WINDOW).unwrap_or_default()).unwrap_or(now);
         let seen = Seen {

@@ -84,9 +84,9 @@ async fn remove_ended(
     }
     let mut query = QueryBuilder::new("DELETE FROM jobs WHERE seq IN (");
     let mut sequences = query.separated(", ");
-    old.iter().for_each(|(seq, _, _)| {
+    for (seq, _, _) in &old {
         sequences.push_bind(*seq);
-    });
+    }
     query.push(")").build().persistent(false).execute(&mut *transaction).await.map_err(failed)?;
     let mut queues = BTreeMap::<&str, i64>::new();
     for (_, queue, id) in &old {

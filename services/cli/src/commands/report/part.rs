@@ -25,6 +25,9 @@ pub(super) enum Part {
     Chart { title: &'static str, names: [&'static str; 2], points: Vec<(Timestamp, [u64; 2])> },
 }
 
+/// One of the counts of a kind.
+type Count = fn(&KindReport) -> u64;
+
 /// The parts of a report.
 pub(super) fn parts(bundle: &Bundle) -> Vec<Part> {
     let Bundle { what, report, before, now, made_at } = bundle;
@@ -108,7 +111,7 @@ fn stands(now: &Now, parts: &mut Vec<Part>) {
 
 fn totals(report: &Report, before: Option<&Report>, parts: &mut Vec<Part>) {
     parts.push(Part::Heading("In all"));
-    let sums: [(&'static str, fn(&KindReport) -> u64); 7] = [
+    let sums: [(&'static str, Count); 7] = [
         ("Jobs accepted", |kind| kind.accepted),
         ("Jobs succeeded", |kind| kind.succeeded),
         ("Jobs dead", |kind| kind.dead),
@@ -117,8 +120,8 @@ fn totals(report: &Report, before: Option<&Report>, parts: &mut Vec<Part>) {
         ("Attempts", |kind| kind.attempts),
         ("Attempts failed", |kind| kind.failed_attempts),
     ];
-    let sum = |report: &Report, of: fn(&KindReport) -> u64| report.kinds.iter().map(of).sum::<u64>();
-    let row = |(name, of): &(&'static str, fn(&KindReport) -> u64)| {
+    let sum = |report: &Report, of: Count| report.kinds.iter().map(of).sum::<u64>();
+    let row = |(name, of): &(&'static str, Count)| {
         let now = sum(report, *of);
         let mut row = vec![(*name).to_owned(), now.to_string()];
         if let Some(before) = before {
