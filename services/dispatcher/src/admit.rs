@@ -90,7 +90,7 @@ async fn create(
         match Box::pin(dependencies::gate(shared, delivered, &queue, &task, deadline)).await {
             Gate::Open => None,
             Gate::Held(held) => Some(held),
-            Gate::Exists(seen) => return exists(shared, delivered, &seen).await,
+            Gate::Exists(seen) => return exists(shared, delivered, &task, &seen).await,
             Gate::Refused(rejection) => return Box::pin(reject(shared, delivered, *rejection)).await,
             Gate::Shut => return,
         }
@@ -216,8 +216,11 @@ async fn settle(shared: &Shared, address: &Address, held: Option<Held>) -> bool 
 }
 
 /// A task whose job exists, and which names jobs that are not known any more, or comes again.
-async fn exists(shared: &Shared, delivered: &Delivered, seen: &Seen) {
-    if Box::pin(dependencies::known_again(shared, seen)).await {
+async fn exists(shared: &Shared, delivered: &Delivered, task: &Task<bytes::Bytes>, seen: &Seen) {
+    let Some(last) = &seen.last else { return };
+    let parent = task.parent.as_ref().filter(|parent| !parent.detached);
+    if Box::pin(dependencies::known_again(shared, last)).await && follow(shared, parent, &last.address).await
+    {
         let _ = delivered.handle().ack().await;
     }
 }

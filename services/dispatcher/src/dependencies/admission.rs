@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use windlass_broker::delivery::Delivered;
 use windlass_broker::failpoint::{Point, hit};
-use windlass_broker::jobs::{Jobs, Seen};
+use windlass_broker::jobs::{Jobs, Seen, SeenRecord};
 use windlass_broker::names::Place;
 use windlass_core::dependency::{Effect, FIELD, Readiness, Standing, readiness};
 use windlass_core::{QueueName, Task};
@@ -159,8 +159,7 @@ fn refused(queue: &QueueName, task: &Task<bytes::Bytes>, reason: String) -> Gate
 }
 
 /// A task comes again whose job exists: true once all that follows its making is done.
-pub(crate) async fn known_again(shared: &Shared, seen: &Seen) -> bool {
-    let Some(last) = &seen.last else { return false };
+pub(crate) async fn known_again(shared: &Shared, last: &SeenRecord) -> bool {
     shared.events.record(last.accepted()).await.is_ok()
         && settle(shared, &last.address.queue, last.address.job_id, None).await
 }

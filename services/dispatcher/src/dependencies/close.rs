@@ -200,10 +200,12 @@ async fn look(
     let mut found = standings(jobs, ask.collect()).await?.into_iter();
     let now: Vec<Standing> = satisfied
         .iter()
-        .map(|done| match done {
-            true => Standing::Ended(JobState::Succeeded),
+        .map(|done| {
+            if *done {
+                return Standing::Ended(JobState::Succeeded);
+            }
             // It was known when the job was made.
-            false => found.next().flatten().unwrap_or(Standing::Forgotten),
+            found.next().flatten().unwrap_or(Standing::Forgotten)
         })
         .collect();
     match readiness(policies().zip(now.iter().copied())) {

@@ -213,8 +213,6 @@ fn order(prepared: &[Prepared]) -> Result<Vec<usize>, BatchError> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use bytes::Bytes;
 
     use super::*;
@@ -261,6 +259,5 @@ mod tests {
         assert_eq!(order_of([a.clone(), b.clone()]).await.unwrap(), [0, 1]);
         let a = a.after(&b);
         assert!(matches!(order_of([a, b]).await, Err(BatchError::Cycle(stuck)) if stuck.len() == 2));
-        drop(Arc::new(bench));
     }
 }

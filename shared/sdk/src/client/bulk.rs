@@ -73,7 +73,7 @@ impl Bulk {
         stream::StreamExt::enumerate(tasks)
             .then(move |(number, task)| async move {
                 if let Some(rate) = rate {
-                    let at = Duration::from_secs_f64(number as f64 / f64::from(rate));
+                    let at = Duration::from_micros(number as u64 * 1_000_000 / u64::from(rate));
                     sleep_until(begun + at).await;
                 }
                 (number, task)
@@ -103,8 +103,8 @@ fn spread_over(task: Submission, interval: Duration) -> Submission {
 /// evenly.
 pub fn place_in(id: JobId, interval: Duration) -> Duration {
     // The last 62 bits of a UUID are random, or a hash.
-    let bits = id.as_uuid().as_u128() as u64 & ((1 << 62) - 1);
-    let millis = (interval.as_millis() * u128::from(bits)) >> 62;
+    let bits = id.as_uuid().as_u128() & ((1 << 62) - 1);
+    let millis = (interval.as_millis() * bits) >> 62;
     Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
 }
 

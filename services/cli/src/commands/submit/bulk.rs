@@ -95,8 +95,8 @@ pub(super) async fn run(
             pictured = Instant::now();
             let progress = lock(&progress);
             bar.set_position(progress.bytes);
-            let rate = submitted as f64 / begun.elapsed().as_secs_f64().max(0.001);
-            bar.set_message(format!("{submitted} stored, {} refused, {rate:.0}/s", progress.refused.count));
+            let rate = u128::from(submitted) * 1000 / begun.elapsed().as_millis().max(1);
+            bar.set_message(format!("{submitted} stored, {} refused, {rate}/s", progress.refused.count));
         }
     }
     bar.finish_and_clear();

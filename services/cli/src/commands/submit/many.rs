@@ -154,7 +154,9 @@ impl Lines {
             self.number += 1;
             self.bytes += read as u64;
             if line.len() > MAX_LINE_BYTES {
-                self.skip().await?;
+                if line.last() != Some(&b'\n') {
+                    self.skip().await?;
+                }
                 return Ok(Read::Unfit(format!(
                     "has more than {MAX_LINE_BYTES} bytes: submit it alone, with --payload-file"
                 )));

@@ -17,7 +17,7 @@ use crate::support::{command, dead_letter, gated, open, open_until_ended};
 async fn survives(point: &str) -> Result<()> {
     let mut fleet = Fleet::start().await?;
     fleet.service("worker").await?;
-    fleet.set_env("WINDLASS_FAILPOINTS", format!("{point}=kill@1"));
+    fleet.set_env("WINDLASS_FAILPOINTS", point);
     fleet.service("dispatcher").await?;
     let (gate, holds) = gated(&fleet, "gate")?;
     let holds = holds.into_submission(&fleet).submit().await?;
@@ -75,12 +75,12 @@ macro_rules! steps {
 }
 
 steps! {
-    a_dispatcher_dies_once_edges_are_marked => "dispatcher.edges.marked",
-    a_dispatcher_dies_once_the_job_is_made => "dispatcher.job.created",
-    a_dispatcher_dies_before_it_looks_again => "dispatcher.accepted.said",
-    a_dispatcher_dies_once_an_edge_is_closed => "dispatcher.edge.closed",
-    a_dispatcher_dies_once_a_job_is_released => "dispatcher.edge.released",
-    a_dispatcher_dies_once_a_job_is_dead => "dispatcher.edge.died",
+    a_dispatcher_dies_once_edges_are_marked => "dispatcher.edges.marked=kill@1",
+    a_dispatcher_dies_once_the_job_is_made => "dispatcher.job.created=kill@3",
+    a_dispatcher_dies_before_it_looks_again => "dispatcher.accepted.said=kill@3",
+    a_dispatcher_dies_once_an_edge_is_closed => "dispatcher.edge.closed=kill@1",
+    a_dispatcher_dies_once_a_job_is_released => "dispatcher.edge.released=kill@1",
+    a_dispatcher_dies_once_a_job_is_dead => "dispatcher.edge.died=kill@1",
 }
 
 /// The worker that runs what is waited for is killed.
