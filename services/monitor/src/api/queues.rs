@@ -18,7 +18,7 @@ use super::schema::{
     ActionProblems, BacklogSchema, Changed, PauseQueue, QueueStateSchema, ResumeQueue, SetQueue, WhySchema,
 };
 use super::{Api, Problem, routes};
-use crate::operations::WHO;
+use crate::operations::{Operations, WHO};
 
 const KEY_FORM: &str = "1 to 256 bytes of text without control characters";
 const INSTANT_FORM: &str = "an instant with its offset, as 2026-01-31T09:00:00Z";
@@ -189,7 +189,9 @@ pub(super) async fn pause(
     let pause = Pause { reason: how.reason.clone(), by: WHO.to_owned(), at: now, until, hand_back };
     change(&api, &queue, &how, "pause", |settings| {
         let mut settings = settings.clone();
-        parts.iter().for_each(|part| settings.pause(part, pause.clone()));
+        for part in &parts {
+            settings.pause(part, pause.clone());
+        }
         settings.check().map(|()| settings)
     })
     .await
@@ -291,7 +293,7 @@ async fn change(
 }
 
 fn broker(api: &Api) -> Result<&Broker, Problem> {
-    api.operations.as_ref().map(|operations| operations.broker()).ok_or_else(Problem::broker_away)
+    api.operations.as_ref().map(Operations::broker).ok_or_else(Problem::broker_away)
 }
 
 fn queue(path: RawPath) -> Result<QueueName, Problem> {

@@ -20,8 +20,9 @@ pub async fn why(flow: &Flow, job_id: JobId) -> Result<Option<Why>, Error> {
     let Some(last) = seen.last else { return Ok(None) };
     let asked_at = flow.broker().now();
     let (cause, job) = match (&seen.done, &last.body) {
-        (Some(done), _) => (Cause::Ended { state: done.state, at: done.ended_at }, None),
-        (None, RecordBody::Done(done)) => (Cause::Ended { state: done.state, at: done.ended_at }, None),
+        (Some(done), _) | (None, RecordBody::Done(done)) => {
+            (Cause::Ended { state: done.state, at: done.ended_at }, None)
+        }
         (None, RecordBody::Job(job)) => (of_job(flow, &last, job).await?, Some(job)),
         (None, RecordBody::Claim(claim)) => (of_claim(flow, claim).await?, None),
     };

@@ -1,5 +1,6 @@
 //! `windlass queue why`.
 
+use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use jiff::Timestamp;
@@ -63,7 +64,8 @@ pub(super) fn text(backlog: &Backlog, now: Timestamp) -> String {
         oldest.unwrap_or_default()
     );
     if backlog.not_admitted > 0 {
-        text += &format!("{} tasks are not admitted yet\n", backlog.not_admitted);
+        // Writing into a string does not fail.
+        let _ = writeln!(text, "{} tasks are not admitted yet", backlog.not_admitted);
     }
     if !backlog.exact {
         text += "jobs moved while this was read: counts may differ by those\n";
