@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use async_nats::Subscriber;
 use futures::StreamExt as _;
+use futures::stream::{SelectAll, select_all};
 use prost::Message as _;
 use windlass_core::{JobId, QueueName};
 use windlass_proto::v1;
@@ -25,10 +27,13 @@ pub struct Mark {
     pub reason: String,
 }
 
-/// Marks of one queue as they are set, while connected.
+/// Marks of some queues as they are set, while connected.
 pub struct Marks {
-    arriving: async_nats::Subscriber,
+    arriving: SelectAll<Subscriber>,
 }
+
+/// Who listens for more queues than this hears all marks by one subscription: each takes some kilobytes.
+const QUEUES: usize = 16;
 
 /// Sets a mark.
 pub async fn mark(broker: &Broker, queue: &QueueName, mark: &Mark) -> Result<(), kv::Error> {
@@ -52,21 +57,31 @@ pub async fn find(broker: &Broker, queue: &QueueName, job_id: JobId) -> Result<O
 // === impl Marks ===
 
 impl Marks {
-    /// Listens to a queue's marks. A plain subscription sees what is put into a bucket, and needs no consumer.
-    pub async fn listen(broker: &Broker, queue: &QueueName) -> Result<Self, connect::Error> {
+    /// Listens to the marks of these queues, at least. A plain subscription sees what is put into a bucket, and needs no
+    /// consumer.
+    pub async fn listen(broker: &Broker, queues: &[QueueName]) -> Result<Self, connect::Error> {
         let bucket = broker.names().control_bucket();
-        let subject = Names::key_subject(&bucket, &format!("cancel.{queue}.*"));
-        let arriving = broker.client().subscribe(subject).await.map_err(|_| connect::Error::Closed)?;
-        Ok(Self { arriving })
+        let one_by_one = queues.iter().filter(|_| queues.len() <= QUEUES).map(QueueName::as_str);
+        let all = (queues.len() > QUEUES).then_some("*");
+        let mut subscribers = Vec::new();
+        for queue in one_by_one.chain(all) {
+            let subject = Names::key_subject(&bucket, &format!("cancel.{queue}.*"));
+            subscribers.push(broker.client().subscribe(subject).await.map_err(|_| connect::Error::Closed)?);
+        }
+        Ok(Self { arriving: select_all(subscribers) })
     }
 
-    /// The next mark; none at the end of the connection.
-    pub async fn next(&mut self) -> Option<Mark> {
+    /// The next mark, and the job's queue; none at the end of the connection.
+    pub async fn next(&mut self) -> Option<(QueueName, Mark)> {
         loop {
             let message = self.arriving.next().await?;
-            let job_id = message.subject.rsplit('.').next().and_then(|id| id.parse().ok());
-            if let (Some(job_id), Ok(wire)) = (job_id, v1::CancelMark::decode(message.payload)) {
-                return Some(Mark { job_id, token: wire.token, reason: wire.reason });
+            let mut words = message.subject.rsplit('.');
+            let job_id = words.next().and_then(|id| id.parse().ok());
+            let queue = words.next().and_then(|queue| queue.parse().ok());
+            if let (Some(job_id), Some(queue), Ok(wire)) =
+                (job_id, queue, v1::CancelMark::decode(message.payload))
+            {
+                return Some((queue, Mark { job_id, token: wire.token, reason: wire.reason }));
             }
         }
     }
