@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use async_nats::Subscriber;
 use futures::StreamExt as _;
 use futures::stream::{SelectAll, select_all};
 use prost::Message as _;
@@ -28,10 +29,13 @@ pub struct Mark {
     pub hand_back: bool,
 }
 
-/// Marks of one queue as they are set, while connected.
+/// Marks of some queues as they are set, while connected.
 pub struct Marks {
-    arriving: SelectAll<async_nats::Subscriber>,
+    arriving: SelectAll<Subscriber>,
 }
+
+/// Who listens for more queues than this hears all marks by one subscription: each takes some kilobytes.
+const QUEUES: usize = 16;
 
 /// Sets a mark.
 pub async fn mark(broker: &Broker, queue: &QueueName, mark: &Mark) -> Result<(), kv::Error> {
@@ -67,26 +71,35 @@ fn key(names: &Names, queue: &QueueName, job_id: JobId, hand_back: bool) -> Stri
 // === impl Marks ===
 
 impl Marks {
-    /// Listens to a queue's marks. A plain subscription sees what is put into a bucket, and needs no consumer.
-    pub async fn listen(broker: &Broker, queue: &QueueName) -> Result<Self, connect::Error> {
+    /// Listens to the marks of these queues, at least. A plain subscription sees what is put into a bucket, and needs no
+    /// consumer.
+    pub async fn listen(broker: &Broker, queues: &[QueueName]) -> Result<Self, connect::Error> {
         let bucket = broker.names().control_bucket();
-        let mut all = Vec::new();
-        for word in [CANCEL, RECALL] {
-            let subject = Names::key_subject(&bucket, &format!("{word}.{queue}.*"));
-            all.push(broker.client().subscribe(subject).await.map_err(|_| connect::Error::Closed)?);
+        let one_by_one = queues.iter().filter(|_| queues.len() <= QUEUES).map(QueueName::as_str);
+        let all = (queues.len() > QUEUES).then_some("*");
+        let mut subscribers = Vec::new();
+        for queue in one_by_one.chain(all) {
+            for word in [CANCEL, RECALL] {
+                let subject = Names::key_subject(&bucket, &format!("{word}.{queue}.*"));
+                let subscriber = broker.client().subscribe(subject).await;
+                subscribers.push(subscriber.map_err(|_| connect::Error::Closed)?);
+            }
         }
-        Ok(Self { arriving: select_all(all) })
+        Ok(Self { arriving: select_all(subscribers) })
     }
 
-    /// The next mark; none at the end of the connection.
-    pub async fn next(&mut self) -> Option<Mark> {
+    /// The next mark, and the job's queue; none at the end of the connection.
+    pub async fn next(&mut self) -> Option<(QueueName, Mark)> {
         loop {
             let message = self.arriving.next().await?;
             let mut words = message.subject.rsplit('.');
             let job_id = words.next().and_then(|id| id.parse().ok());
-            let hand_back = words.nth(1) == Some(RECALL);
-            if let (Some(job_id), Ok(wire)) = (job_id, v1::CancelMark::decode(message.payload)) {
-                return Some(Mark { job_id, token: wire.token, reason: wire.reason, hand_back });
+            let queue = words.next().and_then(|queue| queue.parse().ok());
+            let hand_back = words.next() == Some(RECALL);
+            if let (Some(job_id), Some(queue), Ok(wire)) =
+                (job_id, queue, v1::CancelMark::decode(message.payload))
+            {
+                return Some((queue, Mark { job_id, token: wire.token, reason: wire.reason, hand_back }));
             }
         }
     }

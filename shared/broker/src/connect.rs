@@ -17,6 +17,7 @@ use self::reports::on_event;
 use crate::Names;
 use crate::answer::{Answer, read_answer};
 use crate::clock::Clock;
+use crate::elections::Elections;
 use crate::options::{Auth, Options};
 use crate::publish::Gathered;
 use crate::silence::Silence;
@@ -62,6 +63,7 @@ struct Known {
     silence: Arc<Silence>,
     storing: Storing,
     unread: Unread,
+    elections: Elections,
 }
 
 /// What the broker last refused for lack of rights; it says so beside the request, not as its answer.
@@ -171,6 +173,10 @@ impl Broker {
 
     pub(crate) fn unread(&self) -> &Unread {
         &self.shared.known.unread
+    }
+
+    pub(crate) fn elections_heard(&self) -> &Elections {
+        &self.shared.known.elections
     }
 
     pub(crate) fn clock(&self) -> &Clock {

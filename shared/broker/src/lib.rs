@@ -14,6 +14,7 @@ pub mod connect;
 pub mod consumers;
 pub mod dead;
 pub mod delivery;
+mod elections;
 pub mod events;
 pub mod failpoint;
 pub mod floor;

@@ -77,6 +77,12 @@ impl Names {
         if *pool == PoolName::default() { self.stream("JOBS") } else { self.stream(&format!("JOBS_{pool}")) }
     }
 
+    /// Whether a stream of this name is one of a pool's jobs.
+    pub fn is_stream_of_jobs(&self, stream: &str) -> bool {
+        let of_pool = stream.strip_prefix(&self.stream("JOBS"));
+        of_pool.is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
+    }
+
     /// The stream of history.
     pub fn events_stream(&self) -> String {
         self.stream("EVENTS")
@@ -288,6 +294,11 @@ mod tests {
     fn another_namespace_has_other_streams() {
         let names = Names::new("acme").unwrap();
         assert_eq!(names.jobs_stream(&PoolName::default()), "acme_JOBS");
+        for (stream, is) in
+            [("acme_JOBS", true), ("acme_JOBS_billing", true), ("JOBS", false), ("acme_TASKS", false)]
+        {
+            assert_eq!(names.is_stream_of_jobs(stream), is, "{stream}");
+        }
         assert_eq!(names.task_subject(&QueueName::default()), "acme.task.default");
         assert!(Names::new("a.b").is_err());
     }

@@ -13,11 +13,11 @@ use std::time::Duration;
 use async_nats::{StatusCode, Subscriber};
 use futures::StreamExt as _;
 use jiff::Timestamp;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::connect::{Broker, Denials, Error, Status};
 use crate::delivery::Delivered;
-use crate::names::Names;
 use suspicion::Suspicion;
 
 /// How long the broker holds a request.
@@ -41,8 +41,8 @@ pub struct Puller {
     inbox: String,
     arriving: Subscriber,
     /// Of a replicated consumer: a new leader may have forgotten what the old one delivered.
-    elections: Subscriber,
-    status: tokio::sync::watch::Receiver<Status>,
+    elections: watch::Receiver<u64>,
+    status: watch::Receiver<Status>,
     /// Oldest first.
     requests: VecDeque<Request>,
     heard_at: Instant,
@@ -98,7 +98,7 @@ impl Puller {
         broker.learn_time(asked, info.ts);
         let max_ack_pending = u64::try_from(info.config.max_ack_pending).unwrap_or(1000);
         let inbox = broker.client().new_inbox();
-        let elections = subscribe(broker, Names::elections_subject(&stream, &consumer)).await?;
+        let elections = broker.elections(&stream, &consumer).await?;
         let arriving = subscribe(broker, inbox.clone()).await?;
         let mut status = broker.status();
         status.mark_unchanged();
@@ -212,7 +212,7 @@ impl Puller {
                         return Ok(Arrival::Renew);
                     }
                 }
-                Some(_) = self.elections.next() => {
+                Ok(()) = self.elections.changed() => {
                     tracing::info!(consumer = self.consumer, "the consumer has a new leader");
                     self.suspicion.arise();
                     // It knows nothing of what the old one was asked for. Without this, nothing would be asked for

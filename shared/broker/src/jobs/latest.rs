@@ -2,7 +2,7 @@
 //! never holds. It is refused before anything is stored or proposed, and the refusal names the sequence that is last.
 //!
 //! `STREAM.MSG.GET` tells the same, from the same store, but as a request of the API: each is decoded, audited by an
-//! advisory, and answered with the message in base64. That took the broker 60 us; a refusal takes it about a tenth.
+//! advisory, and answered with the message in base64. That took the broker 60 us; a refusal takes it a fraction of that.
 //! (`tests/tests/e2e/histories/{timers,reads}.rs` pin what the broker says, on one node and on three.)
 
 use async_nats::HeaderMap;

@@ -1,5 +1,6 @@
 //! One queue: asks for as many messages as there are free slots, and starts an attempt for each.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -152,19 +153,20 @@ impl Fetch {
 
 /// Passes marks of cancellation on to the attempts that they mean. After a reconnection every running job is looked
 /// up, because marks are announced to those who are connected only.
-pub(super) async fn listen(shared: Arc<Shared>, queue: QueueName) {
+pub(super) async fn listen(shared: Arc<Shared>) {
+    let queues: HashSet<_> = shared.options.queues.iter().collect();
     let broker = &shared.broker;
     let mut status = broker.status();
     loop {
         status.mark_unchanged();
-        let mut marks = match Marks::listen(broker, &queue).await {
+        let mut marks = match Marks::listen(broker, &shared.options.queues).await {
             Ok(marks) => marks,
             Err(error) => {
-                tracing::warn!(%queue, %error, "cancellations cannot be heard");
+                tracing::warn!(%error, "cancellations cannot be heard");
                 return;
             }
         };
-        for (job_id, token) in shared.running.of_queue(&queue) {
+        for (queue, job_id, token) in shared.running.all() {
             if let Ok(Some(mark)) = cancel::find(broker, &queue, job_id, token).await {
                 shared.running.obey(&queue, &mark);
             }
@@ -172,7 +174,8 @@ pub(super) async fn listen(shared: Arc<Shared>, queue: QueueName) {
         loop {
             tokio::select! {
                 mark = marks.next() => match mark {
-                    Some(mark) => shared.running.obey(&queue, &mark),
+                    Some((queue, mark)) if queues.contains(&queue) => shared.running.obey(&queue, &mark),
+                    Some(_) => {}
                     None => return,
                 },
                 changed = status.changed() => {

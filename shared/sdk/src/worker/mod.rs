@@ -115,9 +115,7 @@ impl Worker {
         }
         // Ends with this function: cancellations are heard while attempts drain, too.
         let mut listeners = tokio::task::JoinSet::new();
-        for queue in &shared.options.queues {
-            listeners.spawn(fetch::listen(Arc::clone(&shared), queue.clone()));
-        }
+        listeners.spawn(fetch::listen(Arc::clone(&shared)));
         let broker = shared.broker.clone();
         listeners.spawn(async move { broker.keep_time().await });
         let announcing = stop.child_token();

@@ -104,9 +104,9 @@ impl Running {
         first.map(|(_, context)| context.clone()).collect()
     }
 
-    /// The jobs of a queue, with their tokens.
-    pub(crate) fn of_queue(&self, queue: &QueueName) -> Vec<(JobId, u64)> {
-        self.lock().by_token.keys().filter(|(q, ..)| q == queue).map(|(_, id, token)| (*id, *token)).collect()
+    /// The jobs that run, with their tokens.
+    pub(crate) fn all(&self) -> Vec<Key> {
+        self.lock().by_token.keys().cloned().collect()
     }
 
     /// Tells the holder of the marked token that its job was cancelled, or is to be handed back.
