@@ -41,7 +41,7 @@ pub(crate) enum Command {
     Queue(queue::Args),
     /// Applies, looks at, pauses, triggers and deletes schedules
     Schedule(schedule::Args),
-    /// Reports on many things at once
+    /// Reports what happened: daily, weekly, failures, handoff, schedules
     Report(report::Args),
 }
 

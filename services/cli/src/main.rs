@@ -59,9 +59,9 @@ async fn execute(Cli { global, command }: Cli) -> ExitCode {
         Command::Job(args) => commands::job::run(args, &global).await,
         Command::Dead(args) => commands::dead::run(args, &global).await,
         Command::Keys(args) => commands::keys::run(&args),
+        Command::Report(args) => Box::pin(commands::report::run(args, &global)).await,
         Command::Queue(args) => commands::queue::run(args, &global).await,
         Command::Schedule(args) => commands::schedule::run(args, &global).await,
-        Command::Report(args) => commands::report::run(args, &global).await,
     };
     result.unwrap_or_else(|error| {
         output::report(&error, global.output);

@@ -8,16 +8,17 @@ use tokio::time::Instant;
 use windlass_broker::absence::SLACK;
 use windlass_broker::delivery::Delivered;
 use windlass_broker::failpoint::{Point, hit};
-use windlass_broker::jobs::{Address, Change, Jobs, Verdict, nonce};
+use windlass_broker::jobs::{Address, Change, Jobs, Seen, Verdict, nonce};
 use windlass_broker::provision;
 use windlass_broker::trace::{Hop, Relation, Subject};
 use windlass_core::admission::{Admitted, late_by, outcome_is_known};
 use windlass_core::expiry::expires_at;
 use windlass_core::task::Parent;
-use windlass_core::{Event, JobId, QueueName, RecordKind, Task};
+use windlass_core::{Event, JobId, QueueName, RecordKind, Task, Transition, dependency};
 use windlass_proto::{Incoming, Job, Teller};
 
 use crate::children;
+use crate::dependencies::{self, Gate, Held};
 use crate::objects::{self, Checked};
 use crate::reject::{Rejection, reject};
 use crate::shared::Shared;
@@ -53,6 +54,7 @@ fn read(shared: &Shared, delivered: &Delivered) -> Result<(QueueName, Task<bytes
         .limits
         .check(&task, delivered.published_at)
         .and_then(|()| shared.settings.check(&queue, &task))
+        .and_then(|()| dependency::check(&queue, task.id, &task.after))
         .map_err(|e| Rejection::invalid(e.field, e.reason).of_queue(&queue).of_task(&task))?;
     let certain = delivered.count == 1 && !delivered.suspect;
     let horizon = shared.layout.horizon;
@@ -82,6 +84,17 @@ async fn create(
             return;
         }
     }
+    let held = if task.after.is_empty() {
+        None
+    } else {
+        match Box::pin(dependencies::gate(shared, delivered, &queue, &task, deadline)).await {
+            Gate::Open => None,
+            Gate::Held(held) => Some(held),
+            Gate::Exists(seen) => return exists(shared, delivered, &task, &seen).await,
+            Gate::Refused(rejection) => return Box::pin(reject(shared, delivered, *rejection)).await,
+            Gate::Shut => return,
+        }
+    };
     let hop = Hop::start(
         "admit",
         SpanKind::Consumer,
@@ -94,7 +107,13 @@ async fn create(
     let accepted_at = delivered.published_at;
     let due_at = task.start.due_at(accepted_at);
     let entrance = shared.settings.entrance(&queue);
-    let timer = (due_at > shared.broker.now()).then_some((due_at, entrance));
+    let (record, timer) = if held.is_some() {
+        (RecordKind::Held, Some((dependencies::never(), entrance)))
+    } else if due_at > shared.broker.now() {
+        (RecordKind::Later, Some((due_at, entrance)))
+    } else {
+        (entrance, None)
+    };
     let address = Address { queue, priority: task.priority, job_id: task.id };
     let jobs = shared.jobs(&address.queue);
     // Both stand before the job does: what is left of one that is not made harms nobody.
@@ -111,17 +130,23 @@ async fn create(
         let entrant = Entrant { address, task, accepted_at, due_at, trace, deadline, note };
         return Box::pin(unique::admit(shared, delivered, entrant, parent.as_ref())).await;
     }
-    let Some(expiry_sequence) =
-        set_expiry(&jobs, &address, expires_at(due_at, task.max_wait), deadline).await
-    else {
+    // The time to wait of one that is held begins when it is released.
+    let expires_at = expires_at(due_at, task.max_wait).filter(|_| held.is_none());
+    let Some(expiry_sequence) = set_expiry(&jobs, &address, expires_at, deadline).await else {
         return;
     };
     let nonce = nonce();
-    let job = Job { expiry_sequence, ..Job::new(task, accepted_at, due_at, nonce.clone()) };
+    let waits = !task.after.is_empty();
+    let job = Job {
+        expiry_sequence,
+        awaiting: held.is_some(),
+        held_since: held.as_ref().map(|_| shared.broker.now()),
+        ..Job::new(task, accepted_at, due_at, nonce.clone())
+    };
     let change = Change {
         address: &address,
         token: 0,
-        record: if timer.is_some() { RecordKind::Later } else { entrance },
+        record,
         body: job.encode(),
         nonce: &nonce,
         trace: Some(hop.traceparent()),
@@ -130,7 +155,7 @@ async fn create(
         purge: None,
     };
     let queue = address.queue.to_string();
-    let event = match jobs.write(change, deadline).await {
+    let (event, is_made) = match jobs.write(change, deadline).await {
         Ok(Verdict::Won(_)) => {
             hit(Point::JobCreated).await;
             metrics::counter!("windlass_tasks_admitted_total", "queue" => queue.clone()).increment(1);
@@ -143,14 +168,14 @@ async fn create(
                 trace: Some(hop.traceparent()),
             };
             let note = late(shared, delivered, address.job_id, queue).unwrap_or_default();
-            Event { note, ..teller.accepted(due_at) }
+            (Event { note, ..teller.accepted(due_at).of_task(&job.task) }, true)
         }
         Ok(Verdict::Lost) => {
             metrics::counter!("windlass_tasks_duplicate_total", "queue" => queue).increment(1);
             hop.set("windlass.task.duplicate", true);
             match Box::pin(jobs.read(&address.queue, address.job_id)).await {
                 Ok(seen) => match &seen.last {
-                    Some(last) => last.accepted(),
+                    Some(last) => (last.accepted(), false),
                     // Forgotten between the refusal and this look: the redelivery decides.
                     None => return,
                 },
@@ -170,11 +195,40 @@ async fn create(
             return;
         }
     };
-    if shared.events.record(event).await.is_ok() && follow(shared, parent.as_ref(), &address).await {
+    let events = match held.as_ref().filter(|_| is_made) {
+        Some(held) => vec![waiting(&event, held, shared.broker.now()), event],
+        None => vec![event],
+    };
+    if shared.events.record_all(events).await.is_ok()
+        && follow(shared, parent.as_ref(), &address).await
+        && (!waits || settle(shared, &address, held.filter(|_| is_made)).await)
+    {
         hit(Point::AcceptedSaid).await;
         let _ = delivered.handle().ack().await;
         hit(Point::TaskAcked).await;
     }
+}
+
+/// What ended while the job was made is seen now.
+async fn settle(shared: &Shared, address: &Address, held: Option<Held>) -> bool {
+    let known = held.map(|held| held.known);
+    Box::pin(dependencies::settle(shared, &address.queue, address.job_id, known.as_deref())).await
+}
+
+/// A task whose job exists, and which names jobs that are not known any more, or comes again.
+async fn exists(shared: &Shared, delivered: &Delivered, task: &Task<bytes::Bytes>, seen: &Seen) {
+    let Some(last) = &seen.last else { return };
+    let parent = task.parent.as_ref().filter(|parent| !parent.detached);
+    if Box::pin(dependencies::known_again(shared, last)).await && follow(shared, parent, &last.address).await
+    {
+        let _ = delivered.handle().ack().await;
+    }
+}
+
+/// That a job is held, from the event of its acceptance.
+fn waiting(accepted: &Event, held: &Held, now: Timestamp) -> Event {
+    let note = format!("waits for {} jobs to end", held.open);
+    Event { note, transition: Transition::Held, at: now, due_at: None, ..accepted.clone() }
 }
 
 /// What its history says of a job whose id may have been used by one that was forgotten while the task waited.

@@ -9,6 +9,7 @@ use windlass_core::{JobError, JobState};
 use windlass_proto::Done;
 
 use crate::children;
+use crate::dependencies;
 use crate::ended::{self, End};
 use crate::flow::leave;
 use crate::objects;
@@ -120,6 +121,13 @@ pub(crate) async fn after(
     }
     hit(Point::CancelSaid).await;
     if !leave(jobs, last, Follows::End(done.state)).await {
+        return false;
+    }
+    let (queue, job_id) = (&last.address.queue, last.address.job_id);
+    if last.record.kind == Kind::Held
+        && let Err(error) = dependencies::abandon(jobs, queue, job_id).await
+    {
+        tracing::warn!(%job_id, %error, "what a cancelled job waited for is not forgotten yet; trying again");
         return false;
     }
     let claim = matches!(last.record.kind, Kind::Claim { .. }).then_some(last.record.sequence);

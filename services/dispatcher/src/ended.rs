@@ -11,6 +11,7 @@ use windlass_core::flow::Follows;
 use windlass_core::{Form, JobError, JobId, JobState, QueueName, RecordKind, protocol};
 use windlass_proto::{Done, RecordBody};
 
+use crate::dependencies;
 use crate::flow::leave;
 use crate::shared::Shared;
 
@@ -116,6 +117,10 @@ pub(crate) async fn clear_up(
         return false;
     }
     if let Some(done) = &seen.done {
+        if let Err(error) = dependencies::abandon(jobs, queue, job_id).await {
+            tracing::warn!(%job_id, %error, "what an ended job waited for is not forgotten yet; trying again");
+            return false;
+        }
         for record in &left {
             if !leave(jobs, record, Follows::End(done.state)).await {
                 return false;

@@ -106,6 +106,8 @@ async fn decide(jobs: &Jobs, last: &SeenRecord, now: Timestamp) -> Decision {
                 Err(_) => return Decision::Unknown,
             }
         }
+        // Its time to wait begins when it waits for others no more.
+        RecordBody::Job(job) if job.awaiting => None,
         RecordBody::Job(job) => Some(job.clone()),
         RecordBody::Claim(_) | RecordBody::Done(_) => None,
     };

@@ -6,6 +6,7 @@
 //! waits in. A round is written all or none, on the condition that this dispatcher still owns the queue
 //! (`windlass_broker::flow`). Nothing is known only here: an owner that is replaced, or in doubt, reads again.
 
+mod astray;
 mod at_limit;
 mod audit;
 mod decide;
@@ -19,6 +20,7 @@ mod settings;
 mod state;
 mod sweep;
 
+pub(crate) use self::astray::bring_back;
 pub(crate) use self::leave::{leave, unblock};
 pub(crate) use self::ownership::run;
 pub(crate) use self::settings::Settings;

@@ -9,6 +9,7 @@ mod cancel;
 mod children;
 mod command;
 mod consume;
+mod dependencies;
 mod discard;
 mod ended;
 mod expire;

@@ -4,9 +4,11 @@
 //!   that purged it. While the `done` stands, whoever is given the work finds it. Afterwards it would run again. Claims
 //!   that are left would make the job look as if it ran.
 //! - *Timers that are overdue.* The broker could not store what it fired, and does not try again.
+//! - *Jobs that wait for others* which have ended, or are forgotten (`dependencies/tidy.rs`).
 //! - *Markers of children* whose parent has ended, and of unique keys whose job has.
 //! - *Messages that nobody gets any more*, as they were delivered as often as their consumer allowed: `zombie.rs`.
 //! - *Payloads that nobody needs* (`objects.rs`).
+//! - *Held jobs that stand in no line* (`flow/astray.rs`), and those whose dependencies have ended (`dependencies.rs`).
 //! - *Work whose queue has no consumer*, should no dispatcher know the queue; otherwise each looks after those that it
 //!   knows (`queues.rs`).
 //!
@@ -25,7 +27,9 @@ use windlass_core::protocol;
 use windlass_proto::RecordBody;
 
 use crate::children;
+use crate::dependencies;
 use crate::ended;
+use crate::flow;
 use crate::objects;
 use crate::order::Carried;
 use crate::release;
@@ -130,6 +134,24 @@ async fn round(shared: &Shared, jobs: &Jobs, pace: &mut Interval) -> Result<(), 
             if found.stored_at > old && !is_timer {
                 break;
             }
+            if found.stored_at <= old
+                && let Some(mended) = dependencies::mend(shared, jobs, &found).await?
+            {
+                if mended {
+                    count("unreleased", 1);
+                }
+                continue;
+            }
+            if found.stored_at <= old && found.record.kind == protocol::Kind::Held {
+                match flow::bring_back(shared, jobs, &found).await {
+                    Ok(true) => count("astray", 1),
+                    Ok(false) => {}
+                    Err(error) => {
+                        let error = anyhow::Error::new(error);
+                        tracing::warn!(job_id = %found.address.job_id, error = format!("{error:#}"), "a held job could not be looked at; trying again");
+                    }
+                }
+            }
             if let Some(finding) = mend(shared, jobs, &found, now, &mut passed).await? {
                 let found = match finding {
                     Finding::LeftOver => "left_over",
@@ -140,6 +162,7 @@ async fn round(shared: &Shared, jobs: &Jobs, pace: &mut Interval) -> Result<(), 
             }
         }
     }
+    dependencies::tidy(shared, jobs, pace, old).await?;
     tidy_children(shared, jobs, pace, old).await?;
     unique::tidy(shared, jobs, pace, old).await
 }

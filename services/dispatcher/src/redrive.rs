@@ -171,7 +171,7 @@ async fn start(
                 accepted_at,
                 trace: Some(hop.traceparent()),
             };
-            Some(teller.accepted(accepted_at))
+            Some(teller.accepted(accepted_at).of_task(&job.task))
         }
         // By an earlier delivery.
         Ok(Verdict::Lost) => match jobs.read(&address.queue, address.job_id).await {

@@ -8,6 +8,7 @@ use windlass_core::protocol::{self, Kind, Removal};
 use windlass_core::{RecordKind, Transition};
 use windlass_proto::{Job, RecordBody};
 
+use crate::dependencies;
 use crate::order::{Carried, Order};
 use crate::shared::Shared;
 
@@ -36,12 +37,12 @@ pub(crate) async fn let_run(shared: &Shared, jobs: &Jobs, seen: &Seen, note: &st
         return Carried::Out;
     };
     let entrance = shared.settings.entrance(&last.address.queue);
-    if last.record.kind == Kind::Held && entrance == RecordKind::Due {
+    if last.record.kind == Kind::Held && entrance == RecordKind::Due && !waiting.awaiting {
         tracing::info!(job_id = %last.address.job_id, "a held job waits for a limit, and is not released");
         return Carried::Refused;
     }
     let now = shared.broker.now();
-    let job = Job { due_at: now, nonce: nonce(), ..waiting.clone() };
+    let job = Job { due_at: now, awaiting: false, nonce: nonce(), ..waiting.clone() };
     let change = Change {
         address: &last.address,
         token,
@@ -60,7 +61,14 @@ pub(crate) async fn let_run(shared: &Shared, jobs: &Jobs, seen: &Seen, note: &st
             event.due_at = Some(now);
             note.clone_into(&mut event.note);
             // The job's own record does not say that it was released, so an event that is lost here is lost.
-            if shared.events.record(event).await.is_ok() { Carried::Out } else { Carried::Open }
+            let said = shared.events.record(event).await.is_ok();
+            if waiting.awaiting
+                && let Err(error) =
+                    dependencies::abandon(jobs, &last.address.queue, last.address.job_id).await
+            {
+                tracing::debug!(%error, "the edges of a released job stay until the jobs that it waited for have ended");
+            }
+            if said { Carried::Out } else { Carried::Open }
         }
         Ok(Verdict::Lost | Verdict::Undecided) => Carried::Open,
         Err(error) => {

@@ -13,6 +13,7 @@ use windlass_service::{Context, Service};
 
 use crate::absence::Watch;
 use crate::consume::{Source, consume};
+use crate::dependencies::{self, Listening};
 use crate::flow::Settings;
 use crate::options::Options;
 use crate::parents::Parents;
@@ -55,6 +56,7 @@ impl Service for Dispatcher {
             events: EventWriter::new(context.broker.clone(), "dispatcher", PoolName::default()),
             child_marks: ChildMarks::new(&context.broker),
             parents: Parents::default(),
+            listening: Listening::default(),
             limits: options.limits(),
             queues: Queues::default(),
             // Before the first task: one that is admitted past a limit cannot be called back.
@@ -114,5 +116,6 @@ async fn beside(shared: Arc<Shared>, instance: String, stop: CancellationToken) 
         stop.run_until_cancelled(shared.broker.keep_time()),
         shared.settings.follow(&shared.broker, &stop),
         flow::run(&shared, &instance, &stop),
+        stop.run_until_cancelled(dependencies::listen(Arc::clone(&shared))),
     );
 }

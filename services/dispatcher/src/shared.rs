@@ -7,6 +7,7 @@ use windlass_broker::provision::Layout;
 use windlass_core::{Limits, QueueName};
 
 use crate::absence::Watch;
+use crate::dependencies::Listening;
 use crate::flow::Settings;
 use crate::parents::Parents;
 use crate::queues::Queues;
@@ -19,6 +20,7 @@ pub(crate) struct Shared {
     pub(crate) events: EventWriter,
     pub(crate) child_marks: ChildMarks,
     pub(crate) parents: Parents,
+    pub(crate) listening: Listening,
     pub(crate) limits: Limits,
     pub(crate) queues: Queues,
     pub(crate) settings: Settings,

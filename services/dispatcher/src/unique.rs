@@ -116,7 +116,7 @@ impl Entrant {
     }
 
     fn accepted(&self, due_at: Timestamp) -> Event {
-        Event { note: self.note.clone(), ..self.teller().accepted(due_at) }
+        Event { note: self.note.clone(), ..self.teller().accepted(due_at).of_task(&self.task) }
     }
 
     /// Its end in favour of another job.
@@ -155,8 +155,8 @@ impl Entrant {
     async fn ended(&self, shared: &Shared, done: &Done) -> Outcome {
         let code = done.error.as_ref().map_or("", |error| error.code.as_str());
         self.count(match Instead::from_code(code) {
-            Some(Instead::Merged) => "merged",
-            _ => "refused",
+            Some(Instead::Refused) | None => "refused",
+            Some(Instead::Merged | Instead::Replaced) => "merged",
         });
         hit(Point::JobCreated).await;
         objects::remove_of(shared, &self.address.queue, &self.task).await;

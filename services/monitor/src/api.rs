@@ -5,30 +5,42 @@
 
 pub mod access;
 mod actions;
+mod alerts;
+mod audit;
 mod body;
 mod document;
 mod letter_query;
 mod letters;
+mod live;
 mod many;
 mod operations;
 mod page;
 mod problem;
 mod query;
+mod queues;
+mod report;
 mod routes;
 pub mod schema;
+mod workers;
+
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{HeaderValue, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
-use axum::routing::{get, post};
-use tokio::sync::watch;
+use axum::routing::{delete, get, post};
+use tokio::sync::{Semaphore, watch};
+use windlass_broker::Broker;
 use windlass_broker::dead::Letters;
 
 pub use access::OperatorToken;
+pub use live::MOST_LOOKING;
 pub use problem::{Problem, RejectedMessage};
 
+use crate::audit::Audited;
+use crate::live::Live;
 use crate::operations::Operations;
 use crate::progress::Progress;
 use crate::store::Store;
@@ -41,6 +53,14 @@ pub struct Api {
     pub store: Store,
     /// How far the projection has come.
     pub progress: watch::Receiver<Progress>,
+    /// Where changes are told; none where no events are read.
+    pub live: Option<Live>,
+    /// The right to look on.
+    pub looking: Arc<Semaphore>,
+    /// What the streams know of workers; none where the broker is not reached.
+    pub broker: Option<Broker>,
+    /// What the latest audit found.
+    pub audited: watch::Receiver<Audited>,
     /// Where a trace can be seen.
     pub trace_url: Option<TraceUrl>,
     /// The dead letters; none where the broker is not reached.
@@ -59,6 +79,26 @@ pub const DEFAULT_LIMIT: u32 = 50;
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; \
      base-uri 'none'; frame-ancestors 'none'";
 
+// === impl Api ===
+
+impl Api {
+    /// Answers from a database alone: of the broker nothing is known, and nobody may act.
+    pub fn of_database(store: Store) -> Self {
+        Self {
+            store,
+            progress: watch::channel(Progress::default()).1,
+            live: None,
+            looking: Arc::new(Semaphore::new(MOST_LOOKING)),
+            broker: None,
+            audited: watch::channel(Audited::default()).1,
+            trace_url: None,
+            letters: None,
+            operations: None,
+            operator_token: None,
+        }
+    }
+}
+
 /// The routes of the API and of the pages.
 pub fn router(api: Api) -> Router {
     Router::new()
@@ -66,7 +106,13 @@ pub fn router(api: Api) -> Router {
         .route("/api/v1/jobs/{id}", get(routes::get_job))
         .route("/api/v1/jobs/cancel", post(many::cancel))
         .route("/api/v1/jobs/{id}/cancel", post(actions::cancel))
+        .route("/api/v1/jobs/{id}/why", get(queues::why_job))
         .route("/api/v1/queues", get(routes::list_queues))
+        .route("/api/v1/queues/{name}", get(queues::get))
+        .route("/api/v1/queues/{name}/why", get(queues::why_queue))
+        .route("/api/v1/queues/{name}/settings", post(queues::set))
+        .route("/api/v1/queues/{name}/pause", post(queues::pause))
+        .route("/api/v1/queues/{name}/resume", post(queues::resume))
         .route("/api/v1/dead", get(letters::list))
         .route("/api/v1/dead/groups", get(letters::groups))
         .route("/api/v1/dead/redrive", post(many::redrive))
@@ -77,6 +123,13 @@ pub fn router(api: Api) -> Router {
         .route("/api/v1/operations", get(operations::list))
         .route("/api/v1/operations/{id}", get(operations::get).delete(operations::abort))
         .route("/api/v1/status", get(routes::get_status))
+        .route("/api/v1/audit", get(audit::get))
+        .route("/api/v1/report", get(report::get))
+        .route("/api/v1/live", get(live::watch))
+        .route("/api/v1/alerts", get(alerts::list))
+        .route("/api/v1/alerts/silences", post(alerts::silence))
+        .route("/api/v1/alerts/silences/{id}", delete(alerts::end_silence))
+        .route("/api/v1/workers", get(workers::list))
         .route("/api/v1/openapi.json", get(document::get))
         .route("/", get(page::list))
         .route("/jobs/{id}", get(page::job))

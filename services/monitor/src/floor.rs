@@ -30,7 +30,6 @@ pub async fn bare_inserts(from: &str, into: &str) -> Result<(u64, Duration), Err
     Ok((count, took))
 }
 
-#[allow(clippy::disallowed_methods, reason = "a measurement")]
 async fn insert(target: &mut SqliteConnection, rows: &[bare::Row]) -> Result<Duration, sqlx::Error> {
     let began = Instant::now();
     let mut transaction = target.begin_with("BEGIN IMMEDIATE").await?;

@@ -3,13 +3,17 @@
 //! EVENTS is history, never the truth of a live job; so is all that is shown here. Nothing here writes to the broker but
 //! the monitor's own address, and the commands of an operator who acts by the API.
 
+pub mod alerts;
 pub mod api;
+pub mod audit;
 pub mod floor;
 pub mod job_set;
+pub mod live;
 pub mod operations;
 pub mod options;
 pub mod progress;
 pub mod ranges;
+pub mod retention;
 pub mod store;
 pub mod trace_url;
 

@@ -147,6 +147,11 @@ impl Operations {
         }
     }
 
+    /// The connection.
+    pub fn broker(&self) -> &Broker {
+        &self.0.broker
+    }
+
     /// Whether nothing is begun any more.
     pub fn is_stopping(&self) -> bool {
         self.0.stop.is_cancelled()

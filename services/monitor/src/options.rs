@@ -1,31 +1,43 @@
 //! The section `monitor` of the configuration.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use windlass_service::{Problems, Validate};
 
+use crate::alerts;
 use crate::api::OperatorToken;
+use crate::retention::Retention;
 use crate::store;
 use crate::trace_url::TraceUrl;
 
 /// What can be configured.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
     /// The database: a path, or a URL as `sqlite:windlass-monitor.db`. A relative one is under the working directory.
     pub database: String,
     /// Where a trace can be seen, as `http://localhost:16686/trace/{trace_id}`; without it pages show the bare id.
     pub trace_url: Option<TraceUrl>,
-    /// How many messages of EVENTS (of up to 50 events) are stored in one transaction.
+    /// How many messages of EVENTS (of up to 250 events) are stored in one transaction.
     pub batch_size: usize,
     /// A file that holds one line, the token that who acts by the HTTP API must show: at least 32 visible ASCII
     /// characters. Without it nobody may.
     pub operator_token_file: Option<PathBuf>,
+    /// How long what has ended is kept in the database.
+    pub retention: Retention,
+    /// How often it is audited whether a job was lost.
+    #[serde(with = "humantime_serde")]
+    pub audit_every: Duration,
+    /// When somebody is told, and where.
+    pub alerts: alerts::Options,
     /// Where others reach the HTTP endpoint, if not at the address that it listens on.
     pub public_url: Option<String>,
 }
 
+const LEAST_AUDIT: Duration = Duration::from_secs(1);
+const MOST_AUDIT: Duration = Duration::from_hours(1);
 const MOST_BATCH_SIZE: usize = 1000;
 
 // === impl Options ===
@@ -35,8 +47,11 @@ impl Default for Options {
         Self {
             database: "windlass-monitor.db".to_owned(),
             trace_url: None,
-            batch_size: 200,
+            batch_size: 500,
             operator_token_file: None,
+            retention: Retention::default(),
+            audit_every: Duration::from_secs(10),
+            alerts: alerts::Options::default(),
             public_url: None,
         }
     }
@@ -49,6 +64,11 @@ impl Validate for Options {
         }
         if !(1..=MOST_BATCH_SIZE).contains(&self.batch_size) {
             problems.add("batch_size", format!("found {}, expected 1 to {MOST_BATCH_SIZE}", self.batch_size));
+        }
+        self.retention.validate(problems);
+        self.alerts.validate(problems);
+        if !(LEAST_AUDIT..=MOST_AUDIT).contains(&self.audit_every) {
+            problems.add("audit_every", "expected a duration of 1s to 1h");
         }
         if let Some(Err(error)) = self.operator_token_file.as_deref().map(OperatorToken::read) {
             problems.add("operator_token_file", format!("{:#}", anyhow::Error::new(error)));

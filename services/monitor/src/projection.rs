@@ -18,6 +18,7 @@ use windlass_broker::events::{self, BatchBounds, EventMessage, EventReader};
 use windlass_broker::failpoint::{Point, hit};
 use windlass_service::health::Health;
 
+use crate::live::Teller;
 use crate::progress::{Progress, Standstill};
 use crate::store::{self, Message, Store};
 use crate::trace;
@@ -46,6 +47,7 @@ pub(crate) struct Projection {
     pub(crate) store: Store,
     pub(crate) batch_size: usize,
     pub(crate) progress: watch::Sender<Progress>,
+    pub(crate) teller: Teller,
     pub(crate) health: Health,
 }
 
@@ -192,6 +194,7 @@ impl Projection {
             }
         }
         hit(Point::BatchAcked).await;
+        self.teller.tell(&applied.jobs);
         applied.ended.iter().for_each(trace::record);
         metrics::counter!("windlass_monitor_events_total").increment(count(applied.changed));
         #[allow(clippy::cast_precision_loss, reason = "a batch has far fewer than 2^52 events")]

@@ -7,8 +7,11 @@ use windlass_broker::provision::{Layout, Part};
 use windlass_service::http::Routes;
 use windlass_service::{Context, Service};
 
+use crate::alerts::Evaluation;
 use crate::api::{self, Api, OperatorToken};
+use crate::audit::{Audit, Audited};
 use crate::endpoint;
+use crate::live::Teller;
 use crate::operations::Operations;
 use crate::options::Options;
 use crate::progress::Progress;
@@ -35,7 +38,6 @@ impl Service for Monitor {
     /// The history, as far as it was told.
     async fn serve_offline(options: &Options, routes: &Routes) -> anyhow::Result<()> {
         let store = open(options).await?;
-        let (_, progress) = watch::channel(Progress::default());
         let (trace_url, operator_token) = (options.trace_url.clone(), operator_token(options)?);
         if let Some(path) =
             options.operator_token_file.as_deref().filter(|path| OperatorToken::is_exposed(path))
@@ -43,23 +45,40 @@ impl Service for Monitor {
             let file = path.display().to_string();
             tracing::warn!(file, "others than its owner may read monitor.operator_token_file");
         }
-        let (letters, operations) = (None, None);
-        routes.serve(api::router(Api { store, progress, trace_url, letters, operations, operator_token }));
+        routes.serve(api::router(Api { trace_url, operator_token, ..Api::of_database(store) }));
         Ok(())
     }
 
     async fn run(options: Options, context: Context) -> anyhow::Result<()> {
         let store = open(&options).await?;
         let (progress, progress_seen) = watch::channel(Progress::default());
+        let evaluation = Evaluation {
+            store: store.clone(),
+            progress: progress_seen.clone(),
+            options: options.alerts.clone(),
+        };
+        let teller = Teller::new();
+        let (audited, audited_seen) = watch::channel(Audited::default());
+        let audit = Audit {
+            broker: context.broker.clone(),
+            store: store.clone(),
+            progress: progress_seen.clone(),
+            every: options.audit_every,
+            audited,
+        };
         let operations =
             Operations::new(context.broker.clone(), context.stop.clone(), context.drain_timeout / 2);
         let routes = Api {
             store: store.clone(),
             progress: progress_seen,
+            live: Some(teller.live()),
+            broker: Some(context.broker.clone()),
+            audited: audited_seen,
             trace_url: options.trace_url.clone(),
             letters: Some(Letters::new(&context.broker)),
             operations: Some(operations.clone()),
             operator_token: operator_token(&options)?,
+            ..Api::of_database(store.clone())
         };
         context.routes.serve(api::router(routes));
         let projection = Projection {
@@ -67,6 +86,7 @@ impl Service for Monitor {
             store: store.clone(),
             batch_size: options.batch_size,
             progress,
+            teller,
             health: context.health.clone(),
         };
         let http_url = endpoint::address(options.public_url.as_deref(), context.http_address);
@@ -76,6 +96,9 @@ impl Service for Monitor {
         context.ready();
         tokio::join!(
             projection.run(&context.stop),
+            audit.run(&context.stop),
+            evaluation.run(&context.stop),
+            options.retention.clone().run(store.clone(), &context.stop),
             endpoint::announce(&context.broker, http_url, &context.stop),
             operations.stopped(),
         );

@@ -4,13 +4,17 @@
 //! it (write-ahead log). A commit is on the disk before the events are acknowledged (`synchronous = FULL`): what the
 //! database forgets, nobody tells again.
 
+mod alerts;
 pub(crate) mod bare;
 mod carry;
+mod conservation;
 pub mod figures;
 mod find;
 mod history;
 mod list;
 mod project;
+mod report;
+mod retain;
 mod rows;
 mod sequences;
 mod told;
@@ -25,8 +29,12 @@ use sqlx::sqlite::{
     Sqlite, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 
+pub(crate) use alerts::resumed;
+pub use alerts::{FiredAlert, SilenceRow};
+pub use conservation::{LostJob, Totals};
 pub use list::{Cursor, Filter, JobRow, Page, QueueCounts};
 pub use project::{Applied, Message};
+pub use report::{Course, Failure, KindReport, Report, Spans};
 pub use sequences::Gap;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
@@ -94,7 +102,7 @@ impl Store {
         let writer = SqlitePoolOptions::new()
             .max_connections(1)
             .acquire_timeout(WAIT)
-            .connect_with(options.clone())
+            .connect_with(cached(options.clone(), WRITER_CACHE_KIB))
             .await
             .map_err(open)?;
         MIGRATIONS.run(&writer).await.map_err(|error| match error {
@@ -107,7 +115,7 @@ impl Store {
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(WAIT)
-            .connect_with(options.read_only(true).create_if_missing(false))
+            .connect_with(cached(options, READER_CACHE_KIB).read_only(true).create_if_missing(false))
             .await
             .map_err(open)?;
         Ok(Self { writer, readers })
@@ -139,8 +147,10 @@ impl Store {
     }
 }
 
-/// What the cache of a connection may take, in KiB: the inner pages of all indexes of some millions of jobs.
-const CACHE_KIB: u32 = 32 * 1024;
+/// What the cache of the writing connection may take: the inner pages of all indexes of some millions of jobs.
+const WRITER_CACHE_KIB: u32 = 32 * 1024;
+/// And that of each reading one.
+const READER_CACHE_KIB: u32 = 4 * 1024;
 /// Pages in the write-ahead log after which it is merged into the file: pages that are written again and again are
 /// merged once.
 const CHECKPOINT_PAGES: u32 = 8000;
@@ -163,9 +173,12 @@ pub fn connect_options(database: &str) -> Result<SqliteConnectOptions, Error> {
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
-        .pragma("cache_size", format!("-{CACHE_KIB}"))
         .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string())
         .busy_timeout(WAIT))
+}
+
+fn cached(options: SqliteConnectOptions, kib: u32) -> SqliteConnectOptions {
+    options.pragma("cache_size", format!("-{kib}"))
 }
 
 /// Bounds a reading statement.

@@ -30,6 +30,11 @@ const ACTS: &[(&str, &str, &str)] = &[
     ("post", "/api/v1/dead/redrive", "/api/v1/dead/redrive"),
     ("post", "/api/v1/dead/discard", "/api/v1/dead/discard"),
     ("post", "/api/v1/jobs/cancel", "/api/v1/jobs/cancel"),
+    ("post", "/api/v1/queues/{name}/settings", "/api/v1/queues/mail/settings"),
+    ("post", "/api/v1/queues/{name}/pause", "/api/v1/queues/mail/pause"),
+    ("post", "/api/v1/queues/{name}/resume", "/api/v1/queues/mail/resume"),
+    ("post", "/api/v1/alerts/silences", "/api/v1/alerts/silences"),
+    ("delete", "/api/v1/alerts/silences/{id}", "/api/v1/alerts/silences/1"),
     ("delete", "/api/v1/operations/{id}", "/api/v1/operations/01890a5d-ac96-774b-bcce-000000000001"),
 ];
 

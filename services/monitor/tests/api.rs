@@ -28,14 +28,7 @@ impl Server {
         let database = Database::new().await;
         let (progress, seen) = watch::channel(Progress::default());
         let trace_url = trace_url.map(|url| url.parse().unwrap());
-        let routes = router(Api {
-            store: database.store.clone(),
-            progress: seen,
-            trace_url,
-            letters: None,
-            operations: None,
-            operator_token: None,
-        });
+        let routes = router(Api { progress: seen, trace_url, ..Api::of_database(database.store.clone()) });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let serving = tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
@@ -311,6 +304,8 @@ async fn the_document_describes_what_is_sent() {
         .tell(vec![dead, accepted("mail", 3, 0), accepted("web", 4, 0), accepted("mail", 4, 0)])
         .await;
     server.database.store.record_gaps(9, second(1)).await.unwrap();
+    server.database.store.record_lost(&"mail".parse().unwrap(), &[job_id(3)], second(2)).await.unwrap();
+    server.database.fire("oldest_age", "mail").await;
     let document = server.json("/api/v1/openapi.json").await;
     assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
     let paths: Vec<_> = document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
@@ -328,8 +323,21 @@ async fn the_document_describes_what_is_sent() {
         "/api/v1/jobs/{id}/cancel",
         "/api/v1/operations",
         "/api/v1/operations/{id}",
+        "/api/v1/jobs/{id}/why",
         "/api/v1/queues",
+        "/api/v1/queues/{name}",
+        "/api/v1/queues/{name}/why",
+        "/api/v1/queues/{name}/settings",
+        "/api/v1/queues/{name}/pause",
+        "/api/v1/queues/{name}/resume",
         "/api/v1/status",
+        "/api/v1/audit",
+        "/api/v1/alerts",
+        "/api/v1/alerts/silences",
+        "/api/v1/alerts/silences/{id}",
+        "/api/v1/live",
+        "/api/v1/report",
+        "/api/v1/workers",
         "/api/v1/openapi.json",
     ];
     expected.sort_unstable();
@@ -339,6 +347,19 @@ async fn the_document_describes_what_is_sent() {
         ("/api/v1/jobs", "/api/v1/jobs?limit=1".to_owned(), "200"),
         ("/api/v1/jobs", "/api/v1/jobs?state=dead".to_owned(), "200"),
         ("/api/v1/jobs", "/api/v1/jobs?limit=0".to_owned(), "400"),
+        (
+            "/api/v1/report",
+            "/api/v1/report?since=2023-11-01T00:00:00Z&until=2023-12-01T00:00:00Z".to_owned(),
+            "200",
+        ),
+        (
+            "/api/v1/report",
+            "/api/v1/report?since=2023-11-01T00:00:00Z&until=2023-11-01T00:00:00Z".to_owned(),
+            "400",
+        ),
+        ("/api/v1/audit", "/api/v1/audit".to_owned(), "200"),
+        ("/api/v1/alerts", "/api/v1/alerts".to_owned(), "200"),
+        ("/api/v1/workers", "/api/v1/workers".to_owned(), "503"),
         ("/api/v1/jobs/{id}", format!("/api/v1/jobs/{done}"), "200"),
         ("/api/v1/jobs/{id}", format!("/api/v1/jobs/{failed}"), "200"),
         ("/api/v1/jobs/{id}", "/api/v1/jobs/x".to_owned(), "400"),

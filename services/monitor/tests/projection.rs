@@ -238,3 +238,66 @@ async fn a_timer_that_ended_counts_as_queued() {
         assert_eq!(queues[0].oldest_queued_age_seconds, age);
     }
 }
+
+/// However the same messages come: one by one, some twice, all at once, or backwards.
+#[tokio::test]
+async fn a_rebuild_ends_in_the_same_tables() {
+    let mut events = Vec::new();
+    for job in 1..=40 {
+        events.extend(life(if job % 2 == 0 { "mail" } else { "sms" }, job));
+        let dead = Event {
+            error: Some(fixture::error("gone")),
+            ..event("mail", 100 + job, Transition::Dead, 1, 90)
+        };
+        events.extend([started("mail", 100 + job, 1, 80), accepted("mail", 100 + job, 70), dead]);
+        events.push(event("sms", 200 + job, Transition::Refused, 1, 5));
+    }
+    let messages: Vec<Message> =
+        events.chunks(3).zip(1..).map(|(events, sequence)| message(sequence, events.to_vec())).collect();
+    let (slow, fast, backward) = (Database::new().await, Database::new().await, Database::new().await);
+    for one in &messages {
+        slow.store.apply(vec![one.clone()]).await.unwrap();
+        if one.sequence % 3 == 0 {
+            slow.store.apply(vec![one.clone()]).await.unwrap();
+        }
+    }
+    fast.store.apply(messages.clone()).await.unwrap();
+    for some in messages.rchunks(7) {
+        backward.store.apply(some.to_vec()).await.unwrap();
+    }
+    let expected = tables(&slow.path()).await;
+    assert!(expected.len() > 120, "{expected:?}");
+    assert_eq!(tables(&fast.path()).await, expected);
+    assert_eq!(tables(&backward.path()).await, expected);
+}
+
+#[tokio::test]
+async fn what_an_earlier_version_stored_is_carried_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("monitor.db").display().to_string();
+    let mut connection = connect_options(&path).unwrap().connect().await.unwrap();
+    let all = sqlx::migrate!("./migrations");
+    let earlier = all.iter().filter(|migration| migration.version <= 21).cloned().collect();
+    sqlx::migrate::Migrator::with_migrations(earlier).run(&mut connection).await.unwrap();
+    for (transition, attempt, at) in [("accepted", 0, 1), ("started", 1, 2), ("succeeded", 1, 3)] {
+        sqlx::query(
+            "INSERT INTO events (queue, job_id, attempt, transition, kind, at_ns, worker, result_content_type, \
+             priority, traceparent, note) VALUES ('mail', ?, ?, ?, 'file.digest', ?, '', '', 'normal', '', '')",
+        )
+        .bind(job_id(1).to_string())
+        .bind(attempt)
+        .bind(transition)
+        .bind(i64::try_from(second(at).as_nanosecond()).unwrap())
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    }
+    drop(connection);
+    let store = Store::open(&path).await.unwrap();
+    let job = find(&store, 1).await;
+    assert_eq!((job.state, job.transitions.len()), (JobState::Succeeded, 3));
+    assert_eq!(store.queues(second(9)).await.unwrap()[0].counts["succeeded"], 1);
+    store.close().await;
+    // Once, and for good.
+    assert_eq!(find(&Store::open(&path).await.unwrap(), 1).await, job);
+}

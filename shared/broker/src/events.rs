@@ -13,6 +13,7 @@ use crate::connect::{self, Broker};
 use crate::delivery::{Delivered, Handle};
 use crate::pull::{Arrival, Puller};
 
+pub mod ends;
 mod tell;
 mod write;
 
@@ -31,7 +32,7 @@ pub enum Error {
     Read(#[from] connect::Error),
 }
 
-/// Reads events as the monitors' durable consumer.
+/// Reads events by a durable consumer.
 pub struct EventReader {
     puller: Puller,
 }
@@ -105,7 +106,7 @@ pub struct EventMessage {
 // === impl EventReader ===
 
 impl EventReader {
-    /// Starts to read.
+    /// Starts to read all of them, as the monitors' consumer.
     pub async fn open(broker: &Broker) -> Result<Self, Error> {
         let names = broker.names();
         let puller = Puller::open(broker, names.events_stream(), names.monitor_consumer().to_owned()).await?;
@@ -139,7 +140,7 @@ impl EventReader {
                 Ok(Ok(Arrival::Renew)) => {}
                 Ok(Ok(Arrival::Missing)) => {
                     return Err(Error::Read(connect::Error::NoResponders(
-                        "the monitors' consumer".to_owned(),
+                        "the consumer of events".to_owned(),
                     )));
                 }
             }

@@ -26,6 +26,8 @@ macro_rules! points {
 points! {
     /// A task was delivered and is valid.
     TaskRead => "dispatcher.task.read",
+    /// What its job waits for is marked.
+    EdgesMarked => "dispatcher.edges.marked",
     /// Its job is created.
     JobCreated => "dispatcher.job.created",
     /// Its acceptance is said.
@@ -40,6 +42,12 @@ points! {
     CancelSaid => "dispatcher.cancel.said",
     /// What is left of the work is deleted.
     CancelDeleted => "dispatcher.cancel.deleted",
+    /// A job waits for another no longer, and nothing has followed yet.
+    EdgeClosed => "dispatcher.edge.closed",
+    /// It is released, and its last edge not forgotten yet.
+    EdgeReleased => "dispatcher.edge.released",
+    /// It is dead, because of another, and that is not said yet.
+    EdgeDied => "dispatcher.edge.died",
     /// This dispatcher has become the owner of a queue.
     FlowOwned => "dispatcher.flow.owned",
     /// What the owner decided is in force.

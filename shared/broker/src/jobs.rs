@@ -1,12 +1,14 @@
 //! A pool's stream of jobs: reading one job from its leader, and moving it on the condition of its token.
 
 mod children;
+mod dependencies;
 mod ends;
 mod expiry;
 mod latest;
 mod overheard;
 mod seen;
 pub(crate) mod soon;
+mod standing;
 mod unique;
 mod waiting;
 mod write;
@@ -22,6 +24,7 @@ use windlass_core::{JobId, PoolName, Priority, QueueName, RecordKind};
 use windlass_proto::RecordBody;
 
 pub use self::children::{ChildMarker, ChildMarks};
+pub use self::dependencies::Edge;
 pub use self::ends::End;
 pub use self::overheard::Overheard;
 pub use self::seen::{Seen, SeenRecord};

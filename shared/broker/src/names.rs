@@ -6,6 +6,7 @@
 //! stream with timers controls all of it.
 
 mod beside;
+mod dependency;
 mod flow;
 mod job;
 mod unique;
@@ -13,6 +14,7 @@ mod unique;
 use windlass_core::{JobId, PoolName, QueueName};
 
 pub use self::beside::ChildSubject;
+pub use self::dependency::{EdgeSubject, Place};
 pub use self::flow::{ALL, FlowSubject, Line};
 pub use self::job::JobSubject;
 pub use self::unique::MarkerOf;

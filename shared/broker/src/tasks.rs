@@ -7,15 +7,19 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use prost::Message as _;
 use tokio::time::Instant;
+use windlass_core::protocol::Answer;
 use windlass_core::trace::TraceParent;
 use windlass_core::{QueueName, Task};
 use windlass_proto::v1;
 
 use crate::connect::{self, Broker};
 use crate::publish::{self, Outcome, Outgoing, header};
+use crate::retry::Waits;
 use crate::stream_state::stream_state;
 use crate::trace;
 
+/// For one try of a batch.
+const TOGETHER_TIMEOUT: Duration = Duration::from_secs(5);
 /// For a look at the stream.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -51,6 +55,12 @@ pub enum Error {
     /// The broker did not take it.
     #[error(transparent)]
     Broker(connect::Error),
+    /// It is not known whether the broker took the batch.
+    #[error("no word from the broker whether the tasks are stored, within {} s", waited.as_secs_f64())]
+    Unknown {
+        /// For how long.
+        waited: Duration,
+    },
 }
 
 // === impl Error ===
@@ -60,6 +70,7 @@ impl Error {
     pub fn may_pass(&self) -> bool {
         match self {
             Self::TooLarge { .. } => false,
+            Self::Unknown { .. } => true,
             Self::Broker(error) => error.may_pass(),
         }
     }
@@ -74,12 +85,7 @@ pub async fn publish(
     wait: Duration,
 ) -> Result<Published, Error> {
     let begun = Instant::now();
-    let body: Bytes = v1::Task::from(task).encode_to_vec().into();
-    let limit = broker.max_payload_bytes();
-    // The headers take part of the broker's limit.
-    if body.len() + 512 > limit {
-        return Err(Error::TooLarge { bytes: body.len(), limit });
-    }
+    let body = encode(broker, task)?;
     let subject = broker.names().task_subject(queue);
     let mut headers = HeaderMap::new();
     // Lets the broker drop the second of two tries. A job's identity does not rest on it.
@@ -109,6 +115,66 @@ pub async fn stands(broker: &Broker, sequence: u64) -> Result<bool, connect::Err
         // No message found.
         Err(connect::Error::Refused { code: 10_037 | 10_043, .. }) => Ok(false),
         Err(error) => Err(error),
+    }
+}
+
+/// As bytes, if the broker takes so many.
+fn encode(broker: &Broker, task: &Task<Bytes>) -> Result<Bytes, Error> {
+    let body: Bytes = v1::Task::from(task).encode_to_vec().into();
+    let limit = broker.max_payload_bytes();
+    // The headers take part of the broker's limit.
+    if body.len() + 512 > limit {
+        return Err(Error::TooLarge { bytes: body.len(), limit });
+    }
+    Ok(body)
+}
+
+/// The most tasks of one batch.
+pub const MOST_TOGETHER: usize = publish::MOST_AT_ONCE;
+
+/// A task of a batch, as it is sent.
+#[derive(Debug, Clone)]
+pub struct Together {
+    message: Outgoing,
+}
+
+// === impl Together ===
+
+impl Together {
+    /// Encodes a task for a queue.
+    pub fn new(
+        broker: &Broker,
+        queue: &QueueName,
+        task: &Task<Bytes>,
+        trace: Option<TraceParent>,
+    ) -> Result<Self, Error> {
+        let body = encode(broker, task)?;
+        // Without a message id: the broker refuses a batch whose second try has them, and the jobs' own ids are enough.
+        let mut headers = HeaderMap::new();
+        trace::to_headers(&mut headers, trace);
+        Ok(Self { message: Outgoing { subject: broker.names().task_subject(queue), headers, body } })
+    }
+
+    /// Of the envelope.
+    pub fn bytes(&self) -> usize {
+        self.message.body.len()
+    }
+}
+
+/// Publishes at most [`MOST_TOGETHER`] tasks, all or none, and waits until they are stored, for at most `wait`. May be
+/// stored twice after a silence of the broker, which makes no second jobs.
+pub async fn publish_all(broker: &Broker, tasks: &[Together], wait: Duration) -> Result<(), Error> {
+    let mut waits = Waits::until(Instant::now() + wait);
+    loop {
+        let messages = tasks.iter().map(|task| task.message.clone()).collect();
+        let left = waits.left().min(TOGETHER_TIMEOUT);
+        match publish::publish_all_if(broker, messages, left).await.map_err(Error::Broker)? {
+            Answer::Stored(_) => return Ok(()),
+            Answer::Refused | Answer::Undecided | Answer::Silent => {}
+        }
+        if !waits.wait().await {
+            return Err(Error::Unknown { waited: wait });
+        }
     }
 }
 

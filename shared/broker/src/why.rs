@@ -6,6 +6,7 @@
 mod backlog;
 mod facts;
 mod job;
+mod moment;
 mod queue;
 
 use windlass_core::QueueName;

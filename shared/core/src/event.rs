@@ -2,8 +2,9 @@
 
 use jiff::Timestamp;
 
+use crate::flow::FlowKey;
 use crate::payload::Form;
-use crate::{JobError, JobId, Kind, Outcome, Priority, QueueName, Transition};
+use crate::{JobError, JobId, Kind, Outcome, Priority, QueueName, Task, Transition};
 
 /// One transition of one job. Idempotent by (queue, job, attempt, transition); may come twice and out of order.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,6 +49,10 @@ pub struct Event {
     pub alone: bool,
     /// With rejected: the id that the message bears. The event is not that job's: one may exist.
     pub claimed_id: Option<JobId>,
+    /// With accepted: the task's key.
+    pub key: Option<FlowKey>,
+    /// With accepted: the task's tenant.
+    pub tenant: Option<FlowKey>,
     /// With an end for another job's sake: that job.
     pub other_id: Option<JobId>,
 }
@@ -85,7 +90,15 @@ impl Event {
             started_at: None,
             alone: false,
             claimed_id: None,
+            key: None,
+            tenant: None,
             other_id: None,
         }
+    }
+
+    /// The event with what is told of its task.
+    #[must_use]
+    pub fn of_task<P>(self, task: &Task<P>) -> Self {
+        Self { key: task.key.clone(), tenant: task.tenant.clone(), ..self }
     }
 }

@@ -21,7 +21,7 @@ mod turns;
 mod why;
 
 pub use applied::Applied;
-pub use cause::{Cause, Doing, Holder, Stopped};
+pub use cause::{Cause, Doing, Holder, On, Stopped};
 pub use change::Change;
 pub use gate::{Gate, KeyGate};
 pub use holders::Holders;

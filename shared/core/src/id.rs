@@ -100,6 +100,14 @@ impl JobId {
         Self(Uuid::new_v5(&DERIVED, name.as_bytes()))
     }
 
+    /// The id of the task on this line of what somebody submits: the same each time that it is submitted as this run.
+    ///
+    /// It is the UUID version 5 of `line/<bytes of the run's name>/<run>/<number>/<text>`.
+    pub fn of_line(run: &str, number: u64, text: &str) -> Self {
+        let name = format!("line/{}/{run}/{number}/{text}", run.len());
+        Self(Uuid::new_v5(&DERIVED, name.as_bytes()))
+    }
+
     /// The id of a job that another one submits: the same in each of the parent's attempts, so that a second attempt
     /// makes no duplicates. `name` tells the children of one parent apart.
     ///

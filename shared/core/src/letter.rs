@@ -88,7 +88,16 @@ impl<P: Clone> Letter<P> {
     pub fn redriven_task(&self) -> Result<Task<P>, String> {
         let task = self.task.clone()?;
         let origin = task.origin.or(Some(task.id));
-        Ok(Task { id: self.redriven_id(), start: Start::Now, max_wait: None, parent: None, origin, ..task })
+        let after = Vec::new();
+        Ok(Task {
+            id: self.redriven_id(),
+            start: Start::Now,
+            max_wait: None,
+            parent: None,
+            origin,
+            after,
+            ..task
+        })
     }
 }
 

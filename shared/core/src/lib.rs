@@ -5,8 +5,10 @@
 //! and replayed. The words are those of `ARCHITECTURE.md`.
 
 pub mod admission;
+pub mod alert;
 pub mod attempt;
 pub mod audit;
+pub mod dependency;
 pub mod duration;
 pub mod event;
 pub mod expiry;
@@ -29,6 +31,7 @@ pub mod trace;
 pub mod unique;
 
 pub use attempt::{Attempt, JobError, Outcome};
+pub use dependency::{Dependency, OnFailure};
 pub use event::Event;
 pub use id::JobId;
 pub use name::{InvalidName, KeyId, Kind, PoolName, QueueName, ScheduleId};

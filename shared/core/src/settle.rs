@@ -32,6 +32,8 @@ pub enum DeadCause {
     UnknownKind,
     /// Its message was delivered as often as its consumer allows, and is delivered no more.
     MaxDeliveries,
+    /// A job that it waited for did not succeed.
+    Dependency,
 }
 
 /// After so many crashes a job runs with no neighbour in its process, so that the next one tells who caused it.
@@ -93,6 +95,7 @@ impl DeadCause {
             Self::CrashLoop => "crash_loop",
             Self::UnknownKind => "unknown_kind",
             Self::MaxDeliveries => "max_deliveries",
+            Self::Dependency => "dependency",
         }
     }
 }

@@ -148,6 +148,11 @@ impl Transition {
     pub const fn is_remark(self) -> bool {
         matches!(self, Self::Refused | Self::Redriven | Self::Discarded)
     }
+
+    /// Whether it ends the job.
+    pub const fn is_end(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Dead | Self::Cancelled | Self::Expired)
+    }
 }
 
 impl JobState {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::dependency::Dependency;
 use crate::flow::FlowKey;
 use crate::payload::Form;
 use crate::unique::{self, Aggregate, Unique};
@@ -45,6 +46,8 @@ pub struct Task<P> {
     pub tenant: Option<FlowKey>,
     /// What it costs where its queue or its key has a rate: 1 to [`MAX_POINTS`].
     pub points: u32,
+    /// The jobs that it waits for.
+    pub after: Vec<Dependency>,
     /// Whether another job of its key makes it needless.
     pub unique: Option<Box<Unique>>,
     /// With which others it becomes one job.
@@ -121,6 +124,7 @@ impl<P> Task<P> {
             key: None,
             tenant: None,
             points: 1,
+            after: Vec::new(),
             unique: None,
             aggregate: None,
         }
@@ -182,6 +186,10 @@ impl Limits {
         if !(1..=MAX_POINTS).contains(&task.points) {
             let reason = format!("is {}: expected 1 to {MAX_POINTS}", task.points);
             return Err(InvalidTask::new("points", reason));
+        }
+        if !task.after.is_empty() && (task.unique.is_some() || task.aggregate.is_some()) {
+            let reason = "stands beside unique or aggregate: expected one of them";
+            return Err(InvalidTask::new("after", reason));
         }
         let wait = task.start.due_at(now).duration_since(now);
         if wait.unsigned_abs() > self.max_delay {

@@ -89,6 +89,8 @@ pub struct Wish<'a> {
     pub unique: &'a Unique,
     /// When it was accepted.
     pub accepted_at: Timestamp,
+    /// When the first was accepted of those that it replaces at once, as they have no job yet; else as above.
+    pub first_at: Timestamp,
     /// From when it may run.
     pub due_at: Timestamp,
 }
@@ -158,6 +160,23 @@ impl Unique {
     /// Until when the marker of a job that may run from this instant is to be kept, whatever the job.
     pub fn window_until(&self, due_at: Timestamp) -> Option<Timestamp> {
         self.period.map(|period| after(due_at, period))
+    }
+
+    /// From when a task may run. A delay before a replacement is counted from its admission: if that came late, others
+    /// that came meanwhile are about to follow.
+    pub fn due_at(&self, start: Start, accepted_at: Timestamp, now: Timestamp) -> Timestamp {
+        match start {
+            Start::After(_) if self.on_conflict == OnConflict::Replace => start.due_at(accepted_at.max(now)),
+            _ => start.due_at(accepted_at),
+        }
+    }
+
+    /// Not later than the longest wait allows, and not before the acceptance.
+    fn bounded(&self, due_at: Timestamp, first_at: Timestamp, accepted_at: Timestamp) -> Timestamp {
+        match self.max_delay {
+            Some(max) => due_at.min(after(first_at, max)).max(accepted_at),
+            None => due_at,
+        }
     }
 
     /// Checks what concerns more than one field. `max` bounds every time.
@@ -231,8 +250,9 @@ impl Unique {
 
 /// What becomes of a task, by who holds its key now, if anybody does.
 pub fn decide(wish: &Wish<'_>, standing: Option<&Standing>, now: Timestamp) -> Decision {
-    let Wish { unique, accepted_at, due_at } = *wish;
-    let fresh = Decision::Make { due_at, since: accepted_at };
+    let Wish { unique, accepted_at, first_at, due_at } = *wish;
+    let due_at = unique.bounded(due_at, first_at, accepted_at);
+    let fresh = Decision::Make { due_at, since: first_at };
     let Some(standing) = standing else { return fresh };
     match unique.on_conflict {
         OnConflict::Replace => replace(wish, standing, now),
@@ -247,22 +267,21 @@ pub fn decide(wish: &Wish<'_>, standing: Option<&Standing>, now: Timestamp) -> D
 }
 
 fn replace(wish: &Wish<'_>, standing: &Standing, now: Timestamp) -> Decision {
-    let Wish { unique, accepted_at, due_at } = *wish;
+    let Wish { unique, accepted_at, first_at, due_at } = *wish;
     let waits = standing.state.is_some_and(|state| state != JobState::Running);
     if waits && unique.counts(standing, now) {
         let since = standing.since;
-        let due_at = match (unique.period, unique.max_delay) {
-            (Some(_), _) => standing.due_at.max(accepted_at),
-            (None, Some(max)) => due_at.min(after(since, max)).max(accepted_at),
-            (None, None) => due_at,
+        let due_at = match unique.period {
+            Some(_) => standing.due_at.max(accepted_at),
+            None => unique.bounded(due_at, since, accepted_at),
         };
         return Decision::Replace { due_at, since };
     }
     let due_at = match unique.period {
         Some(period) => due_at.max(after(standing.due_at, period)),
-        None => due_at,
+        None => unique.bounded(due_at, first_at, accepted_at),
     };
-    Decision::Make { due_at, since: accepted_at }
+    Decision::Make { due_at, since: first_at }
 }
 
 /// Whether a marker may go: its job has ended, and nothing else has it count.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use jiff::Timestamp;
 use prost::Message;
+use windlass_core::dependency::parse_list;
 use windlass_core::flow::FlowKey;
 use windlass_core::task::MAX_POINTS;
 use windlass_core::{Encoding, Form, JobId, RetryPolicy, Start, Task, duration};
@@ -38,6 +39,8 @@ pub mod headers {
     pub const POINTS: &str = "Windlass-Points";
     /// Whom it is for.
     pub const TENANT: &str = "Windlass-Tenant";
+    /// The jobs that it waits for.
+    pub const AFTER: &str = "Windlass-After";
     /// What was done to the payload.
     pub const ENCODING: &str = "Windlass-Encoding";
     /// The key that it was sealed with.
@@ -49,7 +52,7 @@ pub mod headers {
 }
 
 /// The headers of ours that a plain task may have.
-const KNOWN: [&str; 13] = [
+const KNOWN: [&str; 14] = [
     headers::KIND,
     headers::ID,
     headers::PRIORITY,
@@ -61,12 +64,14 @@ const KNOWN: [&str; 13] = [
     headers::KEY,
     headers::POINTS,
     headers::TENANT,
+    headers::AFTER,
     headers::ENCODING,
     headers::KEY_ID,
 ];
 
-/// The broker's headers that a publisher may set.
-const ALLOWED_BROKER_HEADERS: [&str; 2] = ["Nats-Msg-Id", "Nats-Expected-Stream"];
+/// The broker's headers that a publisher may set: those of one publish, and those of a batch that is stored all or none.
+const ALLOWED_BROKER_HEADERS: [&str; 5] =
+    ["Nats-Msg-Id", "Nats-Expected-Stream", "Nats-Batch-Id", "Nats-Batch-Sequence", "Nats-Batch-Commit"];
 
 /// A message as it stands on TASKS.
 #[derive(Clone, Copy)]
@@ -145,6 +150,10 @@ pub fn read_task(incoming: Incoming<'_>) -> Result<Task<Bytes>, Error> {
         key: find(headers::KEY)?.map(|text| key(headers::KEY, text)).transpose()?,
         points: find(headers::POINTS)?.map(points).transpose()?.unwrap_or(1),
         tenant: find(headers::TENANT)?.map(|text| key(headers::TENANT, text)).transpose()?,
+        after: match find(headers::AFTER)? {
+            None => Vec::new(),
+            Some(text) => parse_list(text).map_err(|e| Error::new(headers::AFTER, e))?,
+        },
         unique: plain::unique(find)?,
         aggregate: plain::aggregate(find)?,
     })
@@ -267,6 +276,7 @@ mod tests {
             key: Some("account 42".parse().unwrap()),
             tenant: Some("acme".parse().unwrap()),
             points: 7,
+            after: parse_list(&format!("{ID};queue=mail;on=continue, {ID};on=ignore")).unwrap(),
             unique: Some(Box::new(windlass_core::unique::Unique {
                 states: vec![windlass_core::JobState::Held],
                 on_conflict: windlass_core::unique::OnConflict::Replace,
@@ -329,6 +339,7 @@ mod tests {
             (&[kind, ("Nats-Schedule", "@every 1s")], b"", "Nats-Schedule"),
             (&[kind, ("nats-rollup", "all")], b"", "nats-rollup"),
             (&[kind, ("Content-Type", "a\nb")], b"", "Content-Type"),
+            (&[kind, ("Windlass-After", "7")], b"", "Windlass-After"),
             (&[kind, ("Windlass-Encoding", "gzip")], b"", "Windlass-Encoding"),
             (&[kind, ("Windlass-Encoding", "sealed")], b"", "Windlass-Encoding"),
             (&[kind, ("Windlass-Encoding", "sealed"), ("Windlass-Key-Id", "k")], b"", "Windlass-Id"),

@@ -54,6 +54,8 @@ impl From<Event> for v1::Event {
             result_object,
             alone: event.alone,
             claimed_id: event.claimed_id.map(|id| id.to_string()).unwrap_or_default(),
+            key: event.key.map(String::from).unwrap_or_default(),
+            tenant: event.tenant.map(String::from).unwrap_or_default(),
             other_id: event.other_id.map(|id| id.to_string()).unwrap_or_default(),
         }
     }
@@ -93,6 +95,8 @@ impl v1::Event {
             alone: self.alone,
             // For people: what cannot be read leads nowhere.
             claimed_id: self.claimed_id.parse().ok(),
+            key: self.key.parse().ok(),
+            tenant: self.tenant.parse().ok(),
             other_id: self.other_id.parse().ok(),
         })
     }

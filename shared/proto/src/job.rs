@@ -31,7 +31,9 @@ pub struct Job {
     pub slots: Option<Slots>,
     /// Since when it is held, if it is, or has been since it last was with the workers.
     pub held_since: Option<Timestamp>,
-    /// What it was made of, if of several tasks.
+    /// It is held until the jobs that its task waits for have ended.
+    pub awaiting: bool,
+    /// What it was made of, if several tasks.
     pub gathered: Option<Gathered>,
 }
 
@@ -169,6 +171,7 @@ impl Job {
             expiry_sequence: 0,
             slots: None,
             held_since: None,
+            awaiting: false,
             gathered: None,
         }
     }
@@ -185,6 +188,7 @@ impl Job {
             expiry_sequence: self.expiry_sequence,
             slots: self.slots.as_ref().map(slots_to_wire),
             held_since: self.held_since.map(time::to_wire),
+            awaiting: self.awaiting,
             gathered: self.gathered.map(unique::gathered_to_wire),
         }
         .encode_to_vec()
@@ -204,6 +208,7 @@ impl Job {
             expiry_sequence: wire.expiry_sequence,
             slots: wire.slots.map(slots_from_wire).transpose()?,
             held_since: time::optional("held_since", wire.held_since)?,
+            awaiting: wire.awaiting,
             gathered: wire.gathered.map(unique::gathered_from_wire).transpose()?,
         })
     }

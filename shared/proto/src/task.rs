@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use prost::Message as _;
+use windlass_core::dependency::{Dependency, OnFailure};
 use windlass_core::flow::FlowKey;
 use windlass_core::retry::{Backoff, Parts, RetryPolicy};
 use windlass_core::task::Parent;
@@ -37,6 +38,7 @@ impl From<&Task<Bytes>> for v1::Task {
             key: task.key.as_ref().map(ToString::to_string).unwrap_or_default(),
             tenant: task.tenant.as_ref().map(ToString::to_string).unwrap_or_default(),
             points: task.points,
+            after: task.after.iter().map(Into::into).collect(),
             unique: task.unique.as_deref().map(unique::to_wire),
             aggregate: task.aggregate.as_deref().map(unique::aggregate_to_wire),
         }
@@ -83,6 +85,7 @@ pub(crate) fn from_wire(task: v1::Task, derived: Option<&dyn Fn() -> JobId>) -> 
         key: flow_key("key", &task.key)?,
         tenant: flow_key("tenant", &task.tenant)?,
         points: task.points.max(1),
+        after: task.after.iter().map(dependency).collect::<Result<_, _>>()?,
         unique: task.unique.map(unique::from_wire).transpose()?.map(Box::new),
         aggregate: task.aggregate.as_ref().map(unique::aggregate_from_wire).transpose()?.map(Box::new),
     })
@@ -98,6 +101,35 @@ fn parent(parent: &v1::Parent) -> Result<Parent, Error> {
         queue: parent.queue.parse().map_err(|e| Error::new("parent.queue", e))?,
         job_id: parent.job_id.parse().map_err(|e| Error::new("parent.job_id", e))?,
         detached: parent.detached,
+    })
+}
+
+impl From<&Dependency> for v1::Dependency {
+    fn from(dependency: &Dependency) -> Self {
+        let on_failure = match dependency.on_failure {
+            OnFailure::Fail => v1::OnFailure::Fail,
+            OnFailure::Continue => v1::OnFailure::Continue,
+            OnFailure::Ignore => v1::OnFailure::Ignore,
+        };
+        Self {
+            queue: dependency.queue.as_ref().map(ToString::to_string).unwrap_or_default(),
+            job_id: dependency.job_id.to_string(),
+            on_failure: on_failure.into(),
+        }
+    }
+}
+
+fn dependency(wire: &v1::Dependency) -> Result<Dependency, Error> {
+    let queue = (!wire.queue.is_empty()).then(|| wire.queue.parse());
+    Ok(Dependency {
+        queue: queue.transpose().map_err(|e| Error::new("after.queue", e))?,
+        job_id: wire.job_id.parse().map_err(|e| Error::new("after.job_id", e))?,
+        on_failure: match v1::OnFailure::try_from(wire.on_failure) {
+            Ok(v1::OnFailure::Unspecified | v1::OnFailure::Fail) => OnFailure::Fail,
+            Ok(v1::OnFailure::Continue) => OnFailure::Continue,
+            Ok(v1::OnFailure::Ignore) => OnFailure::Ignore,
+            Err(_) => return Err(Error::unknown("after.on_failure", wire.on_failure, "0 to 3")),
+        },
     })
 }
 

@@ -1,5 +1,7 @@
 //! Publishing tasks, and waiting for their ends.
 
+mod batch;
+mod bulk;
 mod ended;
 pub(crate) mod payload;
 mod submission;
@@ -18,9 +20,11 @@ use windlass_core::task::Parent;
 use windlass_core::unique::Instead;
 use windlass_core::{InvalidTask, JobId, JobState, Kind, Limits, PoolName, QueueName, Task};
 
+pub use self::batch::{Batch, BatchError, MAX_BATCH, MAX_BATCH_BYTES};
+pub use self::bulk::{Bulk, Outcome, place_in};
 pub use self::ended::Ended;
 pub use self::payload::Payloads;
-pub use self::submission::Submission;
+pub use self::submission::{Prerequisite, Submission};
 pub use self::unique::{Aggregate, Unique};
 use crate::Job;
 use crate::codec::{self, Codec};

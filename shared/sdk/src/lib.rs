@@ -40,6 +40,8 @@
 //! | to | see |
 //! |---|---|
 //! | publish, and wait for an end | [`Client`], [`Submission`] |
+//! | publish many, all or none, or millions | [`Client::batch`], [`client::Bulk`] |
+//! | let a job wait for others | [`Submission::after`], [`OnFailure`] |
 //! | have one job of a key at a time, debounce, throttle, or collect tasks into one job | [`Unique`], [`Aggregate`] |
 //! | write handlers, blocking ones and ones for batches | [`handler`], [`blocking()`], [`handler::batch`] |
 //! | know what a handler may ask for | [`handler::extract`] |
@@ -71,6 +73,7 @@ pub use handler::extract::{
 pub use handler::{Extract, Handlers, Job, blocking};
 pub use windlass_broker::{Auth, Options, Secret};
 pub use windlass_core as core;
+pub use windlass_core::dependency::{Dependency, OnFailure};
 pub use windlass_core::told::LogLevel;
 pub use windlass_core::unique::{Instead, OnConflict};
 pub use windlass_core::{JobId, JobState, Kind, Priority, QueueName, RetryPolicy};

@@ -10,7 +10,7 @@ use prost::Message as _;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
-use windlass::{Client, Submission};
+use windlass::{Client, Dependency, Submission};
 use windlass_broker::Broker;
 use windlass_core::audit::{self, JobKey};
 use windlass_core::retry::{Backoff, Parts};
@@ -41,6 +41,8 @@ pub(super) struct Order {
     pub(super) retry: Option<RetryPolicy>,
     pub(super) expected: Option<JobState>,
     pub(super) key: Option<String>,
+    /// What it waits for.
+    pub(super) after: Option<JobKey>,
 }
 
 /// Everything that was submitted; clones share it.
@@ -108,7 +110,7 @@ impl Order {
         expected: Option<JobState>,
     ) -> Self {
         let job = JobKey { queue: queue.parse().unwrap_or_default(), id };
-        Self { job, kind, work, delay: None, retry: None, expected, key: None }
+        Self { job, kind, work, delay: None, retry: None, expected, key: None, after: None }
     }
 
     pub(super) fn with(mut self, delay: Option<Duration>, retry: Option<RetryPolicy>) -> Self {
@@ -131,6 +133,9 @@ impl Order {
         if let Some(retry) = &self.retry {
             submission = submission.retry(retry.clone());
         }
+        if let Some(on) = &self.after {
+            submission = submission.after(&Dependency::new(on.queue.clone(), on.id));
+        }
         if let Some(key) = &self.key {
             submission = submission.key(key);
         }
@@ -139,12 +144,12 @@ impl Order {
 
     /// Nothing of it is lost if it is submitted without options but its key.
     fn is_plain(&self) -> bool {
-        self.delay.is_none() && self.retry.is_none()
+        self.delay.is_none() && self.retry.is_none() && self.after.is_none()
     }
 }
 
 /// Quick, so that a round is short.
-fn policy(max_attempts: u32) -> Option<RetryPolicy> {
+pub(super) fn policy(max_attempts: u32) -> Option<RetryPolicy> {
     let parts = Parts {
         max_attempts,
         backoff: Backoff::Fixed,

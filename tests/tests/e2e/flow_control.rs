@@ -1,11 +1,15 @@
 //! Flow control: limits, order, turns and pauses, as handlers see them.
 
+mod batches;
+mod changes;
+mod dependencies;
 mod limits;
 mod order;
 mod owners;
 mod rates;
 mod turns;
 mod unique;
+mod why;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,9 +23,10 @@ use tokio::sync::Notify;
 use windlass::handler::extract::{AttemptNumber, State};
 use windlass::worker::Options;
 use windlass::{Failure, Handlers, Job};
+use windlass_broker::flow::Flow;
 use windlass_broker::queues::QueueStore;
 use windlass_core::flow::{Pause, QueueSettings};
-use windlass_core::{JobId, JobState, QueueName};
+use windlass_core::{JobId, JobState, PoolName, QueueName};
 use windlass_testkit::Fleet;
 
 use crate::execution::{Hosted, host_with};
@@ -117,6 +122,10 @@ async fn run(
         log.end(&work.name);
         return Err(Failure::new("on purpose").retry_after(Duration::from_millis(300)));
     }
+    if work.name == "fails long" && number == 1 {
+        log.end(&work.name);
+        return Err(Failure::new("on purpose").retry_after(Duration::from_hours(1)));
+    }
     if work.name == "dies" {
         log.end(&work.name);
         return Err(Failure::new("on purpose").terminal());
@@ -151,8 +160,34 @@ pub(crate) async fn fleet(settings: impl Fn(&mut QueueSettings)) -> Result<(Flee
     Ok((fleet, worker, log))
 }
 
+/// A fleet with a dispatcher, where nothing is set, and no worker.
+pub(crate) async fn without_worker() -> Result<Fleet> {
+    let mut fleet = Fleet::start().await?;
+    fleet.service("dispatcher").await?;
+    Ok(fleet)
+}
+
+/// Waits until all that waits goes by the settings that hold.
+pub(crate) async fn applied(fleet: &Fleet) -> Result<()> {
+    let (queue, deadline) = (QueueName::default(), tokio::time::Instant::now() + windlass_testkit::PATIENCE);
+    let stored = QueueStore::new(&fleet.operator).get(&queue).await?;
+    let revision = stored.map_or(0, |stored| stored.revision);
+    let flow = Flow::new(&fleet.operator, PoolName::default(), queue);
+    loop {
+        let applied = flow.applied().await?;
+        if applied.as_ref().is_some_and(|applied| applied.done && applied.revision >= revision) {
+            return Ok(());
+        }
+        anyhow::ensure!(tokio::time::Instant::now() < deadline, "{revision} is not in force: {applied:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 async fn host(fleet: &Fleet, log: &Log) -> Result<Hosted> {
-    let options = Options { slots: 64, ..Options::default() };
+    host_one(fleet, log, Options { slots: 64, ..Options::default() }).await
+}
+
+async fn host_one(fleet: &Fleet, log: &Log, options: Options) -> Result<Hosted> {
     host_with(fleet, Handlers::with_state(log.clone()).register(run)?, options).await
 }
 

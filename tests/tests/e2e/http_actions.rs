@@ -188,3 +188,45 @@ async fn jobs_are_cancelled_over_http() -> Result<()> {
     assert_eq!(fleet.tap.of(ids[3]), [(Transition::Accepted, 0)]);
     Ok(())
 }
+
+/// Limits and pauses over HTTP, who set them, and why jobs wait.
+#[tokio::test(flavor = "multi_thread")]
+async fn queues_are_limited_paused_and_explained_over_http() -> Result<()> {
+    let mut fleet = Fleet::running().await?;
+    let api = Api::start(&mut fleet).await?;
+    let stranger = Api { url: api.url.clone(), token: "a-token-of-more-than-32-characters-of-nobody" };
+    let limit = json!({ "settings": { "concurrency": 3 }, "reason": "as agreed" });
+    assert_eq!(stranger.post("/api/v1/queues/default/settings", &limit).await?.0, 401);
+    let (status, made) = api.post("/api/v1/queues/default/settings", &limit).await?;
+    assert_eq!((status, &made["changed"][0]["after"]), (200, &json!(3)), "{made}");
+    for (path, body, field) in [
+        ("settings", json!({ "settings": { "concurrency": 0 } }), "concurrency"),
+        ("settings", json!({ "settings": { "limit": 1 } }), "limit"),
+        ("settings", json!({ "settings": { "paused": null } }), "paused"),
+        ("settings", json!({}), "settings"),
+        ("pause", json!({ "kind": "a b" }), "kind"),
+        ("pause", json!({ "until": "soon" }), "until"),
+        ("resume", json!({ "colour": "red" }), "colour"),
+    ] {
+        let (status, problem) = api.post(&format!("/api/v1/queues/default/{path}"), &body).await?;
+        assert_eq!((status, &problem["field"]), (400, &json!(field)), "{problem}");
+    }
+    let stale = json!({ "settings": { "concurrency": 4 }, "expected_revision": 1_000_000 });
+    assert_eq!(api.post("/api/v1/queues/default/settings", &stale).await?.0, 409);
+
+    let (status, made) = api.post("/api/v1/queues/default/pause", &json!({ "reason": "a test" })).await?;
+    assert_eq!((status, &made["by"]), (200, &json!("api")), "{made}");
+    let id = crate::support::submit(&fleet, command(&["true"])).await?;
+    fleet.tap.heard(id, Transition::Held).await?;
+    let why = api.get(&format!("/api/v1/jobs/{id}/why")).await?;
+    assert_eq!((&why["cause"], &why["detail"]["by"]), (&json!("queue_paused"), &json!("api")), "{why}");
+    let why = api.get("/api/v1/queues/default/why").await?;
+    assert_eq!((&why["backlog"], &why["causes"][0]["cause"]), (&json!(1), &json!("queue_paused")), "{why}");
+    let shown = api.get("/api/v1/queues/default").await?;
+    assert_eq!((&shown["set"]["by"], &shown["set"]["settings"]["concurrency"]), (&json!("api"), &json!(3)));
+    assert_eq!(api.get("/api/v1/queues/nobody/why").await?["status"], 404);
+    api.post("/api/v1/queues/default/resume", &json!({})).await?;
+    assert_eq!(fleet.ended(id).await?.state, JobState::Succeeded);
+    assert_eq!(api.get(&format!("/api/v1/jobs/{id}/why")).await?["cause"], "ended");
+    Ok(())
+}

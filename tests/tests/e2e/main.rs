@@ -4,6 +4,7 @@ mod backup;
 mod bad_input;
 mod bench;
 mod cli;
+mod conservation;
 mod credentials;
 mod dead_letters;
 mod delivered_no_more;

@@ -174,3 +174,25 @@ fn names_on_the_broker_are_defined_once() -> Result<()> {
     assert!(looked_at > 100, "only {looked_at} sources were looked at");
     Ok(())
 }
+
+/// Rules and dashboards that watch nothing are worse than none.
+#[test]
+fn what_is_watched_is_measured() -> Result<()> {
+    let mut code = String::new();
+    for path in all_sources()? {
+        code.push_str(&std::fs::read_to_string(path)?);
+    }
+    let mut watched = 0;
+    for file in ["deploy/prometheus/windlass.rules.yml", "deploy/grafana/windlass.json"] {
+        let text = std::fs::read_to_string(root().join(file))?;
+        let words = text.split(|c: char| !c.is_ascii_lowercase() && c != '_');
+        for metric in words.filter(|word| word.starts_with("windlass_") || word.starts_with("messaging_")) {
+            let name =
+                ["_bucket", "_count", "_sum"].iter().fold(metric, |name, end| name.trim_end_matches(end));
+            assert!(code.contains(&format!("\"{name}\"")), "{file} watches {metric}, which nothing measures");
+            watched += 1;
+        }
+    }
+    assert!(watched > 20, "only {watched} metrics are watched");
+    Ok(())
+}

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use windlass::JobId;
 use windlass_core::QueueName;
 use windlass_core::history::JobView;
-use windlass_monitor::api::schema::{JobList, QueueList};
+use windlass_monitor::api::schema::{AlertList, AuditReport, JobList, QueueList, WorkerList};
 use windlass_monitor::api::{Problem, RejectedMessage};
+use windlass_monitor::store::Report;
 
 /// For a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -83,15 +85,35 @@ impl Monitor {
         }
     }
 
-    /// Jobs. The parts of the query hold nothing that needs encoding.
+    /// Jobs.
     pub(crate) async fn jobs(&self, query: &[(&str, String)]) -> Result<JobList, Error> {
-        let query: Vec<_> = query.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let query: Vec<_> = query.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect();
         self.get(&format!("/api/v1/jobs?{}", query.join("&"))).await
     }
 
     /// Queues.
     pub(crate) async fn queues(&self) -> Result<QueueList, Error> {
         self.get("/api/v1/queues").await
+    }
+
+    /// What happened within a time.
+    pub(crate) async fn report(&self, since: Timestamp, until: Timestamp) -> Result<Report, Error> {
+        self.get(&format!("/api/v1/report?since={since}&until={until}")).await
+    }
+
+    /// The workers that live.
+    pub(crate) async fn workers(&self) -> Result<WorkerList, Error> {
+        self.get("/api/v1/workers").await
+    }
+
+    /// Alerts.
+    pub(crate) async fn alerts(&self) -> Result<AlertList, Error> {
+        self.get("/api/v1/alerts").await
+    }
+
+    /// What the audit found.
+    pub(crate) async fn audit(&self) -> Result<AuditReport, Error> {
+        self.get("/api/v1/audit").await
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
@@ -107,6 +129,15 @@ impl Monitor {
     }
 }
 
+/// A text as a part of a query: all but letters and digits as the bytes that they are (RFC 3986, section 2.1).
+fn encoded(text: &str) -> String {
+    let byte = |byte: u8| match char::from(byte) {
+        plain if plain.is_ascii_alphanumeric() => plain.to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    text.bytes().map(byte).collect()
+}
+
 /// Whether an address is this machine's own.
 fn is_loopback(url: &str) -> bool {
     let authority = url.split_once("://").map_or(url, |(_, rest)| rest);
@@ -117,6 +148,11 @@ fn is_loopback(url: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_query_takes_any_text() {
+        assert_eq!(encoded("a &=\u{fc}"), "a%20%26%3D%C3%BC");
+    }
 
     #[test]
     fn this_machine_needs_no_proxy() {

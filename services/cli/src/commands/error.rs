@@ -34,9 +34,30 @@ pub(crate) enum Error {
     /// No monitor says where it is.
     #[error("no monitor runs, or it has not said where")]
     NoMonitor,
+    /// A report cannot be written.
+    #[error("cannot write {}", file.display())]
+    Report {
+        /// Where it should be.
+        file: std::path::PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// A task was not accepted.
     #[error(transparent)]
     NotAccepted(windlass::client::Error),
+    /// A batch was not accepted.
+    #[error(transparent)]
+    Batch(windlass::client::BatchError),
+    /// The broker took no more of many tasks.
+    #[error("stopped at line {line}, which was not accepted")]
+    Stopped {
+        /// The first that is not known to be stored.
+        line: u64,
+        /// What the ids of lines without one follow from.
+        run: String,
+        /// Why.
+        source: windlass::client::Error,
+    },
     /// The operator's keys.
     #[error("the keys cannot be read")]
     Keys(#[source] windlass::codec::KeyError),
@@ -241,6 +262,12 @@ impl Error {
         if let Self::Rejected { rejected, .. } = self {
             return Some(format!("`windlass dead show {}` shows what was published", rejected.id).into());
         }
+        if let Self::Stopped { line, run, .. } = self {
+            return Some(
+                format!("run it again with --start-line {line} --run '{run}': that makes no second jobs")
+                    .into(),
+            );
+        }
         Some(Cow::Borrowed(match self {
             Self::Fleet(connect::Error::Broker { .. }) => {
                 "check that the broker runs, that the address is its, and the user and password (--nats-user, \
@@ -251,6 +278,9 @@ impl Error {
             }
             Self::NotAccepted(windlass::client::Error::NotAccepted { source, .. }) if source.may_pass() => {
                 "submit it again with --id and the same id: that makes no second job"
+            }
+            Self::Batch(windlass::client::BatchError::NotAccepted(source)) if source.may_pass() => {
+                "submit the same batch again, under the same --run: that makes no second jobs"
             }
             Self::NotFound { .. } => {
                 "a task that was just submitted is known once a dispatcher has admitted it; look whether one runs"

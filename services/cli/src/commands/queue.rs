@@ -39,7 +39,7 @@ enum Command {
     /// Shows a queue: its settings, who set them, and what waits in it
     Show(show::Args),
     /// Changes limits, order, rates and fairness of a queue, while it works
-    Set(set::Args),
+    Set(Box<set::Args>),
     /// Starts nothing more of a queue, of kinds or of keys
     Pause(pause::PauseArgs),
     /// Goes on with what was paused
@@ -53,7 +53,7 @@ pub(crate) async fn run(args: Args, global: &Global) -> Result<ExitCode, Error> 
     match args.command {
         Command::List => list::run(global).await,
         Command::Show(args) => Box::pin(show::run(args, global)).await,
-        Command::Set(args) => Box::pin(set::run(args, global)).await,
+        Command::Set(args) => Box::pin(set::run(*args, global)).await,
         Command::Pause(args) => Box::pin(pause::pause(args, global)).await,
         Command::Resume(args) => Box::pin(pause::resume(args, global)).await,
         Command::Why(args) => Box::pin(why::run(args, global)).await,

@@ -1,39 +1,33 @@
 //! `windlass report`.
 
-use std::collections::HashMap;
+mod html;
+mod markdown;
+mod part;
+mod schedules;
+
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use futures::StreamExt as _;
+use clap::ValueEnum;
 use jiff::{SignedDuration, Timestamp};
-use windlass::JobId;
-use windlass_core::JobState;
-use windlass_scheduler::ScheduleStore;
-use windlass_scheduler::review::{Review, last_jobs, review};
-use windlass_scheduler::store::Stored;
+use serde::Serialize;
+use windlass_monitor::api::schema::{AlertList, AuditReport, QueueList, WorkerList};
+use windlass_monitor::store::Report;
 
 use super::Error;
-use super::api::{Known, Monitor};
 use crate::connect::Fleet;
 use crate::global::Global;
-use crate::output::table::{Table, relative, seconds};
 use crate::output::{self, Format};
 
 const AFTER_HELP: &str = "\
 Examples:
-  windlass report schedules
-  windlass report schedules --hours 6 -o json";
+  windlass report daily
+  windlass report weekly --format html --file week.html
+  windlass report failures --until 2026-01-31T00:00:00Z -o json
+  windlass report handoff --file handoff.md
+  windlass report schedules --hours 6";
 
-const SCHEDULES_AFTER_HELP: &str = "\
-Examples:
-  windlass report schedules
-  windlass report schedules --hours 6 -o json
-
-Of each schedule: how many instants fired, were missed and were passed over since it was made; how late the last ones
-were; how many of its last jobs have failed, which the monitor is asked. Then which schedules fire at the same instants
-in the hours to come, and by how much each could be shifted to spread them: by a `phase`, another second or minute, or a
-`jitter`.";
-
-/// What to report on.
+/// Reports what happened
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct Args {
@@ -43,99 +37,122 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    /// The last 24 hours: throughput, latency, failures
+    #[command(after_help = AFTER_HELP)]
+    Daily(Options),
+    /// The last seven days, with the change against the seven before
+    #[command(after_help = AFTER_HELP)]
+    Weekly(Options),
+    /// Of the last seven days: what jobs died of, by fingerprint
+    #[command(after_help = AFTER_HELP)]
+    Failures(Options),
+    /// For who takes over: what stands where, what is wrong, and the last seven days
+    #[command(after_help = AFTER_HELP)]
+    Handoff(Options),
     /// What schedules did, which never succeed, and which fire at the same instants
-    #[command(after_help = SCHEDULES_AFTER_HELP)]
-    Schedules {
-        /// So many hours ahead are looked at: 1 to 744
-        #[arg(long, default_value_t = 24, value_name = "N")]
-        hours: i64,
-    },
+    Schedules(schedules::Args),
 }
 
-/// Of one schedule, the last jobs that are asked about.
-const JOBS_EACH: usize = 5;
-/// Of all.
-const MOST_JOBS: usize = 5000;
-/// At one time, of the monitor.
-const QUESTIONS: usize = 8;
+/// Of a report over a time.
+#[derive(Debug, clap::Args)]
+struct Options {
+    /// Up to this instant, as 2026-01-31T00:00:00Z; without it, now
+    #[arg(long, value_name = "INSTANT")]
+    until: Option<Timestamp>,
+    /// How it is written; `-o json` writes JSON too
+    #[arg(long, value_enum, default_value_t = Form::Markdown)]
+    format: Form,
+    /// Written to this file; without it, to standard output
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+/// Of what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum What {
+    Daily,
+    Weekly,
+    Failures,
+    Handoff,
+}
+
+/// How it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Form {
+    Markdown,
+    Html,
+    Json,
+}
+
+/// All that a report is made of.
+#[derive(Debug, Serialize)]
+struct Bundle {
+    what: What,
+    made_at: Timestamp,
+    report: Report,
+    /// What happened in the time before, of the same length.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    before: Option<Report>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    now: Option<Now>,
+}
+
+/// How things stand.
+#[derive(Debug, Serialize)]
+struct Now {
+    queues: QueueList,
+    workers: WorkerList,
+    alerts: AlertList,
+    audit: AuditReport,
+}
 
 /// Runs the command.
 pub(crate) async fn run(args: Args, global: &Global) -> Result<ExitCode, Error> {
-    let Command::Schedules { hours } = args.command;
-    if !(1..=744).contains(&hours) {
-        return Err(Error::input("hours", format!("is {hours}: expected 1 to 744")));
+    match args.command {
+        Command::Daily(options) => of_time(What::Daily, options, global).await,
+        Command::Weekly(options) => of_time(What::Weekly, options, global).await,
+        Command::Failures(options) => of_time(What::Failures, options, global).await,
+        Command::Handoff(options) => of_time(What::Handoff, options, global).await,
+        Command::Schedules(args) => schedules::run(args, global).await,
     }
+}
+
+async fn of_time(what: What, args: Options, global: &Global) -> Result<ExitCode, Error> {
     let fleet = Fleet::find(global)?;
-    let all = ScheduleStore::new(fleet.broker().await?).list().await?.schedules;
-    // Without a monitor the rest is worth showing.
-    let monitor = fleet.monitor().await.ok().flatten();
-    let outcomes = match monitor {
-        Some(monitor) => outcomes(monitor, &all).await,
-        None => HashMap::new(),
+    let monitor = fleet.monitor().await?.ok_or(Error::NoMonitor)?;
+    let made_at = Timestamp::now();
+    let until = args.until.unwrap_or_else(|| earlier(made_at, SignedDuration::from_mins(-1)));
+    let spans = SignedDuration::from_hours(if what == What::Daily { 24 } else { 7 * 24 });
+    let since = earlier(until, spans);
+    let report = monitor.report(since, until).await?;
+    let before = match what {
+        What::Daily | What::Weekly => Some(monitor.report(earlier(since, spans), since).await?),
+        What::Failures | What::Handoff => None,
     };
-    let now = Timestamp::now();
-    let review = review(&all, &outcomes, now, SignedDuration::from_hours(hours));
-    match global.output {
-        Format::Json => output::json(&review)?,
-        Format::Table => output::text(&text(&review, monitor.is_some(), now))?,
+    let now = match what {
+        What::Handoff => Some(Now {
+            queues: monitor.queues().await?,
+            workers: monitor.workers().await?,
+            alerts: monitor.alerts().await?,
+            audit: monitor.audit().await?,
+        }),
+        _ => None,
+    };
+    let bundle = Bundle { what, made_at, report, before, now };
+    let form = if global.output == Format::Json { Form::Json } else { args.format };
+    let text = match form {
+        Form::Json => serde_json::to_string_pretty(&bundle).unwrap_or_default() + "\n",
+        Form::Markdown => markdown::write(&part::parts(&bundle)),
+        Form::Html => html::write(&part::parts(&bundle)),
+    };
+    match args.file {
+        Some(file) => std::fs::write(&file, text).map_err(|source| Error::Report { file, source })?,
+        None => output::text(&text)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn outcomes(monitor: &Monitor, all: &[Stored]) -> HashMap<JobId, JobState> {
-    let jobs: Vec<_> = all
-        .iter()
-        .flat_map(|stored| last_jobs(stored).take(JOBS_EACH).map(move |job| (job, &stored.schedule.queue)))
-        .take(MOST_JOBS)
-        .collect();
-    let ask = |(job, queue)| async move {
-        match monitor.job(job, Some(queue)).await {
-            Ok(Known::Job(view)) => Some((job, view.state)),
-            _ => None,
-        }
-    };
-    let known: Vec<_> =
-        futures::stream::iter(jobs.into_iter().map(ask)).buffer_unordered(QUESTIONS).collect().await;
-    known.into_iter().flatten().collect()
-}
-
-fn text(review: &Review, is_known: bool, now: Timestamp) -> String {
-    let headings = ["SCHEDULE", "FIRES", "MISSED", "SKIPPED", "LATE (MEDIAN)", "LATE (MOST)", "FAILED", ""];
-    let mut table = Table::new(&headings).right([1, 2, 3, 4, 5, 6]);
-    for schedule in &review.schedules {
-        let late = |seconds_late: Option<f64>| seconds_late.map(seconds).unwrap_or_default();
-        table.row([
-            schedule.id.to_string(),
-            schedule.fires.to_string(),
-            schedule.misfires.to_string(),
-            schedule.skipped.to_string(),
-            late(schedule.lateness_median_seconds),
-            late(schedule.lateness_max_seconds),
-            if is_known {
-                format!("{} of {}", schedule.failed, schedule.ended)
-            } else {
-                "not known".to_owned()
-            },
-            if schedule.never_succeeded { "never succeeds".to_owned() } else { String::new() },
-        ]);
-    }
-    let mut text = table.render();
-    if !review.collisions.is_empty() {
-        let mut table = Table::new(&["FIRE TOGETHER", "INSTANTS", "FIRST", "SHIFT BY"]).right([1]);
-        for collision in &review.collisions {
-            let of = |what: &dyn Fn(&windlass_scheduler::review::Shift) -> String| {
-                let shown: Vec<_> = collision.schedules.iter().take(8).map(what).collect();
-                let more = collision.schedules.len().saturating_sub(8);
-                if more > 0 { format!("{} and {more} more", shown.join(", ")) } else { shown.join(", ") }
-            };
-            table.row([
-                of(&|shift| shift.id.to_string()),
-                collision.instants.to_string(),
-                relative(collision.first_at, now),
-                of(&|shift| format!("{}s", shift.shift_seconds)),
-            ]);
-        }
-        text = format!("{text}\n{}", table.render());
-    }
-    text
+fn earlier(at: Timestamp, spans: SignedDuration) -> Timestamp {
+    at.checked_sub(spans).unwrap_or(at)
 }

@@ -1,6 +1,12 @@
 //! `windlass submit`.
 
+mod batch;
+mod bulk;
+mod line;
+pub(crate) mod many;
 mod payload;
+#[cfg(test)]
+mod tests;
 mod unique;
 
 use std::path::PathBuf;
@@ -11,7 +17,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use tokio::time::{Instant, timeout_at};
 use windlass::client::{Payloads, Submitted};
-use windlass::{Client, Codec, JobState, Submission};
+use windlass::{Client, Codec, Dependency, JobState, Submission};
 use windlass_broker::{Broker, locate};
 use windlass_core::history::JobView;
 use windlass_core::{JobId, Kind, PoolName, Priority, QueueName};
@@ -40,9 +46,16 @@ Examples:
   windlass submit index.update '{\"doc\": 42}' --unique-over kind,payload.doc --debounce 5s --debounce-max 1m
   windlass submit mail.digest '{\"to\": \"a@example.org\"}' --aggregate a@example.org --aggregate-grace 10s
   echo '{\"argv\": [\"date\"]}' | windlass submit command.run - --wait=2m -o json
+  windlass submit report.send null --after 01890a5d-ac96-774b-bcce-b302099a8057:continue
+  windlass submit --batch order.jsonl
+  zcat all.jsonl.gz | windlass submit --from - --run july --spread 1h -o json
 
 The payload must be JSON, unless --content-type says otherwise. The bytes of a file are taken as they are; they must be
 JSON if the file's name ends with .json. A payload of more than 128 KiB goes through Object Store; at most 64 MiB.
+
+A line of --batch and --from is {\"kind\": \"mail.send\", \"payload\": {…}} with any of queue, priority, delay, run_at, id,
+max_attempts, timeout, max_wait, key, tenant, points, content_type and after: [\"<id>;queue=<queue>;on=fail|continue|ignore\"].
+In a batch a line may have a name, and another wait for it: \"after\": [\"name=extract\"].
 
 Exit codes: 0 stored, or succeeded (--wait); 1 not stored, or (--wait) it ended otherwise or did not end in time;
 2 an argument is wrong, and nothing was sent.";
@@ -52,8 +65,8 @@ Exit codes: 0 stored, or succeeded (--wait); 1 not stored, or (--wait) it ended 
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct Args {
     /// What to do, as file.digest
-    #[arg(value_name = "KIND")]
-    kind: String,
+    #[arg(value_name = "KIND", required_unless_present_any = ["batch", "from"])]
+    kind: Option<String>,
     /// The payload: JSON, @FILE for a file's bytes, or - for standard input [default: null]
     #[arg(value_name = "JSON|@FILE|-", allow_negative_numbers = true)]
     payload: Option<String>,
@@ -84,6 +97,10 @@ pub(crate) struct Args {
     /// Time allowed to wait for the first attempt, as 10m: past it the job ends as expired [default: for ever]
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     max_wait: Option<String>,
+    /// Start once this job has ended, as ID, or ID:POLICY with fail (if it does not succeed, this job is dead), continue
+    /// (this job starts) or ignore; of another queue as "ID;queue=NAME;on=POLICY". May be given often [default policy: fail]
+    #[arg(long, value_name = "ID[:POLICY]", allow_hyphen_values = true)]
+    after: Vec<String>,
     /// Of the payload
     #[arg(long, value_name = "TYPE", allow_hyphen_values = true)]
     content_type: Option<String>,
@@ -92,6 +109,8 @@ pub(crate) struct Args {
     /// Wait for the job's end, for at most this long [default: 60s]
     #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, default_missing_value = "60s")]
     wait: Option<String>,
+    #[command(flatten)]
+    many: many::Args,
 }
 
 /// What was asked for, checked.
@@ -108,11 +127,16 @@ struct Request {
     timeout: Option<Duration>,
     max_wait: Option<Duration>,
     wait: Option<Duration>,
+    after: Vec<Dependency>,
     sharing: unique::Sharing,
 }
 
 /// Submits the task, and waits for its job if asked to.
 pub(crate) async fn run(args: Args, global: &Global) -> Result<ExitCode, Error> {
+    if args.many.is_given() {
+        alone(&args)?;
+        return Box::pin(many::run(&args.many, args.queue.as_deref(), global)).await;
+    }
     let request = Request::read(&args)?;
     let (wait, kind) = (request.wait, request.kind.clone());
     let fleet = Fleet::find(global)?;
@@ -134,6 +158,38 @@ pub(crate) async fn run(args: Args, global: &Global) -> Result<ExitCode, Error> 
     };
     let ended = async { until_end(&fleet, &codec, submitted?, wait, global.output).await };
     tokio::join!(ended, traces).0
+}
+
+/// Each line of many says its own options: those of one task have no meaning beside them.
+fn alone(args: &Args) -> Result<(), Error> {
+    let given = [
+        ("payload_file", args.payload_file.is_some()),
+        ("priority", args.priority.is_some()),
+        ("delay", args.delay.is_some()),
+        ("at", args.at.is_some()),
+        ("id", args.id.is_some()),
+        ("max_attempts", args.max_attempts.is_some()),
+        ("timeout", args.timeout.is_some()),
+        ("max_wait", args.max_wait.is_some()),
+        ("after", !args.after.is_empty()),
+        ("content_type", args.content_type.is_some()),
+        ("wait", args.wait.is_some()),
+    ];
+    match given.into_iter().find(|(_, is_given)| *is_given) {
+        Some((field, _)) => {
+            Err(Error::input(field, "is an option of one task: expected in each line that has it"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// `ID`, `ID:POLICY`, or as the header has it.
+fn dependency(text: &str) -> Result<Dependency, Error> {
+    let text = match text.split_once(':') {
+        Some((id, policy)) if !text.contains(';') => format!("{id};on={policy}"),
+        _ => text.to_owned(),
+    };
+    text.parse().map_err(|error: String| Error::input("after", error))
 }
 
 fn tell(submitted: &Submitted, kind: &Kind, format: Format) -> Result<(), Error> {
@@ -223,7 +279,7 @@ impl Request {
             return Err(Error::input("at", "stands beside --delay: expected one of them"));
         }
         let content_type = args.content_type.as_deref();
-        let kind = parse("kind", &args.kind)?;
+        let kind = parse("kind", args.kind.as_deref().unwrap_or_default())?;
         let queue = optional("queue", args.queue.as_deref())?.unwrap_or_default();
         let priority = optional("priority", args.priority.as_deref())?;
         let delay = args.delay.as_deref().map(|text| duration("delay", text)).transpose()?;
@@ -234,6 +290,7 @@ impl Request {
         let timeout = args.timeout.as_deref().map(|text| duration("timeout", text)).transpose()?;
         let max_wait = args.max_wait.as_deref().map(|text| duration("max_wait", text)).transpose()?;
         let wait = args.wait.as_deref().map(|text| duration("wait", text)).transpose()?;
+        let after = args.after.iter().map(|text| dependency(text)).collect::<Result<_, _>>()?;
         let sharing = args.sharing.read()?;
         // Last, as it may read what is not there a second time.
         let payload = Payload::read(args.payload.as_deref(), args.payload_file.as_deref(), content_type)?;
@@ -249,6 +306,7 @@ impl Request {
             timeout,
             max_wait,
             wait,
+            after,
             sharing,
         })
     }
@@ -277,72 +335,9 @@ impl Request {
         if let Some(max_wait) = self.max_wait {
             task = task.max_wait(max_wait);
         }
-        self.sharing.apply(task)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::Parser as _;
-
-    use super::*;
-
-    #[derive(clap::Parser)]
-    struct Cli {
-        #[command(flatten)]
-        args: Args,
-    }
-
-    fn read(arguments: &[&str]) -> Result<Request, Error> {
-        let cli = Cli::try_parse_from(["submit"].iter().chain(arguments)).unwrap();
-        Request::read(&cli.args)
-    }
-
-    #[test]
-    fn options_are_read() {
-        let request = read(&["file.digest", "--wait", "--queue", "mail", "--delay", "1h 30m"]).unwrap();
-        assert_eq!(request.wait, Some(Duration::from_mins(1)));
-        assert_eq!((request.queue.as_str(), request.delay), ("mail", Some(Duration::from_mins(90))));
-        assert_eq!(read(&["k", "--wait=2m"]).unwrap().wait, Some(Duration::from_mins(2)));
-        assert_eq!(read(&["k", "1"]).unwrap().wait, None);
-        let request = read(&["k", "--max-wait", "10m", "--timeout", "30s"]).unwrap();
-        assert_eq!(request.max_wait, Some(Duration::from_mins(10)));
-        assert_eq!((request.timeout, request.wait), (Some(Duration::from_secs(30)), None));
-    }
-
-    #[test]
-    fn what_is_wrong_is_named_before_anything_is_sent() {
-        for (arguments, field) in [
-            (&["a b"][..], "kind"),
-            (&["k", "{"], "payload"),
-            (&["k", "hello"], "payload"),
-            (&["k", "@/no/such/file"], "payload"),
-            (&["k", "--queue", "a.b"], "queue"),
-            (&["k", "--queue", ""], "queue"),
-            (&["k", "--priority", "urgent"], "priority"),
-            (&["k", "--delay", "-1s"], "delay"),
-            (&["k", "--at", "tomorrow"], "at"),
-            (&["k", "--delay", "1s", "--at", "2026-01-31T09:00:00Z"], "at"),
-            (&["k", "--id", "7"], "id"),
-            (&["k", "--max-attempts", "0"], "max_attempts"),
-            (&["k", "--max-attempts", "1001"], "max_attempts"),
-            (&["k", "--timeout", "long"], "timeout"),
-            (&["k", "--max-wait", "soon"], "max_wait"),
-            (&["k", "--max-wait", "-1s"], "max_wait"),
-            (&["k", "--content-type", "text\n"], "content_type"),
-            (&["k", "--wait=soon"], "wait"),
-            (&["k", "--unique", "a", "--unique-states", "ended"], "unique_states"),
-            (&["k", "--unique", "a", "--unique-for", "long"], "unique_for"),
-            (&["k", "--unique", "a", "--on-conflict", "ignore"], "on_conflict"),
-            (&["k", "--unique", "a", "--on-conflict", "reject", "--debounce", "1s"], "on_conflict"),
-            (&["k", "--unique", "a", "--debounce", "1s", "--throttle", "1s"], "throttle"),
-            (&["k", "--unique", "a", "--debounce-max", "1s"], "debounce_max"),
-            (&["k", "--debounce", "1s"], "debounce"),
-            (&["k", "--aggregate-grace", "1s"], "aggregate_grace"),
-            (&["k", "--aggregate", "a", "--aggregate-max-size", "0"], "aggregate_max_size"),
-        ] {
-            let error = read(arguments).unwrap_err();
-            assert_eq!((error.field(), error.exit_code()), (Some(field), 2), "{arguments:?}");
+        for one in &self.after {
+            task = task.after(one).on_failure(one.on_failure);
         }
+        self.sharing.apply(task)
     }
 }

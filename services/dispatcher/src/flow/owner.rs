@@ -104,7 +104,7 @@ async fn decide(shared: &Arc<Shared>, queue: &QueueName, instance: &str) -> Resu
         let now = shared.broker.now();
         let wake =
             owner.state.next_wake().map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default());
-        let sweep = owner.sweep.as_ref().map(|sweep| sweep.pause());
+        let sweep = owner.sweep.as_ref().map(Sweep::pause);
         let pause_ends = ends_at.map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default());
         let audit = audit_at.saturating_duration_since(Instant::now());
         let next = wake.into_iter().chain(sweep).chain(pause_ends).chain([audit]).min().unwrap_or(audit);

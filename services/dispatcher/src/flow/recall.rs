@@ -6,6 +6,7 @@ use jiff::SignedDuration;
 use windlass_broker::cancel::{Mark, mark};
 use windlass_broker::flow::{Commit, ListedJob};
 use windlass_core::RecordKind;
+use windlass_core::flow::FlowKey;
 use windlass_core::protocol::Kind;
 
 use super::owner::Owner;
@@ -75,7 +76,7 @@ impl Owner {
         let queue = self.flow.queue();
         for one in listed.iter().take_while(|one| one.sequence <= given.up_to) {
             let task = &one.job.task;
-            let key = task.key.as_ref().map(|key| key.as_str());
+            let key = task.key.as_ref().map(FlowKey::as_str);
             let Some(pause) = self.settings.paused_for(&task.kind, key).filter(|pause| pause.hand_back)
             else {
                 continue;
@@ -121,7 +122,7 @@ impl Owner {
     /// Whether one that workers are to be given was let through, and nothing of it was paused since.
     fn goes_by(&self, one: &ListedJob) -> bool {
         let task = &one.job.task;
-        let key = task.key.as_ref().map(|key| key.as_str());
+        let key = task.key.as_ref().map(FlowKey::as_str);
         one.job.slots.is_some() && self.settings.paused_for(&task.kind, key).is_none()
     }
 
@@ -132,7 +133,7 @@ impl Owner {
         }
         let mut recalled: Vec<ListedJob> = Vec::new();
         match self.flow.recall(record, some).await? {
-            Commit::Done(_) => recalled.extend(some.iter().map(|one| ListedJob::clone(one))),
+            Commit::Done(_) => recalled.extend(some.iter().copied().cloned()),
             Commit::Unknown => return Err(Failure::Unknown),
             Commit::Refused => {
                 for one in some {

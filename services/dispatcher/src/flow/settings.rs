@@ -53,6 +53,11 @@ impl Settings {
         if controlled { RecordKind::Due } else { RecordKind::Ready }
     }
 
+    /// Whether anything was ever set for a queue, so that it has an owner.
+    pub(crate) fn knows(&self, queue: &QueueName) -> bool {
+        self.all.borrow().contains_key(queue)
+    }
+
     /// What is wrong with a task under the settings of its queue.
     pub(crate) fn check<P>(&self, queue: &QueueName, task: &Task<P>) -> Result<(), InvalidTask> {
         let all = self.all.borrow();

@@ -142,12 +142,11 @@ pub(super) async fn step(owner: &mut Owner, look: &mut BTreeSet<String>) -> Resu
             sweep.moved += done.moved;
             done.next
         }
-        Part::Ready | Part::Running | Part::Delayed => None,
         Part::Keys => lines(owner, &mut sweep, "key", look, &mut returned).await?,
         Part::Turns => lines(owner, &mut sweep, "turn", look, &mut returned).await?,
         Part::Kinds => lines(owner, &mut sweep, "kind", look, &mut returned).await?,
         Part::Wait if sweep.began.elapsed() < HEARD_AFTER => Some(1),
-        Part::Wait => None,
+        Part::Ready | Part::Running | Part::Delayed | Part::Wait => None,
     };
     let goes_on = match next {
         Some(next) => {

@@ -243,7 +243,10 @@ async fn add(
     }
     let look_at = if is_full { expires_at(now, job.task.max_wait).map(with_slack) } else { Some(due_at) };
     parts.extend(look_at.map(|at| Part::Look { job_id: address.job_id, at }));
-    match jobs.write_together(queue, &parts, last.deadline.min(members[0].deadline)).await? {
+    let may_write = shared.lines.may_write().await;
+    let verdict = jobs.write_together(queue, &parts, last.deadline.min(members[0].deadline)).await?;
+    drop(may_write);
+    match verdict {
         Verdict::Won(_) => {}
         Verdict::Lost => return Ok(Step::Lost((before.token == 0).then_some(address.job_id))),
         Verdict::Undecided => return Ok(Step::Open),
@@ -263,7 +266,7 @@ async fn add(
             accepted_at: job.accepted_at,
             trace: before.trace,
         };
-        first.events.push(teller.accepted(due_at.max(job.accepted_at)));
+        first.events.push(teller.accepted(due_at.max(job.accepted_at)).of_task(&job.task));
         metrics::counter!("windlass_tasks_admitted_total", "queue" => queue.to_string()).increment(1);
     }
     Ok(Step::Collected(outcomes))

@@ -8,7 +8,7 @@ use windlass_broker::jobs::{self, Change, Jobs, Part, Verdict, nonce};
 use windlass_core::admission::kept_for;
 use windlass_core::expiry::expires_at;
 use windlass_core::protocol::{self, Kind, Removal};
-use windlass_core::unique::{Decision, Instead, Unique, Wish, decide};
+use windlass_core::unique::{Decision, Instead, OnConflict, Unique, Wish, decide};
 use windlass_core::{Event, JobId, JobState, RecordKind, Transition};
 use windlass_proto::{Done, Job, KeyMarker, RecordBody};
 
@@ -22,15 +22,10 @@ use crate::{cancel, children, ended};
 /// Ends that are written at one time.
 const ENDS: usize = 32;
 
-/// What came of one decision.
-enum Written {
-    /// It is in force.
-    Yes(Outcome),
-    /// Somebody was faster: to be decided anew.
-    Lost,
-    /// Not known: the task is delivered again.
-    Open,
-}
+/// Tasks that are replaced at once: with one message each, a write has room for them.
+const MOST_TOGETHER: usize = 200;
+/// How often that is tried before they are dealt with one by one.
+const TRIES: usize = 3;
 
 /// Deals with tasks of one key, in their order; of each what it has come to, none if it stays open.
 pub(super) async fn deal_with(shared: &Shared, place: &Place, entrants: &[Entrant]) -> Vec<Option<Outcome>> {
@@ -38,32 +33,43 @@ pub(super) async fn deal_with(shared: &Shared, place: &Place, entrants: &[Entran
     let mut outcomes: Vec<Option<Outcome>> = entrants.iter().map(|_| None).collect();
     let mut refused = Vec::new();
     let mut holder: Option<Option<Holder>> = None;
-    for (index, entrant) in entrants.iter().enumerate() {
-        while !entrant.is_late() {
+    let (mut index, mut tries) = (0, 0);
+    while index < entrants.len() {
+        let run = if tries < TRIES { together(&entrants[index..]) } else { 1 };
+        let (folded, entrant) = (&entrants[index..index + run - 1], &entrants[index + run - 1]);
+        let step = if entrants[index..index + run].iter().any(Entrant::is_late) {
+            Step::Open
+        } else {
             let known = match holder.take() {
-                Some(known) => known,
-                None => match look(&jobs, place, tells_running(entrants)).await {
-                    Ok(found) => found,
-                    Err(error) => {
-                        report(entrant, error);
-                        break;
-                    }
-                },
+                Some(known) => Ok(known),
+                None => look(&jobs, place, tells_running(entrants)).await,
             };
-            match one(shared, &jobs, place, entrant, known.as_ref()).await {
-                Step::Refused(instead, other) => {
-                    refused.push((index, instead, other));
-                    holder = Some(known);
-                    break;
+            match known {
+                Ok(known) => {
+                    let step = one(shared, &jobs, place, (folded, entrant), known.as_ref()).await;
+                    holder = matches!(step, Step::Refused(..)).then_some(known);
+                    step
                 }
-                Step::Written(Written::Yes(outcome)) => {
-                    outcomes[index] = Some(outcome);
-                    break;
+                Err(error) => {
+                    report(entrant, error);
+                    Step::Open
                 }
-                Step::Written(Written::Open) => break,
-                Step::Written(Written::Lost) => {}
             }
+        };
+        match step {
+            Step::Refused(instead, other) => refused.push((index, instead, other)),
+            Step::Written(told) => {
+                for (outcome, told) in outcomes[index..].iter_mut().zip(told) {
+                    *outcome = Some(told);
+                }
+            }
+            Step::Lost => {
+                tries += 1;
+                continue;
+            }
+            Step::Open => {}
         }
+        (index, tries) = (index + run, 0);
     }
     // They change nothing of the key, so they go together.
     let mut ends = Vec::with_capacity(refused.len());
@@ -81,85 +87,125 @@ pub(super) async fn deal_with(shared: &Shared, place: &Place, entrants: &[Entran
 enum Step {
     /// It gets no job, for this one's sake.
     Refused(Instead, JobId),
-    Written(Written),
+    /// What those that were dealt with have come to.
+    Written(Vec<Outcome>),
+    /// Somebody was faster: to be decided anew.
+    Lost,
+    /// Not known: the task is delivered again.
+    Open,
 }
 
+/// How many of the first go together: all that would replace the one before are replaced at once, by the last of them.
+fn together(entrants: &[Entrant]) -> usize {
+    let replaces = |entrant: &Entrant| {
+        entrant.task.unique.as_ref().is_some_and(|unique| unique.on_conflict == OnConflict::Replace)
+    };
+    let like = |entrant: &&Entrant| replaces(entrant) && entrant.task.unique == entrants[0].task.unique;
+    entrants.iter().take(MOST_TOGETHER).take_while(like).count().max(1)
+}
+
+/// Deals with one task, which stands for others that have no job yet.
 async fn one(
     shared: &Shared,
     jobs: &Jobs,
     place: &Place,
-    entrant: &Entrant,
+    (folded, entrant): (&[Entrant], &Entrant),
     holder: Option<&Holder>,
 ) -> Step {
-    let Some(unique) = &entrant.task.unique else { return Step::Written(Written::Open) };
-    let found = if holder.is_some_and(|holder| holder.found.marker.job_id == entrant.id()) {
+    let Some(unique) = &entrant.task.unique else { return Step::Open };
+    let held_by = |entrant: &Entrant| holder.is_some_and(|holder| holder.found.marker.job_id == entrant.id());
+    if folded.iter().any(held_by) || held_by(entrant) {
         // By an earlier delivery.
-        Ok(Verdict::Lost)
-    } else {
-        let wish = Wish { unique, accepted_at: entrant.accepted_at, due_at: entrant.due_at };
-        let standing = holder.map(|holder| &holder.standing);
-        match (decide(&wish, standing, shared.broker.now()), holder) {
-            (Decision::Refuse, Some(holder)) => {
-                return Step::Refused(Instead::Refused, holder.found.marker.job_id);
-            }
-            (Decision::Merge, Some(holder)) => {
-                return Step::Refused(Instead::Merged, holder.found.marker.job_id);
-            }
-            (Decision::Advance { due_at }, Some(holder)) => {
-                match advance(shared, jobs, entrant, holder, due_at).await {
-                    Ok((Verdict::Won(_), outcome)) => return Step::Written(Written::Yes(outcome)),
-                    other => other.map(|(verdict, _)| verdict),
-                }
-            }
-            (Decision::Replace { due_at, since }, Some(holder)) => {
-                let times = Times { due_at, since };
-                return Step::Written(replace(shared, jobs, place, entrant, holder, times).await);
-            }
-            (Decision::Make { due_at, since }, holder) => {
-                let before = holder.map_or(0, |holder| holder.found.sequence);
-                let times = Times { due_at, since };
-                match make(shared, jobs, place, entrant, (before, &[]), times).await {
-                    Ok(Verdict::Won(_)) => {
-                        let outcome = made(entrant, due_at, "made").await;
-                        return Step::Written(Written::Yes(outcome));
-                    }
-                    other => other,
-                }
-            }
-            // Only who holds a key is in the way.
-            (_, None) => Ok(Verdict::Undecided),
-        }
+        return lost(shared, jobs, folded, entrant, Ok(Verdict::Lost)).await;
+    }
+    let now = shared.broker.now();
+    let accepted_at = entrant.accepted_at;
+    let wish = Wish {
+        unique,
+        accepted_at,
+        first_at: folded.first().map_or(accepted_at, |first| first.accepted_at),
+        due_at: unique.due_at(entrant.task.start, accepted_at, now),
     };
-    Step::Written(lost(shared, jobs, entrant, found).await)
+    match (decide(&wish, holder.map(|holder| &holder.standing), now), holder) {
+        (Decision::Refuse, Some(holder)) => Step::Refused(Instead::Refused, holder.found.marker.job_id),
+        (Decision::Merge, Some(holder)) => Step::Refused(Instead::Merged, holder.found.marker.job_id),
+        (Decision::Advance { due_at }, Some(holder)) => {
+            match advance(shared, jobs, entrant, holder, due_at).await {
+                Ok((Verdict::Won(_), outcome)) => Step::Written(vec![outcome]),
+                other => lost(shared, jobs, folded, entrant, other.map(|(verdict, _)| verdict)).await,
+            }
+        }
+        (Decision::Replace { due_at, since }, Some(holder)) => {
+            let times = Times { due_at, since };
+            replace(shared, jobs, place, (folded, entrant), holder, times).await
+        }
+        (Decision::Make { due_at, since }, holder) => {
+            let before = holder.map_or(0, |holder| holder.found.sequence);
+            let ends = ends(shared, folded, entrant);
+            let with = end_parts(shared, &ends);
+            let times = Times { due_at, since };
+            match make(shared, jobs, place, entrant, (before, with), times).await {
+                Ok(Verdict::Won(_)) => Step::Written(made(shared, &ends, entrant, due_at, "made").await),
+                other => lost(shared, jobs, folded, entrant, other).await,
+            }
+        }
+        // Only who holds a key is in the way.
+        (_, None) => Step::Open,
+    }
+}
+
+/// The ends of those that are replaced at once.
+fn ends<'a>(shared: &Shared, folded: &'a [Entrant], entrant: &Entrant) -> Vec<(&'a Entrant, Done)> {
+    let end = |one: &'a Entrant| (one, one.done(shared, Instead::Replaced, entrant.id()));
+    folded.iter().map(end).collect()
+}
+
+fn end_parts<'a>(shared: &Shared, ends: &'a [(&'a Entrant, Done)]) -> Vec<Part<'a>> {
+    ends.iter().map(|(one, done)| Part::Record(one.end(shared, done))).collect()
 }
 
 /// After a write that is not in force, as far as is known: the task may be known by now, by ourselves.
 async fn lost(
     shared: &Shared,
     jobs: &Jobs,
+    folded: &[Entrant],
     entrant: &Entrant,
     verdict: Result<Verdict, jobs::Error>,
-) -> Written {
+) -> Step {
     match verdict {
+        // Of several, which one is known is found out one by one.
+        Ok(Verdict::Lost) if !folded.is_empty() => Step::Lost,
         Ok(Verdict::Lost) => match finish::find(shared, jobs, entrant).await {
-            Ok(Some(outcome)) => Written::Yes(outcome),
-            Ok(None) => Written::Lost,
-            Err(finish::Open) => Written::Open,
+            Ok(Some(outcome)) => Step::Written(vec![outcome]),
+            Ok(None) => Step::Lost,
+            Err(finish::Open) => Step::Open,
         },
-        Ok(_) => Written::Open,
+        Ok(_) => Step::Open,
         Err(error) => {
             report(entrant, error);
-            Written::Open
+            Step::Open
         }
     }
 }
 
-async fn made(entrant: &Entrant, due_at: Timestamp, how: &'static str) -> Outcome {
+/// After the write that made a job: what the tasks have come to, in their order.
+async fn made(
+    shared: &Shared,
+    ends: &[(&Entrant, Done)],
+    entrant: &Entrant,
+    due_at: Timestamp,
+    how: &'static str,
+) -> Vec<Outcome> {
     hit(Point::JobCreated).await;
+    let mut outcomes = Vec::with_capacity(ends.len() + 1);
+    for (one, done) in ends {
+        outcomes.push(one.ended(shared, done).await);
+    }
     entrant.count(how);
     let queue = entrant.address.queue.to_string();
     metrics::counter!("windlass_tasks_admitted_total", "queue" => queue).increment(1);
-    Outcome { events: vec![entrant.accepted(due_at)] }
+    outcomes.push(Outcome { events: vec![entrant.accepted(due_at)] });
+    outcomes
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -174,7 +220,7 @@ async fn make(
     jobs: &Jobs,
     (queue, of): &Place,
     entrant: &Entrant,
-    (before, with): (u64, &[Part<'_>]),
+    (before, mut parts): (u64, Vec<Part<'_>>),
     Times { due_at, since }: Times,
 ) -> Result<Verdict, jobs::Error> {
     let task = &entrant.task;
@@ -204,8 +250,8 @@ async fn make(
         until: unique.until(entrant.accepted_at),
         window_until: unique.window_until(due_at),
     };
-    let mut parts = with.to_vec();
     parts.extend([Part::Record(change), Part::Marker { of, before, marker }]);
+    let _may_write = shared.lines.may_write().await;
     jobs.write_together(queue, &parts, entrant.deadline).await
 }
 
@@ -214,29 +260,28 @@ async fn replace(
     shared: &Shared,
     jobs: &Jobs,
     place: &Place,
-    entrant: &Entrant,
+    (folded, entrant): (&[Entrant], &Entrant),
     holder: &Holder,
     times: Times,
-) -> Written {
+) -> Step {
     let (Removal::Write { token, purge_timer, then_delete }, Some(last)) =
         (protocol::cancel(&holder.seen.view), &holder.seen.last)
     else {
-        return Written::Lost;
+        return Step::Lost;
     };
     let replaced = last.address.job_id;
     let why = error(Instead::Replaced, entrant.id());
     let done: Done = ended::record(shared, last, JobState::Cancelled, why, Some(entrant.id()));
     let ttl = kept_for(shared.layout.horizon);
-    let with = [
-        Part::Record(ended::change(shared, last, &done, token, purge_timer)),
-        Part::Replaced { by: entrant.id(), job_id: replaced, ttl },
-    ];
-    let before = (holder.found.sequence, with.as_slice());
-    match make(shared, jobs, place, entrant, before, times).await {
+    let ends = ends(shared, folded, entrant);
+    let mut with = end_parts(shared, &ends);
+    with.push(Part::Record(ended::change(shared, last, &done, token, purge_timer)));
+    with.push(Part::Replaced { by: entrant.id(), job_id: replaced, ttl });
+    match make(shared, jobs, place, entrant, (holder.found.sequence, with), times).await {
         Ok(Verdict::Won(_)) => {}
-        other => return lost(shared, jobs, entrant, other).await,
+        other => return lost(shared, jobs, folded, entrant, other).await,
     }
-    let outcome = made(entrant, times.due_at, "replaced").await;
+    let outcomes = made(shared, &ends, entrant, times.due_at, "replaced").await;
     if matches!(last.record.kind, Kind::Ready | Kind::Claim { .. }) {
         // A worker may have been given it in the meantime: it stops. Whatever it writes is refused.
         let mark_it = Mark {
@@ -252,7 +297,7 @@ async fn replace(
     let followed = cancel::after(shared, jobs, last, &done, then_delete).await
         && (last.body.attempts().is_empty() || children::cancel_all(shared, &place.0, replaced).await);
     // If not, the task is delivered again, and finds what is left to do.
-    if followed { Written::Yes(outcome) } else { Written::Open }
+    if followed { Step::Written(outcomes) } else { Step::Open }
 }
 
 /// Has the job that holds the key run from an earlier instant; the task is merged into it.
@@ -288,7 +333,9 @@ async fn advance(
     };
     let done = entrant.done(shared, Instead::Merged, last.address.job_id);
     let parts = [Part::Record(entrant.end(shared, &done)), Part::Record(change)];
+    let may_write = shared.lines.may_write().await;
     let verdict = jobs.write_together(queue, &parts, entrant.deadline).await?;
+    drop(may_write);
     if !matches!(verdict, Verdict::Won(_)) {
         return Ok((verdict, nothing));
     }

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 use windlass_broker::names::MarkerOf;
 use windlass_core::QueueName;
 
@@ -14,14 +14,18 @@ use crate::shared::Shared;
 
 /// Dealt with together.
 const MOST: usize = 256;
+/// The broker takes fifty unfinished batches a stream, from all dispatchers, and refuses the next.
+const WRITES: usize = 12;
 
 /// A queue, and what stands for a key or a group there.
 pub(super) type Place = (QueueName, MarkerOf);
 
 /// The lines in which somebody stands. Bounded by the tasks that are worked on at one time.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Lines {
     open: Mutex<HashMap<Place, Arc<Line>>>,
+    /// Batches that may be on their way at one time.
+    writes: Semaphore,
 }
 
 #[derive(Debug, Default)]
@@ -33,6 +37,11 @@ struct Line {
 // === impl Lines ===
 
 impl Lines {
+    /// Leave to write a batch. Never refused.
+    pub(super) async fn may_write(&self) -> Option<SemaphorePermit<'_>> {
+        self.writes.acquire().await.ok()
+    }
+
     /// Waits for the task's turn and deals with it; none if it stays open.
     pub(super) async fn enter(
         &self,
@@ -77,5 +86,11 @@ impl Lines {
         if Arc::strong_count(line) == 2 {
             open.remove(place);
         }
+    }
+}
+
+impl Default for Lines {
+    fn default() -> Self {
+        Self { open: Mutex::default(), writes: Semaphore::new(WRITES) }
     }
 }

@@ -5,7 +5,9 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{self, ComponentsBuilder};
 use utoipa::{Modify, OpenApi};
 
-use super::{Problem, actions, letters, many, operations, query, routes};
+use super::{
+    Problem, actions, alerts, audit, letters, live, many, operations, query, queues, report, routes, workers,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -16,13 +18,14 @@ use super::{Problem, actions, letters, many, operations, query, routes};
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     paths(
-        routes::list_jobs, routes::get_job, routes::list_queues, routes::get_status, get,
+        routes::list_jobs, routes::get_job, routes::list_queues, routes::get_status, audit::get, alerts::list, alerts::silence, alerts::end_silence, report::get, live::watch, workers::list, get,
         letters::list, letters::groups, letters::letter,
         actions::redrive, actions::discard, actions::cancel,
         many::redrive, many::discard, many::cancel,
+        queues::why_job, queues::get, queues::why_queue, queues::set, queues::pause, queues::resume,
         operations::list, operations::get, operations::abort,
     ),
-    tags((name = "jobs"), (name = "queues"), (name = "dead letters"), (name = "operations"), (name = "status")),
+    tags((name = "jobs"), (name = "queues"), (name = "workers"), (name = "dead letters"), (name = "operations"), (name = "alerts"), (name = "reports"), (name = "status")),
     modifiers(&Token),
 )]
 struct Document;

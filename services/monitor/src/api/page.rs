@@ -25,6 +25,7 @@ struct ListPage {
     newest: Option<String>,
     progress: Progress,
     gap: Option<Gap>,
+    lost: u64,
     now: Timestamp,
 }
 
@@ -59,6 +60,7 @@ async fn list_page(api: &Api, raw: RawQuery) -> Result<ListPage, Problem> {
     let page = api.store.list(&query.filter, query.cursor, query.limit, now).await?;
     let queues = api.store.queues(now).await?;
     let gap = api.store.gaps(1).await?.pop();
+    let lost = api.store.count_lost().await?.values().sum();
     let progress = api.progress.borrow().clone();
     Ok(ListPage {
         jobs: page.jobs,
@@ -68,6 +70,7 @@ async fn list_page(api: &Api, raw: RawQuery) -> Result<ListPage, Problem> {
         query,
         progress,
         gap,
+        lost,
         now,
     })
 }

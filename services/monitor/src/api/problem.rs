@@ -126,6 +126,14 @@ impl Problem {
         Self::new(StatusCode::TOO_MANY_REQUESTS, detail)
     }
 
+    /// It can be looked at again later.
+    pub(super) fn too_many_looking(most: usize) -> Self {
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            format!("{most} look on already, as many as may at a time: try again later"),
+        )
+    }
+
     /// It cannot be done to what is there.
     pub(super) fn conflict(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, detail)

@@ -80,14 +80,11 @@ impl ListQuery {
 
 /// A text as a part of a query: all but letters and digits as the bytes that they are (RFC 3986, section 2.1).
 fn encoded(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut encoded, byte| {
-        if byte.is_ascii_alphanumeric() {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
-        encoded
-    })
+    let byte = |byte: u8| match char::from(byte) {
+        plain if plain.is_ascii_alphanumeric() => plain.to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    text.bytes().map(byte).collect()
 }
 
 /// Reads the parameters of one job: its id, and perhaps its queue.
@@ -157,6 +154,15 @@ impl Parameters {
         match number.filter(|number| (least..=most).contains(number)) {
             Some(number) => Ok(Some(number)),
             None => Err(unfit(name, &value, &format!("a whole number from {least} to {most}"))),
+        }
+    }
+
+    /// An object of a body.
+    pub(super) fn object(&mut self, name: &str) -> Result<Option<Map<String, Value>>, Problem> {
+        match self.remove(name) {
+            None => Ok(None),
+            Some(Value::Object(object)) => Ok(Some(object)),
+            Some(other) => Err(unfit(name, &other, "a JSON object")),
         }
     }
 

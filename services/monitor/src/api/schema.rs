@@ -4,14 +4,24 @@
 //! OpenAPI document alone; a test holds that real answers have the keys that are described.
 
 mod action;
+mod alert;
+mod audit;
+mod flow;
 mod letter;
+mod worker;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use action::{ActionProblems, Commanded, Manner, ManyJobs, ManyLetters, OperationList, Preview, Why};
+pub use alert::{AlertList, NewSilence};
+pub use audit::{AuditReport, QueueAudit};
+pub use flow::{
+    BacklogSchema, Changed, ChangedSetting, PauseQueue, QueueStateSchema, ResumeQueue, SetQueue, WhySchema,
+};
 pub use letter::{GroupSchema, LetterFilter, LetterGroups, LetterList, LetterRowSchema, LetterViewSchema};
+pub use worker::{Worker, WorkerList};
 
 use crate::progress::{Progress, Standstill};
 use crate::store::{Gap, JobRow, Page, QueueCounts};

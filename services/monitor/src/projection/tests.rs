@@ -28,6 +28,7 @@ impl Running {
             store: store.clone(),
             batch_size: 2,
             progress,
+            teller: Teller::new(),
             health: health.clone(),
         };
         let stopped = stop.clone();

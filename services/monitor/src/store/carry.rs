@@ -72,6 +72,8 @@ fn event_of(row: &SqliteRow) -> Result<Event, Error> {
         started_at: instant("started_at_ns")?,
         alone: row.try_get("alone").map_err(column)?,
         claimed_id: claimed_id.map(|id| word("claimed_id", &id)).transpose()?,
+        key: None,
+        tenant: None,
         // Younger than these rows.
         other_id: None,
     })

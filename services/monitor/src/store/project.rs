@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use sqlx::{Connection as _, Row as _, SqliteConnection};
 use windlass_core::history::{History, JobView};
 use windlass_core::told::{LogLine, Progress};
-use windlass_core::{Event, JobId, QueueName};
+use windlass_core::{Event, JobId, QueueName, Transition};
 
 use super::rows::{id_of, word};
 use super::sequences::{load_ranges, store_ranges};
@@ -57,6 +57,8 @@ pub(super) struct Job {
     pub(super) after: Option<JobView>,
     /// Remarks on it are stored as such.
     pub(super) had_remarks: bool,
+    /// Its acceptance was told in this batch, and other events before.
+    pub(super) accepted_late: bool,
 }
 
 /// A job that a batch names.
@@ -102,6 +104,8 @@ pub(super) async fn join(connection: &mut SqliteConnection, events: Vec<Event>) 
     let mut jobs = Vec::with_capacity(named.len());
     for Named { queue, id, events, known: mut history, had_remarks } in named {
         let before = history.outline();
+        let accepted = events.iter().any(|event| event.transition == Transition::Accepted);
+        let accepted_late = before.is_some() && accepted;
         let changed = events.into_iter().map(|event| history.record(event)).filter(|is_new| *is_new).count();
         if changed == 0 {
             continue;
@@ -112,7 +116,7 @@ pub(super) async fn join(connection: &mut SqliteConnection, events: Vec<Event>) 
         if after.as_ref().is_some_and(|after| after.state.is_terminal()) && !had_ended {
             applied.ended.extend(history.events().last().cloned());
         }
-        jobs.push(Job { queue, id, history, before, after, had_remarks });
+        jobs.push(Job { queue, id, history, before, after, had_remarks, accepted_late });
     }
     let write = |source| Error::Statement(STORE, source);
     write::jobs(connection, &jobs).await.map_err(write)?;

@@ -5,8 +5,9 @@ use std::sync::{Arc, LazyLock};
 use jiff::Timestamp;
 use sqlx::sqlite::{Sqlite, SqliteArguments};
 use sqlx::{AssertSqlSafe, SqliteConnection};
+use windlass_core::flow::FlowKey;
 use windlass_core::history::JobView;
-use windlass_core::{JobError, JobState, Transition};
+use windlass_core::{Event, JobError, JobState, Transition};
 
 use super::history;
 use super::project::Job;
@@ -82,7 +83,9 @@ pub(super) async fn jobs(connection: &mut SqliteConnection, jobs: &[Job]) -> Res
     let (mut moved, mut whole) = (Vec::with_capacity(jobs.len()), Vec::new());
     for job in jobs {
         match &job.after {
-            Some(after) if job.before.as_ref().is_none_or(|before| is_fixed(before, after)) => {
+            Some(after)
+                if !job.accepted_late && job.before.as_ref().is_none_or(|before| is_fixed(before, after)) =>
+            {
                 moved.push((job, after));
             }
             Some(after) => whole.push((job, after)),
@@ -122,6 +125,10 @@ fn bind(query: Query, job: &Job, after: &JobView) -> Query {
     let (code, message, terminal) = error_columns(after.error.as_ref());
     let latest = after.attempts.last();
     let claimed = job.history.events().find(|event| event.transition == Transition::Rejected);
+    // Said with the acceptance alone.
+    let of_task = |part: fn(&Event) -> Option<&FlowKey>| {
+        job.history.events().find_map(part).map(|key| key.as_str().to_owned())
+    };
     let text = |text: Option<&str>| text.map(ToOwned::to_owned);
     query
         .bind(job.queue.as_str().to_owned())
@@ -140,8 +147,8 @@ fn bind(query: Query, job: &Job, after: &JobView) -> Query {
         .bind(text(message))
         .bind(terminal)
         .bind(after.error.as_ref().map(JobError::fingerprint))
-        .bind(None::<String>)
-        .bind(None::<String>)
+        .bind(of_task(|event| event.key.as_ref()))
+        .bind(of_task(|event| event.tenant.as_ref()))
         .bind(after.trace_id.clone())
         .bind(claimed.and_then(|event| event.claimed_id).map(|id| id.as_uuid().as_bytes().to_vec()))
         .bind(history::encode(&job.history))

@@ -259,6 +259,16 @@ impl Flow {
         Ok(self.last(&subject).await?.is_some())
     }
 
+    /// Whether a job stands in one of these lines, looked at in this order: from the stream's leader.
+    pub async fn is_in_line(&self, address: &Address, lines: &[Line]) -> Result<bool, Error> {
+        for line in lines {
+            if self.stands(&FlowSubject::Wait(line.clone(), address.priority, address.job_id)).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// How many messages stand under a filter: at the cost of one call.
     pub async fn count(&self, filter: &str) -> Result<u64, Error> {
         let call = format!("STREAM.INFO.{}", self.jobs.stream());

@@ -137,7 +137,7 @@ impl Jobs {
         Ok(())
     }
 
-    fn failed(&self, source: connect::Error) -> Error {
+    pub(super) fn failed(&self, source: connect::Error) -> Error {
         Error::Broker { stream: self.stream.clone(), source }
     }
 }

@@ -68,6 +68,11 @@ impl SeenRecord {
             RecordBody::Job(job) if job.attempts.is_empty() => job.due_at,
             _ => self.body.accepted_at(),
         };
-        self.teller().accepted(due_at)
+        let accepted = self.teller().accepted(due_at);
+        // The record of an end has no task any more.
+        match &self.body {
+            RecordBody::Job(job) => accepted.of_task(&job.task),
+            _ => accepted,
+        }
     }
 }

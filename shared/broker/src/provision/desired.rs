@@ -141,6 +141,8 @@ fn tasks(names: &Names, layout: &Layout) -> StreamSpec {
             ("max_msg_size", json!(layout.max_message_bytes)),
             // A task leaves by being admitted or dead-lettered, and in no other way.
             ("deny_delete", json!(true)),
+            // Of batches of tasks that are accepted all or none.
+            ("allow_atomic", json!(true)),
             ("allow_batched", json!(true)),
             ("duplicate_window", nanos(DUPLICATE_WINDOW)),
         ],
@@ -344,7 +346,8 @@ mod tests {
         for stream in desired(&Names::default(), &Layout::default()).streams {
             let on = |setting| stream.settings[setting] == json!(true);
             let jobs = matches!(stream.part, Part::Jobs(_));
-            assert_eq!((on("allow_msg_schedules"), on("allow_atomic")), (jobs, jobs), "{}", stream.name);
+            assert_eq!(on("allow_msg_schedules"), jobs, "{}", stream.name);
+            assert_eq!(on("allow_atomic"), jobs || stream.part == Part::Tasks, "{}", stream.name);
             let trusted_bucket = stream.name.starts_with("KV_") && stream.part != Part::Workers;
             assert_eq!(on("allow_rollup_hdrs"), jobs || trusted_bucket, "{}", stream.name);
         }

@@ -10,7 +10,7 @@ use super::{Error, read};
 use crate::answer::ErrorBody;
 
 /// A message that is to be stored.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Outgoing {
     pub(crate) subject: String,
     pub(crate) headers: HeaderMap,

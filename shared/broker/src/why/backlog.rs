@@ -1,11 +1,8 @@
 //! Summed for a queue.
 //!
-//! Who stands in a line is known by subjects alone, and these are listed in one answer, so no job is counted in two
-//! lines, whatever moves. What is read beside that (timers, what is due, what is ready) comes in other answers: each
-//! tells the moment of its stream, and if all moments are the same, the whole is exact. A few tries are made for that.
 //! Lines of more than 100,000 are counted, not listed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use windlass_core::flow::{Backlog, Cause, Counted, FlowKey, KeyGate, Rate};
@@ -13,8 +10,9 @@ use windlass_core::{JobId, Kind, RecordKind};
 use windlass_proto::{Claim, Job, v1};
 
 use super::Error;
-use super::facts::{self, Delivered, Facts};
-use crate::flow::{Flow, Listed};
+use super::facts::{self, Facts};
+use super::moment::Read;
+use crate::flow::Flow;
 use crate::names::{FlowSubject, Line};
 
 /// Tries to read all at one moment.
@@ -76,52 +74,10 @@ pub async fn backlog(flow: &Flow) -> Result<Backlog, Error> {
     })
 }
 
-/// What was read of the stream.
-struct Read {
-    later: Listed,
-    held: Listed,
-    due: Listed,
-    ready: Listed,
-    places: Listed,
-    slots: Listed,
-    delivered: Option<Delivered>,
-}
-
 /// By the word of a cause: how many, and one of them.
 #[derive(Default)]
 struct Counts {
     by_word: BTreeMap<&'static str, (u64, Option<JobId>, Option<String>)>,
-}
-
-// === impl Read ===
-
-impl Read {
-    async fn all(flow: &Flow) -> Result<Self, Error> {
-        let names = flow.broker().names();
-        let records = |kind| names.records_filter(flow.pool(), flow.queue(), kind);
-        let (later, held) = (records(RecordKind::Later), records(RecordKind::Held));
-        let (due, ready) = (records(RecordKind::Due), records(RecordKind::Ready));
-        let lines = names.all_lines_filter(flow.pool(), flow.queue());
-        let slots = names.key_slots_filter(flow.pool(), flow.queue());
-        let (later, held, due, ready, places, slots, delivered) = tokio::try_join!(
-            flow.list(&later, false),
-            flow.list(&held, false),
-            flow.list(&due, false),
-            flow.list(&ready, false),
-            flow.list(&lines, true),
-            flow.list(&slots, true),
-            facts::delivered(flow),
-        )?;
-        Ok(Self { later, held, due, ready, places, slots, delivered })
-    }
-
-    /// Whether all of it stood there at one moment.
-    fn is_exact(&self) -> bool {
-        let all = [&self.later, &self.held, &self.due, &self.ready, &self.places, &self.slots];
-        let same = all.iter().all(|listed| listed.moment == self.later.moment);
-        let whole = |listed: &Listed| listed.subjects.len() as u64 == listed.total;
-        same && whole(&self.places) && whole(&self.slots)
-    }
 }
 
 // === impl Counts ===
@@ -192,8 +148,26 @@ async fn count_held(flow: &Flow, facts: &Facts, read: &Read, counts: &mut Counts
         counts.add(&gate.in_key_line(None, &key, 0), keys, None);
     }
     let without = read.held.total.saturating_sub(read.places.total);
-    counts.add(&Cause::Held { since: facts.now }, without, None);
+    let (awaiting, example) = count_awaiting(flow, without).await?;
+    let cause = Cause::Dependencies { on: Vec::new(), more: true, since: facts.now };
+    counts.add(&cause, awaiting, example);
+    counts.add(&Cause::Held { since: facts.now }, without - awaiting, None);
     Ok(())
+}
+
+/// How many of those who are held without a place in line wait for other jobs, and one of them.
+async fn count_awaiting(flow: &Flow, without: u64) -> Result<(u64, Option<JobId>), Error> {
+    if without == 0 {
+        return Ok((0, None));
+    }
+    let names = flow.broker().names();
+    let marks = flow.list(&names.queue_awaits_filter(flow.pool(), flow.queue()), true).await?;
+    let edges = marks.subjects.iter().filter_map(|subject| names.parse_edge_subject(subject));
+    let waiting: HashSet<JobId> = edges.map(|edge| edge.waiting.1).collect();
+    // Where not all marks can be listed, all but a few wait for others.
+    let listed = marks.subjects.len() as u64 == marks.total;
+    let count = if listed { (waiting.len() as u64).min(without) } else { without };
+    Ok((count, waiting.into_iter().min()))
 }
 
 async fn count_places(flow: &Flow, facts: &Facts, read: &Read, counts: &mut Counts) -> Result<(), Error> {

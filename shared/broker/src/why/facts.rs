@@ -149,10 +149,9 @@ async fn doing(
     let seen = flow.jobs().read(flow.queue(), job_id).await?;
     Ok(match (&seen.done, &seen.last) {
         (Some(done), _) if done.state == JobState::Dead => Doing::Dead,
-        (Some(_), _) => Doing::Ended,
         // Its end is forgotten, and it still blocks its key.
         (None, None) if settings.fifo() == Some(OnDead::Block) => Doing::Dead,
-        (None, None) => Doing::Ended,
+        (Some(_), _) | (None, None) => Doing::Ended,
         (None, Some(last)) => match (&last.body, last.record.kind) {
             (_, Kind::Later) => Doing::Retrying,
             (_, Kind::Held | Kind::Due) => Doing::Waiting,

@@ -1,6 +1,6 @@
 //! Of one job.
 
-use windlass_core::flow::{Cause, FlowKey, Why};
+use windlass_core::flow::{Cause, FlowKey, On, Why};
 use windlass_core::protocol::Kind;
 use windlass_core::{JobId, RecordKind};
 use windlass_proto::{Claim, Job, RecordBody, v1};
@@ -11,14 +11,18 @@ use crate::flow::{Flow, InLine};
 use crate::jobs::SeenRecord;
 use crate::names::{ALL, Line};
 
+/// Jobs that are named of those that one waits for.
+const MOST_SHOWN: usize = 5;
+
 /// Why this job of the queue does not run; none if the stream has nothing of it.
 pub async fn why(flow: &Flow, job_id: JobId) -> Result<Option<Why>, Error> {
     let seen = flow.jobs().read(flow.queue(), job_id).await?;
     let Some(last) = seen.last else { return Ok(None) };
     let asked_at = flow.broker().now();
     let (cause, job) = match (&seen.done, &last.body) {
-        (Some(done), _) => (Cause::Ended { state: done.state, at: done.ended_at }, None),
-        (None, RecordBody::Done(done)) => (Cause::Ended { state: done.state, at: done.ended_at }, None),
+        (Some(done), _) | (None, RecordBody::Done(done)) => {
+            (Cause::Ended { state: done.state, at: done.ended_at }, None)
+        }
         (None, RecordBody::Job(job)) => (of_job(flow, &last, job).await?, Some(job)),
         (None, RecordBody::Claim(claim)) => (of_claim(flow, claim).await?, None),
     };
@@ -83,6 +87,9 @@ async fn worker(flow: &Flow, ahead: u64) -> Result<Cause, Error> {
 
 /// Of a held job: by the line that it stands in, or nobody but an operator lets it go.
 async fn held(flow: &Flow, last: &SeenRecord, job: &Job) -> Result<Cause, Error> {
+    if job.awaiting {
+        return waits(flow, last, job).await;
+    }
     let Some(place) = place(flow, last, job).await? else {
         return Ok(Cause::Held { since: job.held_since.unwrap_or(last.stored_at) });
     };
@@ -101,6 +108,18 @@ async fn held(flow: &Flow, last: &SeenRecord, job: &Job) -> Result<Cause, Error>
         (Line::Key(_), Some(key)) => gate.in_key_line(Some(kind), &key, ahead(flow, &place).await?),
         (_, key) => gate.in_turn_line(Some(kind), key.as_ref(), ahead(flow, &place).await?),
     })
+}
+
+/// Of a job that waits for others.
+async fn waits(flow: &Flow, last: &SeenRecord, job: &Job) -> Result<Cause, Error> {
+    let since = job.held_since.unwrap_or(last.stored_at);
+    let (open, more) = flow.jobs().open_edges(&last.address.queue, last.address.job_id, MOST_SHOWN).await?;
+    if open.is_empty() {
+        // The last of them has just ended.
+        return Ok(Cause::Decision { since, dispatcher: None });
+    }
+    let on = open.into_iter().map(|(queue, job_id)| On { queue, job_id }).collect();
+    Ok(Cause::Dependencies { on, more, since })
 }
 
 /// How many stand before it, in its line.

@@ -5,7 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{JobId, JobState, Kind};
+use crate::{JobId, JobState, Kind, QueueName};
 
 /// Why a job does not run: exactly one, with the holder or the time that it waits for.
 ///
@@ -36,6 +36,15 @@ pub enum Cause {
     },
     /// Somebody has to release it.
     Held {
+        /// Since when.
+        since: Timestamp,
+    },
+    /// Jobs that it waits for have not ended.
+    Dependencies {
+        /// Some of them, the oldest first.
+        on: Vec<On>,
+        /// Whether there are more.
+        more: bool,
         /// Since when.
         since: Timestamp,
     },
@@ -162,6 +171,15 @@ pub struct Stopped {
     pub until: Option<Timestamp>,
 }
 
+/// A job that another is to start after.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct On {
+    /// Its queue.
+    pub queue: QueueName,
+    /// Which.
+    pub job_id: JobId,
+}
+
 /// A job that others wait for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
@@ -200,6 +218,7 @@ impl Cause {
             Self::NotDue { .. } => "not_due",
             Self::Retrying { .. } => "retrying",
             Self::Held { .. } => "held",
+            Self::Dependencies { .. } => "dependencies",
             Self::QueuePaused(_) => "queue_paused",
             Self::KindPaused { .. } => "kind_paused",
             Self::KeyPaused { .. } => "key_paused",
@@ -240,6 +259,11 @@ impl fmt::Display for Cause {
                 write!(f, "its next attempt is due at {until}, after {after}")
             }
             Self::Held { since } => write!(f, "held since {since}, until somebody releases it"),
+            Self::Dependencies { on, more, .. } => {
+                let names: Vec<_> =
+                    on.iter().map(|on| format!("{} of the queue {}", on.job_id, on.queue)).collect();
+                write!(f, "waits for jobs to end: {}{}", names.join(", "), if *more { ", …" } else { "" })
+            }
             Self::QueuePaused(stopped) => write!(f, "its queue is paused{stopped}"),
             Self::KindPaused { kind, stopped } => write!(f, "its kind {kind} is paused{stopped}"),
             Self::KeyPaused { key, stopped } => write!(f, "its key `{key}` is paused{stopped}"),

@@ -72,6 +72,7 @@ fn preference(a: &Event, b: &Event) -> Ordering {
                 event.priority,
                 event.alone,
                 event.claimed_id,
+                (&event.key, &event.tenant),
                 event.other_id,
             ),
         )

@@ -23,7 +23,7 @@ fn standing(state: Option<JobState>) -> Standing {
 
 /// Of a task that is accepted at 200 and may run at `due`.
 fn decided(unique: &Unique, due: i64, standing: Option<Standing>) -> Decision {
-    let wish = Wish { unique, accepted_at: at(200), due_at: at(due) };
+    let wish = Wish { unique, accepted_at: at(200), first_at: at(200), due_at: at(due) };
     decide(&wish, standing.as_ref(), at(200))
 }
 
@@ -89,6 +89,19 @@ fn a_debounce_is_bounded_by_its_first() {
     // It begins anew once the last one runs.
     let runs = Some(standing(Some(JobState::Running)));
     assert_eq!(decided(&debounce(50), 230, runs), Decision::Make { due_at: at(230), since: at(200) });
+}
+
+#[test]
+fn a_delay_before_a_replacement_is_counted_from_its_admission() {
+    let replace = Unique { on_conflict: OnConflict::Replace, ..unique() };
+    let delay = Start::After(seconds(5));
+    assert_eq!(replace.due_at(delay, at(200), at(203)), at(208));
+    assert_eq!(unique().due_at(delay, at(200), at(203)), at(205));
+    assert_eq!(replace.due_at(Start::Now, at(200), at(203)), at(200));
+    // One that stands for others that have no job yet: their first counts.
+    let bounded = Unique { max_delay: Some(seconds(12)), ..replace };
+    let wish = Wish { unique: &bounded, accepted_at: at(200), first_at: at(190), due_at: at(208) };
+    assert_eq!(decide(&wish, None, at(203)), Decision::Make { due_at: at(202), since: at(190) });
 }
 
 #[test]

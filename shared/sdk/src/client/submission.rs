@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use opentelemetry::trace::SpanKind;
 use windlass_broker::trace::{Hop, Relation, Subject};
 use windlass_broker::{tasks, trace};
+use windlass_core::dependency::{self, Dependency, OnFailure};
 use windlass_core::{InvalidTask, JobId, PoolName, Priority, QueueName, RetryPolicy, Start, Task};
 
 use super::unique::{self, Aggregate, Unique};
@@ -23,10 +24,45 @@ pub struct Submission {
     pub(super) id: tasks::Id,
 }
 
+/// A task that can be sent.
+pub(super) struct Prepared {
+    pub(super) client: Client,
+    pub(super) queue: QueueName,
+    pub(super) pool: PoolName,
+    pub(super) task: Task<Bytes>,
+    pub(super) id: tasks::Id,
+    /// Of its payload, what goes to Object Store.
+    pub(super) large: Option<Bytes>,
+}
+
+/// What a job can wait for: see [`Submission::after`].
+pub trait Prerequisite {
+    /// The job, with the default policy.
+    fn dependency(&self) -> Result<Dependency, InvalidTask>;
+}
+
+impl Prerequisite for Submitted {
+    fn dependency(&self) -> Result<Dependency, InvalidTask> {
+        Ok(Dependency::new(self.queue.clone(), self.id))
+    }
+}
+
+impl Prerequisite for Submission {
+    fn dependency(&self) -> Result<Dependency, InvalidTask> {
+        Ok(Dependency::new(self.queue.clone()?, self.job_id()?))
+    }
+}
+
+impl Prerequisite for Dependency {
+    fn dependency(&self) -> Result<Dependency, InvalidTask> {
+        Ok(self.clone())
+    }
+}
+
 // === impl Submission ===
 
 impl Submission {
-    fn with(mut self, change: impl FnOnce(&mut Task<Bytes>) -> Result<(), InvalidTask>) -> Self {
+    pub(super) fn with(mut self, change: impl FnOnce(&mut Task<Bytes>) -> Result<(), InvalidTask>) -> Self {
         if let Ok(task) = &mut self.task
             && let Err(error) = change(task)
         {
@@ -164,6 +200,32 @@ impl Submission {
         })
     }
 
+    /// Waits for the end of another job: one that was submitted, or that will be in the same batch. What follows if that
+    /// one does not succeed says [`Submission::on_failure`]; unless it is said, the job is dead. May be given up to 1000
+    /// times. The other is to be in a queue of the same pool.
+    pub fn after(self, other: &impl Prerequisite) -> Self {
+        let dependency = other.dependency();
+        self.with(|task| {
+            task.after.push(dependency?);
+            Ok(())
+        })
+    }
+
+    /// What follows if the job that was named last by [`Submission::after`] does not succeed.
+    pub fn on_failure(self, policy: OnFailure) -> Self {
+        self.with(|task| {
+            let last = task.after.last_mut();
+            last.ok_or_else(|| InvalidTask::new("after", "is not given: expected before a policy"))?
+                .on_failure = policy;
+            Ok(())
+        })
+    }
+
+    /// The id of the job to be.
+    pub fn job_id(&self) -> Result<JobId, InvalidTask> {
+        self.task.as_ref().map(|task| task.id).map_err(Clone::clone)
+    }
+
     /// As [`Submission::submit`], and waits until a dispatcher has admitted the task, for at most this long. If it gets no
     /// job of its own, because its unique key is held or because it was merged into another, [`Error::NoJob`] names that
     /// one. It takes the rights of [`Client::wait`].
@@ -174,16 +236,22 @@ impl Submission {
         Ok(submitted)
     }
 
-    /// Checks the task and publishes it; returns once it is stored, within a bound.
-    pub async fn submit(self) -> Result<Submitted, Error> {
+    /// Checks the task, and encodes its payload; what is too large for the task is returned beside it.
+    pub(super) async fn prepare(self) -> Result<Prepared, Error> {
         let (queue, mut task, client) = (self.queue?, self.task?, self.client);
-        let id = self.id;
         payload::check(&client, &task)?;
         // Of the payload as it is: the dispatchers see what is sent.
         unique::resolve(&mut task)?;
         let large = payload::encode(&client, &mut task).await?;
         unique::check_encoded(&task, large.as_deref())?;
         client.limits.check(&task, Timestamp::now())?;
+        dependency::check(&queue, task.id, &task.after)?;
+        Ok(Prepared { client, queue, pool: self.pool, task, id: self.id, large })
+    }
+
+    /// Checks the task and publishes it; returns once it is stored, within a bound.
+    pub async fn submit(self) -> Result<Submitted, Error> {
+        let Prepared { client, queue, pool, mut task, id, large } = self.prepare().await?;
         let hop = Hop::start(
             "send",
             SpanKind::Producer,
@@ -205,7 +273,7 @@ impl Submission {
             }
         };
         if let Some(bytes) = large {
-            payload::upload(&client, broker, &self.pool, &queue, &mut task, bytes)
+            payload::upload(&client, broker, &pool, &queue, &mut task, bytes)
                 .await
                 .inspect_err(|_| hop.fail("the payload was not stored"))?;
         }

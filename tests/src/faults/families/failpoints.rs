@@ -9,14 +9,14 @@ use tokio_util::sync::CancellationToken;
 use windlass::Client;
 use windlass_broker::Broker;
 use windlass_broker::failpoint::Point;
-use windlass_core::JobId;
+use windlass_core::{JobId, JobState};
 use windlass_testkit::Servers as _;
 use windlass_testkit::process::Signal;
 
 use super::Scene;
 use super::schedules::Ticking;
 use crate::faults::jobs::Work;
-use crate::faults::load::{Order, accepted};
+use crate::faults::load::{Order, accepted, policy};
 use crate::faults::stage::QUEUES;
 
 /// One process, and the steps that it is still to die after.
@@ -40,6 +40,8 @@ const NEIGHBOUR: &str = "worker-2";
 const RIVAL: &str = "dispatcher-2";
 /// Longer than a worker that stops lets its attempts go on.
 const LONG_MILLIS: u64 = 5000;
+/// Longer than it takes until all of them wait.
+const CHAIN_MILLIS: u64 = 1500;
 const POLL: Duration = Duration::from_millis(30);
 
 /// All of them; in the short set those where most can go wrong.
@@ -125,7 +127,7 @@ async fn advance(scene: &mut Scene<'_>, victim: &mut Victim) -> Result<bool> {
             | Point::CancelDeleted
             | Point::WorkerHandBackWritten
             | Point::WorkerClaimed
-    );
+    ) && !is_of_edges(point);
     let nth = if frequent { 1 + scene.seed.below(3) } else { 1 };
     let plan = format!("{}=kill@{nth}", point.as_str());
     let env = [("WINDLASS_FAILPOINTS".to_owned(), OsString::from(plan))];
@@ -138,6 +140,9 @@ async fn advance(scene: &mut Scene<'_>, victim: &mut Victim) -> Result<bool> {
 async fn lead(scene: &mut Scene<'_>, label: &str, point: Point) -> Result<()> {
     if matches!(point, Point::FlowOwned | Point::FlowCommitted | Point::FlowSaid) {
         return make_owner(scene, label).await;
+    }
+    if is_of_edges(point) {
+        return submit_chains(scene).await;
     }
     if !matches!(point, Point::WorkerHandBackWritten | Point::WorkerClaimed) {
         return Ok(());
@@ -163,13 +168,38 @@ async fn make_owner(scene: &mut Scene<'_>, label: &str) -> Result<()> {
     scene.stage.spawn(RIVAL, &[]).await
 }
 
+/// Of jobs that wait for others.
+fn is_of_edges(point: Point) -> bool {
+    matches!(point, Point::EdgesMarked | Point::EdgeClosed | Point::EdgeReleased | Point::EdgeDied)
+}
+
+/// Jobs that wait for others: of those some end well, and the others die. Many, as any dispatcher may get them.
+async fn submit_chains(scene: &mut Scene<'_>) -> Result<()> {
+    let client = Client::new(Broker::connect(scene.stage.fleet.broker.options("publisher")).await?);
+    for number in 0..24 {
+        let dies = number % 2 == 0;
+        let work =
+            Work { milliseconds: CHAIN_MILLIS, failures: if dies { u32::MAX } else { 0 }, ..Work::default() };
+        let state = if dies { JobState::Dead } else { JobState::Succeeded };
+        let mut id = || JobId::from_parts(jiff::Timestamp::now(), scene.seed.bytes());
+        let first = Order::new(QUEUES[0], id(), "faults.work", work, Some(state)).with(None, policy(1));
+        let mut second = Order::new(QUEUES[0], id(), "faults.work", Work::default(), Some(state));
+        second.after = Some(first.job.clone());
+        for order in [first, second] {
+            scene.ledger.ordered(&order);
+            accepted(order, client.clone(), scene.ledger.clone(), CancellationToken::new()).await;
+        }
+    }
+    Ok(())
+}
+
 /// Jobs that are still running when a worker stops.
 async fn submit_long(scene: &mut Scene<'_>) -> Result<()> {
     let client = Client::new(Broker::connect(scene.stage.fleet.broker.options("publisher")).await?);
     for _ in 0..24 {
         let id = JobId::from_parts(jiff::Timestamp::now(), scene.seed.bytes());
         let work = Work { milliseconds: LONG_MILLIS, ..Work::default() };
-        let order = Order::new(QUEUES[0], id, "faults.work", work, Some(windlass_core::JobState::Succeeded));
+        let order = Order::new(QUEUES[0], id, "faults.work", work, Some(JobState::Succeeded));
         scene.ledger.ordered(&order);
         accepted(order, client.clone(), scene.ledger.clone(), CancellationToken::new()).await;
     }

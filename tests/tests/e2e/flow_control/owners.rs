@@ -58,6 +58,34 @@ async fn a_slot_that_nobody_gives_back_is_found() -> Result<()> {
     all_succeed(&fleet, &[id]).await
 }
 
+/// A held job whose place in line somebody has deleted by hand is found, and runs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_job_that_stands_in_no_line_is_found() -> Result<()> {
+    // The reconciler looks every third of the horizon, at what is older than that.
+    let (ack_wait, horizon) = (Duration::from_secs(2), Duration::from_secs(6));
+    let layout = Layout { ack_wait, horizon, ..Layout::default() };
+    let mut fleet = Fleet::start_with(layout).await?;
+    set(&fleet, |settings| settings.concurrency = Some(1)).await?;
+    fleet.service("dispatcher").await?;
+    let log = Log::default();
+    let _worker = host(&fleet, &log).await?;
+    let gate = fleet.client.task(&Work { name: "gate".to_owned(), gated: true }).submit().await?.id;
+    fleet.tap.heard(gate, Transition::Started).await?;
+    let id = fleet.client.task(&work("x")).submit().await?.id;
+    fleet.tap.heard(id, Transition::Held).await?;
+    let admin = fleet.broker.client("admin").await?;
+    let place = format!("windlass.job.default.wait.turn.normal.all.{id}");
+    let purged = admin.api("STREAM.PURGE.JOBS", &serde_json::json!({ "filter": place })).await?;
+    assert_eq!(purged["purged"], 1, "{purged}");
+    // An owner that begins anew knows only what stands there.
+    fleet.kill9("dispatcher").await?;
+    fleet.service("dispatcher").await?;
+    log.open();
+    all_succeed(&fleet, &[gate]).await?;
+    fleet.tap.heard(id, Transition::Released).await?;
+    all_succeed(&fleet, &[id]).await
+}
+
 /// A job that is cancelled while it waits leaves its line, and its key to others.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_held_job_is_cancelled() -> Result<()> {

@@ -14,7 +14,7 @@ use windlass::{Instead, JobId, JobState, OnConflict, Submission, Unique};
 use windlass_core::Transition;
 use windlass_testkit::{Fleet, PATIENCE};
 
-use super::{Log, Work, all_succeed, fleet, host, set, work};
+use super::{Work, all_succeed, fleet, host, work};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -283,4 +283,31 @@ async fn what_is_wrong_is_named() -> Result<()> {
         assert_eq!(letter.field, field, "{}", letter.reason);
     }
     Ok(())
+}
+
+/// `windlass submit` takes all of it, and tells the other job in a field of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_tells_the_other_job() -> Result<()> {
+    let (fleet, _worker, log) = fleet(|_| {}).await?;
+    let first = job(fleet.client.task(&gated("x")).unique(Unique::key("k"))).await?;
+    let payload = r#"{"name":"y","gated":false}"#;
+    let args =
+        ["submit", "test.work", payload, "--unique", "k", "--unique-for", "10m", "--wait", "-o", "json"];
+    let output = fleet.command(&args).await?.output().await?;
+    let shown: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    assert_eq!(
+        (shown["other_id"].as_str(), output.status.code()),
+        (Some(&*first.to_string()), Some(1)),
+        "{shown}"
+    );
+    assert_eq!((&shown["state"], &shown["error"]["code"]), (&"cancelled".into(), &"unique".into()));
+    let args = ["submit", "test.work", payload, "--unique-over", "kind,payload.name", "--debounce", "10ms"];
+    fleet.cli(&[&args[..], &["--debounce-max", "1s", "--wait"]].concat()).await?;
+    // As text the reason names it.
+    let args = ["submit", "test.work", payload, "--unique", "k", "--wait"];
+    let output = fleet.command(&args).await?.output().await?;
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    ensure!(complaint.contains(&first.to_string()), "{complaint}");
+    log.open();
+    all_succeed(&fleet, &[first]).await
 }

@@ -3,9 +3,11 @@
 use std::process::ExitCode;
 
 use jiff::Timestamp;
+use windlass_core::flow::FlowKey;
+use windlass_core::letter::Print;
 use windlass_core::{JobState, Kind, QueueName};
 use windlass_monitor::api::{DEFAULT_LIMIT, MAX_LIMIT};
-use windlass_monitor::store::JobRow;
+use windlass_monitor::store::{Cursor, JobRow};
 
 use crate::commands::Error;
 use crate::commands::arguments::{number, optional};
@@ -20,6 +22,7 @@ const ERROR_CHARACTERS: usize = 60;
 const AFTER_HELP: &str = "\
 Examples:
   windlass job list --state dead --kind file.digest
+  windlass job list --fingerprint 1f67ec47ed8603e0 --since 2026-01-31T09:00:00Z
   windlass job list --queue mail --limit 500 -o json
 
 In JSON, `next_cursor` is what --cursor takes for the part that follows; null at the end.";
@@ -37,6 +40,21 @@ pub(super) struct Args {
     /// Only those of this queue
     #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
     queue: Option<String>,
+    /// Only those with this key
+    #[arg(long, value_name = "KEY", allow_hyphen_values = true)]
+    key: Option<String>,
+    /// Only those of this tenant
+    #[arg(long, value_name = "TENANT", allow_hyphen_values = true)]
+    tenant: Option<String>,
+    /// Only those whose error has this fingerprint, 16 hexadecimal digits
+    #[arg(long, value_name = "FINGERPRINT", allow_hyphen_values = true)]
+    fingerprint: Option<String>,
+    /// Only those accepted at this instant or later, as 2026-01-31T09:00:00Z
+    #[arg(long, value_name = "INSTANT", allow_hyphen_values = true)]
+    since: Option<String>,
+    /// Only those accepted before this instant
+    #[arg(long, value_name = "INSTANT", allow_hyphen_values = true)]
+    until: Option<String>,
     /// How many at most, 1 to 500 [default: 50]
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     limit: Option<String>,
@@ -70,11 +88,21 @@ fn query(args: &Args) -> Result<Vec<(&'static str, String)>, Error> {
     let state = optional::<JobState>("state", args.state.as_deref())?.map(|state| state.to_string());
     let kind = optional::<Kind>("kind", args.kind.as_deref())?.map(|kind| kind.to_string());
     let queue = optional::<QueueName>("queue", args.queue.as_deref())?.map(|queue| queue.to_string());
-    let cursor = optional::<i64>("cursor", args.cursor.as_deref())?.map(|cursor| cursor.to_string());
+    let key = optional::<FlowKey>("key", args.key.as_deref())?.map(String::from);
+    let tenant = optional::<FlowKey>("tenant", args.tenant.as_deref())?.map(String::from);
+    let print = optional::<Print>("fingerprint", args.fingerprint.as_deref())?.map(|print| print.to_string());
+    let since = optional::<Timestamp>("since", args.since.as_deref())?.map(|at| at.to_string());
+    let until = optional::<Timestamp>("until", args.until.as_deref())?.map(|at| at.to_string());
+    let cursor = optional::<Cursor>("cursor", args.cursor.as_deref())?.map(|cursor| cursor.to_string());
     let parts = [
         ("state", state),
         ("kind", kind),
         ("queue", queue),
+        ("key", key),
+        ("tenant", tenant),
+        ("fingerprint", print),
+        ("since", since),
+        ("until", until),
         ("limit", Some(limit.to_string())),
         ("cursor", cursor),
     ];

@@ -24,7 +24,7 @@ Says the one cause for which the job does not run, with the holder or the time: 
 that it is running, or has ended. The broker is asked, not the monitor.
 
 With -o json: {id, queue, kind, state, key, tenant, cause, detail, text, asked_at}. `cause` is the word, and `detail` has,
-by the cause: until, attempts, since, by, reason, kind, key, limit, holders or behind ({job_id, doing, since}; doing is
+by the cause: until, attempts, since, by, reason, kind, key, limit, on, holders or behind ({job_id, doing, since}; doing is
 running, queued, waiting, retrying, dead or ended), ahead, dispatcher, worker, state, at.
 
 Exit codes: 0 shown; 1 failed; 2 an argument is wrong; 4 no such job; 5 several queues have a job of this id.";

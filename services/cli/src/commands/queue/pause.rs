@@ -107,7 +107,9 @@ pub(super) async fn pause(args: PauseArgs, global: &Global) -> Result<ExitCode, 
     let how = args.options.check(&args.reason)?;
     change::make(&queue, how, global, |settings| {
         let mut settings = settings.clone();
-        parts.iter().for_each(|part| settings.pause(part, pause.clone()));
+        for part in &parts {
+            settings.pause(part, pause.clone());
+        }
         settings.check().map(|()| settings)
     })
     .await

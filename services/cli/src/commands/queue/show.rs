@@ -1,5 +1,6 @@
 //! `windlass queue show`.
 
+use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use jiff::Timestamp;
@@ -51,23 +52,26 @@ fn text(state: &State, now: Timestamp) -> String {
     match &state.set {
         None => text += "settings  none: nothing was ever set\n",
         Some(set) => {
-            text += &format!(
-                "set       by {} at {} ({}), revision {}\n",
+            // Writing into a string does not fail.
+            let _ = writeln!(
+                text,
+                "set       by {} at {} ({}), revision {}",
                 printable(&set.by),
                 instant(set.at),
                 relative(set.at, now),
                 state.revision
             );
             if !set.note.is_empty() {
-                text += &format!("note      {}\n", printable(&set.note));
+                let _ = writeln!(text, "note      {}", printable(&set.note));
             }
             match &state.applied {
                 Some(applied) if applied.done && applied.revision == state.revision => {
                     text += "in force  for all that waits\n";
                 }
                 Some(applied) if applied.revision == state.revision => {
-                    text += &format!(
-                        "in force  for what comes; looking at {}: {} jobs seen, {} moved\n",
+                    let _ = writeln!(
+                        text,
+                        "in force  for what comes; looking at {}: {} jobs seen, {} moved",
                         applied.looking_at, applied.seen, applied.moved
                     );
                 }

@@ -1,5 +1,6 @@
 //! `windlass queue why`.
 
+use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use jiff::Timestamp;
@@ -20,8 +21,8 @@ Examples:
   windlass queue why mail -o json
 
 Each job that waits is counted under exactly one cause, and the causes sum to the backlog. The causes are: not_due,
-retrying, held (until somebody releases it), queue_paused, kind_paused, key_paused, key_limit, key_order, key_rate,
-queue_limit, queue_rate, turn, worker, no_worker, no_worker_for_kind, decision (a dispatcher is about to decide), and
+retrying, held (until somebody releases it), dependencies, queue_paused, kind_paused, key_paused, key_limit, key_order,
+key_rate, queue_limit, queue_rate, turn, worker, no_worker, no_worker_for_kind, decision (a dispatcher is about to decide), and
 timer (not_due or retrying, where there are too many to tell apart). `windlass job why ID` says it of one job.
 
 With -o json: {queue, asked_at, exact, backlog, running, ready, delayed, held, not_admitted, oldest_at,
@@ -63,7 +64,8 @@ pub(super) fn text(backlog: &Backlog, now: Timestamp) -> String {
         oldest.unwrap_or_default()
     );
     if backlog.not_admitted > 0 {
-        text += &format!("{} tasks are not admitted yet\n", backlog.not_admitted);
+        // Writing into a string does not fail.
+        let _ = writeln!(text, "{} tasks are not admitted yet", backlog.not_admitted);
     }
     if !backlog.exact {
         text += "jobs moved while this was read: counts may differ by those\n";

@@ -11,6 +11,7 @@ use crate::commands::arguments::{duration, number};
 /// How the task shares a key with others.
 #[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "One job of several tasks")]
+#[group(skip)]
 pub(super) struct Args {
     /// One job of this key at a time, in the queue: 1 to 256 bytes
     #[arg(long, value_name = "KEY", allow_hyphen_values = true, conflicts_with = "unique_over")]

@@ -42,9 +42,11 @@ async fn a_debounce_runs_the_last_of_a_burst() -> Result<()> {
     let fates = fates((100..150).map(task)).await?;
     let mut ran = 0;
     for fate in fates {
-        let (Fate::Job(id) | Fate::Other { id, .. }) = fate;
-        ran += usize::from(fleet.ended(id).await.is_ok());
+        if let Fate::Job(id) = fate {
+            ran += usize::from(fleet.ended(id).await.is_ok());
+        }
     }
+    // Those of a dispatcher that come together never had a job.
     assert_eq!(ran, 1);
     log.with(|seen| assert_eq!(seen.begun.len(), 2, "{seen:?}"));
     Ok(())

@@ -1,0 +1,243 @@
+//! What happened within a time: for reports.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use windlass_core::JobId;
+
+use super::figures::{minute, seconds_of};
+use super::rows::{from_ns, id_of, to_ns};
+use super::{Error, Store};
+
+const TELL: &str = "sum up what happened";
+/// Different errors in one report.
+const MOST_FAILURES: u32 = 50;
+
+/// What happened within a time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Report {
+    /// From the beginning of this minute on.
+    #[schema(value_type = String, format = DateTime)]
+    pub from: Timestamp,
+    /// Up to the beginning of this minute.
+    #[schema(value_type = String, format = DateTime)]
+    pub to: Timestamp,
+    /// By queue and kind.
+    pub kinds: Vec<KindReport>,
+    /// The same over time: hours, or days where there are more than 72 hours. Those in which nothing happened are left
+    /// out.
+    pub course: Vec<Course>,
+    /// Jobs that died, by the fingerprint of their error, the most frequent first; 50 at most.
+    pub failures: Vec<Failure>,
+}
+
+/// What happened to the jobs of one kind in one queue.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct KindReport {
+    /// The queue.
+    pub queue: String,
+    /// The kind.
+    pub kind: String,
+    /// Jobs that were accepted.
+    pub accepted: u64,
+    /// Jobs that succeeded.
+    pub succeeded: u64,
+    /// Jobs that died.
+    pub dead: u64,
+    /// Jobs that were cancelled.
+    pub cancelled: u64,
+    /// Jobs that expired.
+    pub expired: u64,
+    /// Attempts that ended.
+    pub attempts: u64,
+    /// Of those: failed, timed out, or lost their worker.
+    pub failed_attempts: u64,
+    /// How long jobs waited before their latest attempt; null if none began.
+    #[schema(required)]
+    pub wait: Option<Spans>,
+    /// How long attempts ran; null if none ended.
+    #[schema(required)]
+    pub run: Option<Spans>,
+}
+
+/// Percentiles in seconds, at most an eighth off.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Spans {
+    /// Half of them took no longer.
+    pub p50_seconds: f64,
+    /// 95 of 100 took no longer.
+    pub p95_seconds: f64,
+    /// 99 of 100 took no longer.
+    pub p99_seconds: f64,
+}
+
+/// What happened in an hour or a day.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Course {
+    /// Its beginning, in UTC.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    /// Jobs that were accepted.
+    pub accepted: u64,
+    /// Jobs that succeeded.
+    pub succeeded: u64,
+    /// Jobs that died.
+    pub dead: u64,
+    /// Attempts that failed.
+    pub failed_attempts: u64,
+}
+
+/// Jobs that died of alike errors.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Failure {
+    /// Of the error.
+    pub fingerprint: String,
+    /// Of the error.
+    pub code: String,
+    /// Of the latest of them.
+    pub message: String,
+    /// How many jobs.
+    pub jobs: u64,
+    /// How many kinds of jobs.
+    pub kinds: u64,
+    /// The kind of the latest.
+    pub kind: String,
+    /// The queue of the latest.
+    pub queue: String,
+    /// When the first of them died.
+    #[schema(value_type = String, format = DateTime)]
+    pub first_at: Timestamp,
+    /// When the latest died.
+    #[schema(value_type = String, format = DateTime)]
+    pub last_at: Timestamp,
+    /// The latest.
+    #[schema(value_type = String, format = "uuid")]
+    pub example: JobId,
+}
+
+/// Counts by bucket.
+#[derive(Default)]
+struct Buckets(BTreeMap<i64, u64>);
+
+// === impl Buckets ===
+
+impl Buckets {
+    fn spans(&self) -> Option<Spans> {
+        let all: u64 = self.0.values().sum();
+        let at = |per_mille: u64| {
+            let rank = (all * per_mille).div_ceil(1000).max(1);
+            let mut seen = 0;
+            let bucket = self.0.iter().find_map(|(bucket, count)| {
+                seen += count;
+                (seen >= rank).then_some(*bucket)
+            });
+            bucket.map(seconds_of)
+        };
+        Some(Spans { p50_seconds: at(500)?, p95_seconds: at(950)?, p99_seconds: at(990)? })
+    }
+}
+
+// === impl Store ===
+
+impl Store {
+    /// What happened from one minute to another.
+    pub async fn report(&self, from: Timestamp, to: Timestamp) -> Result<Report, Error> {
+        let (first, end) = (minute(from), minute(to));
+        let part = if end - first > 72 * 60 { 24 * 60 } else { 60 };
+        Ok(Report {
+            from: from_minute(first)?,
+            to: from_minute(end)?,
+            kinds: self.kinds(first, end).await?,
+            course: self.course(first, end, part).await?,
+            failures: self.failures(from_minute(first)?, from_minute(end)?).await?,
+        })
+    }
+
+    async fn kinds(&self, first: i64, end: i64) -> Result<Vec<KindReport>, Error> {
+        const SQL: &str = "SELECT queue, kind, what, bucket, SUM(count) FROM figures \
+             WHERE minute >= ? AND minute < ? GROUP BY queue, kind, what, bucket";
+        let query = sqlx::query_as::<_, (String, String, String, i64, i64)>(SQL).bind(first).bind(end);
+        let mut kinds = BTreeMap::<(String, String), (KindReport, Buckets, Buckets)>::new();
+        for (queue, kind, what, bucket, count) in super::read(TELL, query.fetch_all(&self.readers)).await? {
+            let count = u64::try_from(count).unwrap_or_default();
+            let (report, wait, run) = kinds.entry((queue, kind)).or_default();
+            match what.as_str() {
+                "accepted" => report.accepted += count,
+                "succeeded" => report.succeeded += count,
+                "dead" => report.dead += count,
+                "cancelled" => report.cancelled += count,
+                "expired" => report.expired += count,
+                "wait" => *wait.0.entry(bucket).or_default() += count,
+                "run" => *run.0.entry(bucket).or_default() += count,
+                attempt => {
+                    report.attempts += count;
+                    if ["attempt_failed", "attempt_timed_out", "attempt_crashed"].contains(&attempt) {
+                        report.failed_attempts += count;
+                    }
+                }
+            }
+        }
+        let kind =
+            |((queue, kind), (report, wait, run)): ((String, String), (KindReport, Buckets, Buckets))| {
+                KindReport { queue, kind, wait: wait.spans(), run: run.spans(), ..report }
+            };
+        Ok(kinds.into_iter().map(kind).collect())
+    }
+
+    async fn course(&self, first: i64, end: i64, part: i64) -> Result<Vec<Course>, Error> {
+        const SQL: &str = "SELECT minute / ?3 * ?3, what, SUM(count) FROM figures \
+             WHERE minute >= ?1 AND minute < ?2 AND what NOT IN ('wait', 'run') GROUP BY 1, 2 ORDER BY 1";
+        let query = sqlx::query_as::<_, (i64, String, i64)>(SQL).bind(first).bind(end).bind(part);
+        let mut course: Vec<Course> = Vec::new();
+        for (minute, what, count) in super::read(TELL, query.fetch_all(&self.readers)).await? {
+            let (at, count) = (from_minute(minute)?, u64::try_from(count).unwrap_or_default());
+            if course.last().is_none_or(|last| last.at != at) {
+                course.push(Course { at, accepted: 0, succeeded: 0, dead: 0, failed_attempts: 0 });
+            }
+            let Some(last) = course.last_mut() else { continue };
+            match what.as_str() {
+                "accepted" => last.accepted += count,
+                "succeeded" => last.succeeded += count,
+                "dead" => last.dead += count,
+                "attempt_failed" | "attempt_timed_out" | "attempt_crashed" => last.failed_attempts += count,
+                _ => {}
+            }
+        }
+        Ok(course)
+    }
+
+    async fn failures(&self, from: Timestamp, to: Timestamp) -> Result<Vec<Failure>, Error> {
+        type Row = (String, String, String, i64, i64, String, String, i64, i64, Vec<u8>);
+        // The bare columns are those of the row with the greatest `ended_at_ns` (SQLite, "Bare columns in an aggregate").
+        const SQL: &str = "SELECT fingerprint, COALESCE(error_code, ''), COALESCE(error_message, ''), COUNT(*), \
+             COUNT(DISTINCT kind), kind, queue, \
+             (SELECT MIN(first.ended_at_ns) FROM jobs AS first WHERE first.fingerprint = jobs.fingerprint \
+             AND first.ended_at_ns >= ?1), MAX(ended_at_ns), id \
+             FROM jobs WHERE state = 'dead' AND ended_at_ns IS NOT NULL AND ended_at_ns >= ?1 AND ended_at_ns < ?2 \
+             AND fingerprint IS NOT NULL GROUP BY fingerprint ORDER BY COUNT(*) DESC, fingerprint LIMIT ?3";
+        let query = sqlx::query_as::<_, Row>(SQL).bind(to_ns(from)).bind(to_ns(to)).bind(MOST_FAILURES);
+        let failure = |row: Row| {
+            let (fingerprint, code, message, jobs, kinds, kind, queue, first, last, id) = row;
+            Ok(Failure {
+                fingerprint,
+                code,
+                message,
+                jobs: jobs.unsigned_abs(),
+                kinds: kinds.unsigned_abs(),
+                kind,
+                queue,
+                first_at: from_ns("ended_at_ns", first)?,
+                last_at: from_ns("ended_at_ns", last)?,
+                example: id_of(&id)?,
+            })
+        };
+        super::read(TELL, query.fetch_all(&self.readers)).await?.into_iter().map(failure).collect()
+    }
+}
+
+fn from_minute(minute: i64) -> Result<Timestamp, Error> {
+    let at = minute.checked_mul(60).and_then(|seconds| Timestamp::from_second(seconds).ok());
+    at.ok_or_else(|| Error::Row { what: "minute", text: minute.to_string() })
+}

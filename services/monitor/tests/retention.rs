@@ -1,0 +1,122 @@
+//! What the database keeps, and for how long; and what is found in it.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
+#[allow(dead_code, reason = "shared with the tests of the API")]
+mod fixture;
+
+use fixture::{Database, accepted, error, event, job_id, life, second, started};
+use windlass_core::{Event, JobState, Transition};
+use windlass_monitor::store::{Filter, Totals};
+
+fn dead(queue: &str, job: u64, at: i64) -> Vec<Event> {
+    let dead = Event { error: Some(error("no such file")), ..event(queue, job, Transition::Dead, 1, at) };
+    vec![accepted(queue, job, at - 2), started(queue, job, 1, at - 1), dead]
+}
+
+async fn found(database: &Database, filter: Filter) -> Vec<u64> {
+    let all = database.store.list(&filter, None, 100, second(10_000)).await.unwrap().jobs;
+    let number = |id: String| u64::from_str_radix(id.rsplit('-').next().unwrap(), 16).unwrap();
+    all.into_iter().map(|job| number(job.id.to_string())).collect()
+}
+
+#[tokio::test]
+async fn old_jobs_go_by_state_and_age_and_stay_counted() {
+    let mut database = Database::new().await;
+    for job in 1..=5 {
+        database.tell(life("mail", job)).await;
+        database.tell(dead("mail", 10 + job, 25)).await;
+    }
+    database.tell(vec![accepted("mail", 20, 1)]).await;
+    database.tell(dead("mail", 21, 500)).await;
+    let mail = "mail".parse().unwrap();
+    let before = database.store.totals().await.unwrap()[&mail];
+    assert_eq!(before, Totals { accepted: 12, live: 1, ended: 11 });
+    // A piece at a time, and nothing that ended later, or otherwise, or not at all.
+    for removed in [2, 2, 1, 0] {
+        assert_eq!(database.store.remove_ended(JobState::Succeeded, second(26), 2).await.unwrap(), removed);
+    }
+    assert_eq!(found(&database, Filter::default()).await, [21, 20, 15, 14, 13, 12, 11]);
+    assert_eq!(database.store.remove_ended(JobState::Dead, second(500), 100).await.unwrap(), 5);
+    assert_eq!(found(&database, Filter::default()).await, [21, 20]);
+    assert_eq!(database.store.totals().await.unwrap()[&mail], before);
+    let counts = database.store.queues(second(10)).await.unwrap().remove(0).counts;
+    assert_eq!((counts["succeeded"], counts["dead"], counts["queued"]), (0, 1, 1));
+}
+
+#[tokio::test]
+async fn jobs_are_found_by_error_and_time_in_stable_pages() {
+    let mut database = Database::new().await;
+    for job in 1..=6 {
+        database.tell(dead("mail", job, i64::try_from(job).unwrap() * 100)).await;
+    }
+    database.tell(life("mail", 7)).await;
+    let print = error("no such file").fingerprint();
+    let by_print = Filter { fingerprint: Some(print), ..Filter::default() };
+    assert_eq!(found(&database, by_print.clone()).await, [6, 5, 4, 3, 2, 1]);
+    let other = Filter { fingerprint: Some("0123456789abcdef".to_owned()), ..Filter::default() };
+    assert_eq!(found(&database, other).await, [0; 0]);
+    // Accepted two seconds before their ends.
+    let within = Filter { since: Some(second(198)), until: Some(second(498)), ..Filter::default() };
+    assert_eq!(found(&database, within.clone()).await, [4, 3, 2]);
+    let dead = Filter { state: Some(JobState::Dead), queue: "mail".parse().ok(), ..within };
+    assert_eq!(found(&database, dead.clone()).await, [4, 3, 2]);
+    // Pages neither shift nor repeat while jobs come in, whichever order they have.
+    for filter in [by_print, dead, Filter::default()] {
+        let all = found(&database, filter.clone()).await;
+        let (mut paged, mut cursor) = (Vec::new(), None);
+        for new in 100.. {
+            let page = database.store.list(&filter, cursor, 2, second(10_000)).await.unwrap();
+            paged.extend(page.jobs.iter().map(|job| job.id));
+            database.tell(self::dead("mail", new, 300)).await;
+            database.store.remove_ended(JobState::Dead, second(0), 1).await.unwrap();
+            let Some(next) = page.next_cursor else { break };
+            cursor = Some(next.to_string().parse().unwrap());
+        }
+        let expected: Vec<_> = all.into_iter().map(job_id).collect();
+        let jobs: Vec<_> = paged.into_iter().filter(|id| expected.contains(id)).collect();
+        assert_eq!(jobs, expected, "{filter:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_matter_any_more_goes_too() {
+    let mut database = Database::new().await;
+    database.tell(vec![event("mail", 1, Transition::Refused, 1, 5)]).await;
+    database.tell(vec![accepted("mail", 2, 1), accepted("mail", 3, 1)]).await;
+    let (store, mail) = (&database.store, "mail".parse().unwrap());
+    store.record_gaps(3, second(5)).await.unwrap();
+    store.record_lost(&mail, &[job_id(2), job_id(3)], second(5)).await.unwrap();
+    store.resolve_lost(&mail, job_id(2), second(6)).await.unwrap();
+    database.fire("oldest_age", "mail").await;
+    assert_eq!(store.remove_remarks(second(5), 10).await.unwrap(), 0);
+    assert_eq!(store.remove_remarks(second(10), 10).await.unwrap(), 2, "the remark, and the lost job");
+    // What goes on is kept.
+    assert_eq!(store.lost(false, 10).await.unwrap().len(), 1);
+    assert_eq!(store.alerts(false, 10).await.unwrap().len(), 1);
+    assert!(store.remove_figures(second(600), 1000).await.unwrap() > 0);
+    assert_eq!(store.report(second(0), second(600)).await.unwrap().kinds, []);
+}
+
+#[tokio::test]
+async fn a_report_sums_up_a_time() {
+    let mut database = Database::new().await;
+    for job in 1..=4 {
+        database.tell(life("mail", job)).await;
+    }
+    database.tell(dead("mail", 9, 60)).await;
+    let report = database.store.report(second(-120), second(120)).await.unwrap();
+    let kind = &report.kinds[0];
+    assert_eq!((kind.accepted, kind.succeeded, kind.dead), (5, 4, 1));
+    assert_eq!(
+        (kind.attempts, kind.failed_attempts),
+        (8, 4),
+        "the dead one does not say how its attempt ended"
+    );
+    let run = kind.run.unwrap();
+    assert!((0.8..1.2).contains(&run.p50_seconds) && (3.4..4.6).contains(&run.p99_seconds), "{run:?}");
+    assert_eq!(report.course.iter().map(|course| course.accepted).sum::<u64>(), 5);
+    let failure = &report.failures[0];
+    assert_eq!((failure.jobs, failure.example, failure.last_at), (1, job_id(9), second(60)));
+    assert_eq!(database.store.report(second(600), second(1200)).await.unwrap().kinds, []);
+}
