@@ -203,8 +203,8 @@ async fn a_job_that_fails_pauses_its_schedule_where_that_is_asked_for() -> Resul
     let mut fleet = Fleet::running().await?;
     fleet.service("scheduler").await?;
     let file = json!({
-        "id": "bad", "kind": "command.run", "payload": {"argv": ["false"]}, "every": "1s", "max_attempts": 1,
-        "overlap": "skip", "pause_on_failure": true,
+        "id": "bad", "kind": "command.run", "payload": {"argv": ["false"], "fail_on_nonzero": true}, "every": "1s",
+        "max_attempts": 1, "overlap": "skip", "pause_on_failure": true,
     });
     apply(&fleet, "bad.json", &file.to_string()).await?;
     let paused = |shown: &Value| shown["paused"] == json!(true);

@@ -105,18 +105,18 @@ fn table(subject: &Subject, instants: &[Timestamp], now: Timestamp) -> String {
         return "no further instant\n".to_owned();
     }
     let has_jitter = subject.id.is_some() && !subject.spec.jitter().is_zero();
-    let headings = ["LOCAL", "UTC", if has_jitter { "FIRES" } else { "" }, "IN"];
+    let mut headings = vec!["LOCAL", "UTC", "IN"];
+    if has_jitter {
+        headings.push("FIRES");
+    }
     let mut table = Table::new(&headings);
     for at in instants {
-        let local = at.to_zoned(subject.zone.clone());
+        let local = at.to_zoned(subject.zone.clone()).strftime("%a %Y-%m-%d %H:%M:%S %:z").to_string();
+        let mut row = vec![local, at.to_string(), relative(*at, now)];
         let fires =
             subject.id.as_ref().filter(|_| has_jitter).map(|id| subject.spec.fires_at(id, *at).to_string());
-        table.row([
-            local.strftime("%a %Y-%m-%d %H:%M:%S %:z").to_string(),
-            at.to_string(),
-            fires.unwrap_or_default(),
-            relative(*at, now),
-        ]);
+        row.extend(fires);
+        table.row(row);
     }
     table.render()
 }
