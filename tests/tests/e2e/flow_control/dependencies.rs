@@ -124,6 +124,8 @@ async fn policies_say_what_follows_a_failure() -> Result<()> {
             assert_eq!(error.code, "dependency");
             let word = if on.id == dies.id { "is dead" } else { "was cancelled" };
             assert!(error.message.contains(&on.id.to_string()) && error.message.ends_with(word), "{error:?}");
+            // The letter comes before the event, and after the end.
+            fleet.tap.heard(waits.id, Transition::Dead).await?;
             assert_eq!(dead_letter(&fleet, "default", waits.id).await?.code, "dependency");
         } else {
             assert_eq!(ended.state, JobState::Succeeded, "{policy:?} {:?}", ended.error);
