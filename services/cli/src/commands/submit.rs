@@ -110,7 +110,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, default_missing_value = "60s")]
     wait: Option<String>,
     #[command(flatten)]
-    many: many::Args,
+    many: many::Many,
 }
 
 /// What was asked for, checked.

@@ -316,7 +316,8 @@ async fn die(
     let (queue, job_id) = (&last.address.queue, last.address.job_id);
     let message =
         format!("the job {} of the queue {}, which it waited for, {}", on.1, on.0, standing.words());
-    let error = JobError { message, code: DeadCause::Dependency.as_str().to_owned(), terminal: true };
+    // Not `terminal`, which a letter would show in the place of the code.
+    let error = JobError { message, code: DeadCause::Dependency.as_str().to_owned(), terminal: false };
     // Its timer stays for now: the letter is made of what it holds.
     let end = End { token: last.record.sequence, purge_timer: false, state: JobState::Dead, error };
     match ended::write(shared, jobs, last, end).await? {

@@ -124,6 +124,8 @@ async fn policies_say_what_follows_a_failure() -> Result<()> {
             assert_eq!(error.code, "dependency");
             let word = if on.id == dies.id { "is dead" } else { "was cancelled" };
             assert!(error.message.contains(&on.id.to_string()) && error.message.ends_with(word), "{error:?}");
+            // The letter comes before the event, and after the end.
+            fleet.tap.heard(waits.id, Transition::Dead).await?;
             assert_eq!(dead_letter(&fleet, "default", waits.id).await?.code, "dependency");
         } else {
             assert_eq!(ended.state, JobState::Succeeded, "{policy:?} {:?}", ended.error);
@@ -163,6 +165,7 @@ async fn a_thousand_come_together_and_part_again() -> Result<()> {
     let first = (0..1000).map(|_| task(&fleet, "first").after(&gate));
     let first = try_join_all(first.map(Submission::submit)).await?;
     let joins = first.iter().fold(task(&fleet, "joins"), |task, one| task.after(one)).submit().await?;
+    fleet.tap.heard(joins.id, Transition::Held).await?;
     let second = (0..1000).map(|_| task(&fleet, "second").after(&joins));
     let second = try_join_all(second.map(Submission::submit)).await?;
     let held = |all: &[windlass_core::Event]| all.iter().filter(|e| e.transition == Transition::Held).count();

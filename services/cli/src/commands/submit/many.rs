@@ -20,8 +20,7 @@ use crate::global::Global;
 /// Which tasks, and how.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Many at once")]
-#[group(skip)]
-pub(crate) struct Args {
+pub(crate) struct Many {
     /// Up to 1000 tasks, one JSON object a line, accepted all or none: a file, or - for standard input
     #[arg(long, value_name = "FILE|-", conflicts_with_all = ["kind", "from"])]
     batch: Option<PathBuf>,
@@ -74,9 +73,9 @@ pub(super) enum Read {
     End,
 }
 
-// === impl Args ===
+// === impl Many ===
 
-impl Args {
+impl Many {
     /// Whether many are to be submitted.
     pub(super) fn is_given(&self) -> bool {
         self.batch.is_some() || self.from.is_some()
@@ -84,7 +83,7 @@ impl Args {
 }
 
 /// Submits a batch, or lines.
-pub(super) async fn run(args: &Args, queue: Option<&str>, global: &Global) -> Result<ExitCode, Error> {
+pub(super) async fn run(args: &Many, queue: Option<&str>, global: &Global) -> Result<ExitCode, Error> {
     let source = args.batch.as_ref().or(args.from.as_ref()).cloned().unwrap_or_default();
     let manner = Manner {
         run: match &args.run {
