@@ -154,46 +154,10 @@ async fn create(
         timer,
         purge: None,
     };
-    let queue = address.queue.to_string();
-    let (event, is_made) = match jobs.write(change, deadline).await {
-        Ok(Verdict::Won(_)) => {
-            hit(Point::JobCreated).await;
-            metrics::counter!("windlass_tasks_admitted_total", "queue" => queue.clone()).increment(1);
-            let teller = Teller {
-                queue: &address.queue,
-                job_id: address.job_id,
-                priority: address.priority,
-                kind: &job.task.kind,
-                accepted_at,
-                trace: Some(hop.traceparent()),
-            };
-            let note = late(shared, delivered, address.job_id, queue).unwrap_or_default();
-            (Event { note, ..teller.accepted(due_at).of_task(&job.task) }, true)
-        }
-        Ok(Verdict::Lost) => {
-            metrics::counter!("windlass_tasks_duplicate_total", "queue" => queue).increment(1);
-            hop.set("windlass.task.duplicate", true);
-            match Box::pin(jobs.read(&address.queue, address.job_id)).await {
-                Ok(seen) => match &seen.last {
-                    Some(last) => (last.accepted(), false),
-                    // Forgotten between the refusal and this look: the redelivery decides.
-                    None => return,
-                },
-                Err(error) => {
-                    tracing::warn!(job_id = %address.job_id, %error, "an existing job could not be read");
-                    return;
-                }
-            }
-        }
-        Ok(Verdict::Undecided) => {
-            tracing::warn!(job_id = %address.job_id, "it is not known whether the job was made; the task is delivered again");
-            return;
-        }
-        Err(error) => {
-            hop.fail("the job was not made");
-            tracing::error!(job_id = %address.job_id, error = %anyhow::Error::new(error), "the job was not made; the task is delivered again");
-            return;
-        }
+    let written = jobs.write(change, deadline).await;
+    let Some((event, is_made)) = outcome(shared, delivered, &hop, &jobs, &address, &job, written).await
+    else {
+        return;
     };
     let events = match held.as_ref().filter(|_| is_made) {
         Some(held) => vec![waiting(&event, held, shared.broker.now()), event],
@@ -206,6 +170,57 @@ async fn create(
         hit(Point::AcceptedSaid).await;
         let _ = delivered.handle().ack().await;
         hit(Point::TaskAcked).await;
+    }
+}
+
+/// What is said of a task once its job was written: that it is accepted, and whether its job was made now. None if it
+/// stays open.
+async fn outcome(
+    shared: &Shared,
+    delivered: &Delivered,
+    hop: &Hop,
+    jobs: &Jobs,
+    address: &Address,
+    job: &Job,
+    written: Result<Verdict, windlass_broker::jobs::Error>,
+) -> Option<(Event, bool)> {
+    let queue = address.queue.to_string();
+    match written {
+        Ok(Verdict::Won(_)) => {
+            hit(Point::JobCreated).await;
+            metrics::counter!("windlass_tasks_admitted_total", "queue" => queue.clone()).increment(1);
+            let teller = Teller {
+                queue: &address.queue,
+                job_id: address.job_id,
+                priority: address.priority,
+                kind: &job.task.kind,
+                accepted_at: job.accepted_at,
+                trace: Some(hop.traceparent()),
+            };
+            let note = late(shared, delivered, address.job_id, queue).unwrap_or_default();
+            Some((Event { note, ..teller.accepted(job.due_at).of_task(&job.task) }, true))
+        }
+        Ok(Verdict::Lost) => {
+            metrics::counter!("windlass_tasks_duplicate_total", "queue" => queue).increment(1);
+            hop.set("windlass.task.duplicate", true);
+            match Box::pin(jobs.read(&address.queue, address.job_id)).await {
+                // None where it was forgotten between the refusal and this look: the redelivery decides.
+                Ok(seen) => seen.last.as_ref().map(|last| (last.accepted(), false)),
+                Err(error) => {
+                    tracing::warn!(job_id = %address.job_id, %error, "an existing job could not be read");
+                    None
+                }
+            }
+        }
+        Ok(Verdict::Undecided) => {
+            tracing::warn!(job_id = %address.job_id, "it is not known whether the job was made; the task is delivered again");
+            None
+        }
+        Err(error) => {
+            hop.fail("the job was not made");
+            tracing::error!(job_id = %address.job_id, error = %anyhow::Error::new(error), "the job was not made; the task is delivered again");
+            None
+        }
     }
 }
 

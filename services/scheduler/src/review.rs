@@ -80,7 +80,7 @@ pub fn last_jobs(stored: &Stored) -> impl Iterator<Item = JobId> {
 /// long.
 pub fn review(
     all: &[Stored],
-    outcomes: &HashMap<JobId, JobState>,
+    outcomes: &HashMap<JobId, JobState, impl std::hash::BuildHasher>,
     now: Timestamp,
     ahead: SignedDuration,
 ) -> Review {
@@ -195,7 +195,7 @@ mod tests {
             stored("c", 3600, vec![]),
             stored("d", 7, vec![]),
         ];
-        let review = review(&all[..3], &HashMap::new(), at(0), SignedDuration::from_hours(2));
+        let review = review(&all[..3], &HashMap::<_, _>::new(), at(0), SignedDuration::from_hours(2));
         let shown: Vec<_> = review
             .collisions
             .iter()
@@ -208,7 +208,7 @@ mod tests {
             shown,
             [(vec![("a", 0), ("b", 20), ("c", 40)], at(3600), 2), (vec![("a", 0), ("b", 30)], at(60), 118),]
         );
-        let apart = super::review(&all[3..], &HashMap::new(), at(0), SignedDuration::from_hours(2));
+        let apart = super::review(&all[3..], &HashMap::<_, _>::new(), at(0), SignedDuration::from_hours(2));
         assert_eq!(apart.collisions, []);
     }
 }

@@ -170,7 +170,7 @@ fn merge(desired: Desired, old: Option<&Schedule<Bytes>>) -> (Schedule<Bytes>, A
     (new, applied)
 }
 
-fn remember(schedule: &mut Schedule<Bytes>, author: &Author, what: String) {
+fn remember(schedule: &mut Schedule<Bytes>, author: &Author, what: &str) {
     let what = what.chars().take(LONGEST_NOTE).collect();
     schedule.edits.push(Edit { at: author.at, by: author.by.clone(), what, trace: author.trace });
     let excess = schedule.edits.len().saturating_sub(MOST_EDITS);
@@ -228,7 +228,7 @@ impl ScheduleStore {
             Applied::Created => "created".to_owned(),
             _ => format!("changed {}", fields.join(", ")),
         };
-        remember(&mut schedule, author, what);
+        remember(&mut schedule, author, &what);
         self.write(&schedule, revision).await.map(|_| applied)
     }
 
@@ -348,7 +348,7 @@ mod tests {
         let mut schedule = schedule("a", 60, 100);
         let author = Author { by: "me".into(), at: at(7), trace: None };
         for number in 0..MOST_EDITS + 5 {
-            remember(&mut schedule, &author, format!("{number}"));
+            remember(&mut schedule, &author, &format!("{number}"));
         }
         assert_eq!((schedule.edits.len(), schedule.edits[0].what.as_str()), (MOST_EDITS, "5"));
     }

@@ -55,10 +55,9 @@ impl LeaderWorld {
         let seen = jobs.read(&schedule.queue, job.job_id).await.map_err(Failure::Jobs)?;
         Ok(match (&seen.done, &seen.last) {
             (Some(done), _) if matches!(done.state, JobState::Dead | JobState::Expired) => Fate::Failed,
-            (Some(_), _) => Fate::Ended,
             (None, Some(_)) => Fate::Live,
             (None, None) if is_task => Fate::Live,
-            (None, None) => Fate::Ended,
+            (Some(_), _) | (None, None) => Fate::Ended,
         })
     }
 

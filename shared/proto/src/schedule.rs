@@ -157,7 +157,7 @@ fn template(wire: v1::Task) -> Result<Template<Bytes>, Error> {
     })
 }
 
-fn of_rule(e: windlass_core::schedule::Error) -> Error {
+fn of_rule(e: &windlass_core::schedule::Error) -> Error {
     Error::new(e.field, e.reason())
 }
 

@@ -86,7 +86,7 @@ pub(crate) fn from_wire(task: v1::Task, derived: Option<&dyn Fn() -> JobId>) -> 
         tenant: flow_key("tenant", &task.tenant)?,
         points: task.points.max(1),
         after: task.after.iter().map(dependency).collect::<Result<_, _>>()?,
-        unique: task.unique.map(unique::from_wire).transpose()?.map(Box::new),
+        unique: task.unique.as_ref().map(unique::from_wire).transpose()?.map(Box::new),
         aggregate: task.aggregate.as_ref().map(unique::aggregate_from_wire).transpose()?.map(Box::new),
     })
 }

@@ -96,7 +96,7 @@ pub(crate) fn to_wire(unique: &Unique) -> v1::Unique {
     }
 }
 
-pub(crate) fn from_wire(wire: v1::Unique) -> Result<Unique, Error> {
+pub(crate) fn from_wire(wire: &v1::Unique) -> Result<Unique, Error> {
     let duration =
         |field: &str, time: Option<_>| time.map(|time| time::duration_from_wire(field, time)).transpose();
     let of = match (wire.key.as_str(), wire.over.as_slice()) {

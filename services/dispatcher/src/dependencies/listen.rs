@@ -151,7 +151,7 @@ async fn follow(shared: &Shared, queue: &QueueName) {
                 return;
             }
             Err(error) => {
-                tracing::warn!(%queue, %error, "it is not known whether a job of the queue is waited for")
+                tracing::warn!(%queue, %error, "it is not known whether a job of the queue is waited for");
             }
         }
     }

@@ -110,29 +110,25 @@ async fn step(
         None => None,
     };
     let limit = shared.limits.max_payload_bytes;
-    match collecting {
-        Some(collecting) => {
-            let takes = taken(&collecting.job.task.payload, collecting.gathered.members, members, limit);
-            if takes == 0 {
-                return Ok(match let_start(shared, jobs, &collecting.last, &collecting.job).await? {
-                    Verdict::Won(_) | Verdict::Lost => Step::Again,
-                    Verdict::Undecided => Step::Open,
-                });
-            }
-            let Collecting { last, job, gathered } = collecting;
-            let before = Before { address: last.address, token: last.record.sequence, trace: last.trace };
-            add(shared, jobs, place, (before, job, gathered), members, takes, None).await
-        }
-        None => {
-            let Some(first) = members.first() else { return Ok(Step::Open) };
-            let takes = taken(b"", 0, members, limit).max(1);
-            let (address, job) = begin(first, aggregate);
-            let gathered = Gathered { members: 0, first_at: first.accepted_at };
-            let before = Before { address, token: 0, trace: Some(first.trace) };
-            let sequence = marker.map_or(0, |found| found.sequence);
-            add(shared, jobs, place, (before, job, gathered), members, takes, Some(sequence)).await
-        }
+    let Some(collecting) = collecting else {
+        let Some(first) = members.first() else { return Ok(Step::Open) };
+        let takes = taken(b"", 0, members, limit).max(1);
+        let (address, job) = begin(first, aggregate);
+        let gathered = Gathered { members: 0, first_at: first.accepted_at };
+        let before = Before { address, token: 0, trace: Some(first.trace) };
+        let sequence = marker.map_or(0, |found| found.sequence);
+        return add(shared, jobs, place, (before, job, gathered), members, takes, Some(sequence)).await;
+    };
+    let takes = taken(&collecting.job.task.payload, collecting.gathered.members, members, limit);
+    if takes == 0 {
+        return Ok(match let_start(shared, jobs, &collecting.last, &collecting.job).await? {
+            Verdict::Won(_) | Verdict::Lost => Step::Again,
+            Verdict::Undecided => Step::Open,
+        });
     }
+    let Collecting { last, job, gathered } = collecting;
+    let before = Before { address: last.address, token: last.record.sequence, trace: last.trace };
+    add(shared, jobs, place, (before, job, gathered), members, takes, None).await
 }
 
 async fn collecting(

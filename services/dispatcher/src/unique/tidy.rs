@@ -55,9 +55,8 @@ async fn remove(shared: &Shared, jobs: &Jobs, found: FoundMarker) -> Result<bool
     };
     let live = seen.last.as_ref().filter(|_| !seen.view.done);
     let has_ended = match (of, live.map(|last| (last.record.kind, &last.body))) {
-        (_, None) => true,
         (MarkerOf::Group(_), Some((kind, RecordBody::Job(job)))) => !is_open(kind, job),
-        (MarkerOf::Group(_), Some(_)) => true,
+        (_, None) | (MarkerOf::Group(_), Some(_)) => true,
         (MarkerOf::Unique(_), Some(_)) => false,
     };
     let spent = is_spent(has_ended, [marker.until, marker.window_until], shared.broker.now());

@@ -138,7 +138,7 @@ fn add(
         let failed = |_| Error { line: start.line, reason: "a time beyond the calendar".into() };
         match at {
             Time::Day(day) => {
-                let end = day.checked_add(length).and_then(|end| end.yesterday()).map_err(failed)?;
+                let end = day.checked_add(length).and_then(jiff::civil::Date::yesterday).map_err(failed)?;
                 if end >= first {
                     calendar.days.push((day, end.max(day)));
                 }

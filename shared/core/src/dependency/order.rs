@@ -7,9 +7,9 @@ use std::collections::BTreeSet;
 pub fn in_order(count: usize, edges: impl Fn(usize) -> Vec<usize>) -> Result<Vec<usize>, Vec<usize>> {
     let mut missing: Vec<usize> = vec![0; count];
     let mut waiters: Vec<Vec<usize>> = vec![Vec::new(); count];
-    for number in 0..count {
+    for (number, missing) in missing.iter_mut().enumerate() {
         for on in edges(number) {
-            missing[number] += 1;
+            *missing += 1;
             waiters[on].push(number);
         }
     }

@@ -56,7 +56,7 @@ fn what_a_job_may_wait_for_is_bounded() {
     assert!(check(&queue, id, &many[..1000]).is_ok());
     assert!(check(&queue, id, &many).unwrap_err().reason.contains("1001"));
     let own = Dependency { job_id: id, ..other(1) };
-    assert!(check(&queue, id, &[own.clone()]).unwrap_err().reason.contains("itself"));
+    assert!(check(&queue, id, std::slice::from_ref(&own)).unwrap_err().reason.contains("itself"));
     let elsewhere = Dependency { queue: "mail".parse().ok(), ..own };
     assert!(check(&queue, id, &[elsewhere]).is_ok(), "an id is unique within its queue");
     let named = Dependency { queue: Some(queue.clone()), ..other(1) };

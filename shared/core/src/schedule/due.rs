@@ -266,7 +266,8 @@ impl<P> Planner<'_, P> {
         if overlap != Overlap::AllowAll && !self.fires.is_empty() {
             return false;
         }
-        let is_live = !is_in_doubt && !(self.cursor.followed.is_empty() && self.cursor.waiting.is_empty());
+        let is_alone = self.cursor.followed.is_empty() && self.cursor.waiting.is_empty();
+        let is_live = !is_in_doubt && !is_alone;
         match overlap {
             Overlap::AllowAll => {}
             _ if !is_live => {}

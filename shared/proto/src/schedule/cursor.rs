@@ -81,7 +81,7 @@ impl TryFrom<v1::Cursor> for Cursor {
             late_through: time::optional("late_through", wire.late_through)?,
             paced_at: time::optional("paced_at", wire.paced_at)?,
             waiting: wire.waiting.into_iter().map(waiting).collect::<Result<_, _>>()?,
-            followed: wire.followed.into_iter().map(followed).collect::<Result<_, _>>()?,
+            followed: wire.followed.iter().map(followed).collect::<Result<_, _>>()?,
             requests_through: time::optional("requests_through", wire.requests_through)?,
             backfill: wire.backfill.map(progress).transpose()?,
             recent: wire
@@ -101,7 +101,7 @@ fn waiting(wire: v1::WaitingFire) -> Result<Waiting, Error> {
     })
 }
 
-fn followed(wire: v1::FollowedJob) -> Result<Followed, Error> {
+fn followed(wire: &v1::FollowedJob) -> Result<Followed, Error> {
     let job_id = wire.job_id.parse().map_err(|e| Error::new("job_id", e))?;
     Ok(Followed { job_id, task_sequence: wire.task_sequence })
 }
@@ -118,7 +118,7 @@ fn progress(wire: v1::BackfillProgress) -> Result<Progress, Error> {
             Some(since) => Some((number(wire.in_doubt_until)?, since)),
             None => None,
         },
-        live: wire.live.into_iter().map(followed).collect::<Result<_, _>>()?,
+        live: wire.live.iter().map(followed).collect::<Result<_, _>>()?,
     })
 }
 

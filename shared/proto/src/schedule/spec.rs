@@ -61,14 +61,15 @@ pub(super) fn spec(wire: &mut v1::Schedule) -> Result<Spec, Error> {
                     Interval::new(period, std::time::Duration::ZERO).map(Rule::Interval)
                 }
             }
-            .map_err(of_rule)?,
+            .map_err(|e| of_rule(&e))?,
         ]
     } else {
         std::mem::take(&mut wire.rules).into_iter().map(rule).collect::<Result<_, _>>()?
     };
     let starts_at = time::optional("starts_at", wire.starts_at)?;
     let ends_at = time::optional("ends_at", wire.ends_at)?;
-    let mut spec = Spec::new(rules).and_then(|spec| spec.between(starts_at, ends_at)).map_err(of_rule)?;
+    let mut spec =
+        Spec::new(rules).and_then(|spec| spec.between(starts_at, ends_at)).map_err(|e| of_rule(&e))?;
     if let Some(exclusions) = wire.exclusions.take() {
         spec = spec.without(read_exclusions(&exclusions)?);
     }
@@ -80,13 +81,13 @@ fn rule(wire: v1::Rule) -> Result<Rule, Error> {
     let missing = || Error::new("rules", "have one without a rule: expected cron, interval or once");
     match wire.rule.ok_or_else(missing)? {
         v1::rule::Rule::Cron(cron) => {
-            Cron::new(&cron.expression, &cron.zone).map(Rule::Cron).map_err(of_rule)
+            Cron::new(&cron.expression, &cron.zone).map(Rule::Cron).map_err(|e| of_rule(&e))
         }
         v1::rule::Rule::Interval(interval) => {
             let period = interval.period.ok_or_else(|| Error::missing("interval"))?;
             let phase = interval.phase.map(|phase| time::duration_from_wire("phase", phase)).transpose()?;
             let period = time::duration_from_wire("interval", period)?;
-            Interval::new(period, phase.unwrap_or_default()).map(Rule::Interval).map_err(of_rule)
+            Interval::new(period, phase.unwrap_or_default()).map(Rule::Interval).map_err(|e| of_rule(&e))
         }
         v1::rule::Rule::Once(at) => time::required("once", Some(at)).map(Rule::Once),
     }
@@ -100,7 +101,7 @@ fn read_exclusions(wire: &v1::Exclusions) -> Result<Exclusions, Error> {
     let spans = wire.spans.iter().map(|span| {
         Ok((time::required("exclude.from", span.from)?, time::required("exclude.until", span.until)?))
     });
-    let zone = Zone::new(&wire.zone).map_err(of_rule)?;
+    let zone = Zone::new(&wire.zone).map_err(|e| of_rule(&e))?;
     let (days, spans) = (days.collect::<Result<_, Error>>()?, spans.collect::<Result<_, Error>>()?);
-    Exclusions::new(zone, days, spans).map_err(of_rule)
+    Exclusions::new(zone, days, spans).map_err(|e| of_rule(&e))
 }

@@ -162,10 +162,13 @@ pub(super) fn parse(text: &str, from: usize) -> Result<Parsed, Error> {
     }
     let fields = whole.words();
     let second = Part { whole: text, text: "0", at: from };
+    let any_year = Part { text: "*", ..second };
     let [second, minute, hour, day, month, weekday, year] = match fields[..] {
-        [m, h, d, o, w] => [second, m, h, d, o, w, Part { text: "*", ..second }],
-        [s, m, h, d, o, w] => [s, m, h, d, o, w, Part { text: "*", ..second }],
-        [s, m, h, d, o, w, y] => [s, m, h, d, o, w, y],
+        [minute, hour, day, month, weekday] => [second, minute, hour, day, month, weekday, any_year],
+        [second, minute, hour, day, month, weekday] => [second, minute, hour, day, month, weekday, any_year],
+        [second, minute, hour, day, month, weekday, year] => {
+            [second, minute, hour, day, month, weekday, year]
+        }
         _ => {
             let end = Part { text: trimmed, ..whole.sub(whole.text.trim_end().len(), whole.text.len()) };
             let place = fields.get(7).copied().unwrap_or(end);
@@ -208,9 +211,9 @@ fn days(part: Part<'_>) -> Result<Days, Error> {
         if base.is("L") || base.text.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("L-")) {
             let distance = if base.is("L") { 0 } else { distance(base.sub(2, base.text.len()))? };
             if working.is_some() {
-                days.nearest_from_last.add(distance)
+                days.nearest_from_last.add(distance);
             } else {
-                days.from_last.add(distance)
+                days.from_last.add(distance);
             }
         } else if let Some(day) = working {
             days.nearest.add(byte(number(day, &DAY)?));

@@ -87,7 +87,7 @@ impl Set {
 // === impl Years ===
 
 impl Years {
-    fn at_least(&self, year: i16) -> Option<i16> {
+    fn at_least(self, year: i16) -> Option<i16> {
         if year <= self.first {
             return Some(self.first);
         }
@@ -181,11 +181,11 @@ impl Pattern {
             let time = start.time();
             let at = [time.hour(), time.minute(), time.second()].map(|part| u8::try_from(part).unwrap_or(0));
             if let Some(time) = self.time_from(at) {
-                return to_civil(today, time);
+                return Some(to_civil(today, time));
             }
         }
         let date = self.date_from(today.tomorrow().ok()?)?;
-        to_civil(date, self.time_from([0; 3])?)
+        Some(to_civil(date, self.time_from([0; 3])?))
     }
 
     /// Whether there is any day at all.
@@ -255,7 +255,7 @@ impl Pattern {
     }
 }
 
-fn to_civil(date: Date, time: [u8; 3]) -> Option<DateTime> {
+fn to_civil(date: Date, time: [u8; 3]) -> DateTime {
     let [hour, minute, second] = time.map(|part| i8::try_from(part).unwrap_or(0));
-    Some(date.at(hour, minute, second, 0))
+    date.at(hour, minute, second, 0)
 }

@@ -60,7 +60,9 @@ impl<P> Planner<'_, P> {
         let part = wish.instants.get(progress.done..until).unwrap_or_default();
         let mut next = Progress { done: until, in_doubt: None, ..progress.clone() };
         if age(self.now, since) > self.catch_up.in_doubt_limit {
-            part.iter().for_each(|instant| self.cursor.miss(*instant, self.now));
+            for instant in part {
+                self.cursor.miss(*instant, self.now);
+            }
             self.cursor.backfill = Some(next);
             self.more = true;
             return Some(self.only_before());
