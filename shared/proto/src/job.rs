@@ -214,8 +214,6 @@ impl Job {
     }
 }
 
-// === impl Claim ===
-
 impl Claim {
     /// As bytes of a `windlass.v1.Claim`.
     pub fn encode(&self) -> Bytes {
