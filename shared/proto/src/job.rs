@@ -364,19 +364,17 @@ pub(crate) fn outcome_from_wire(value: i32) -> Option<Outcome> {
 
 /// As they stand in messages.
 pub fn attempts_to_wire(attempts: &[Attempt]) -> Vec<v1::Attempt> {
-    attempts
-        .iter()
-        .map(|attempt| v1::Attempt {
-            number: attempt.number,
-            worker: attempt.worker.clone(),
-            started_at: attempt.started_at.map(time::to_wire),
-            ended_at: Some(time::to_wire(attempt.ended_at)),
-            outcome: outcome_to_wire(Some(attempt.outcome)),
-            error: attempt.error.clone().map(error_to_wire),
-            alone: attempt.alone,
-            failure: attempt.failure,
-        })
-        .collect()
+    let wire = attempts.iter().map(|attempt| v1::Attempt {
+        number: attempt.number,
+        worker: attempt.worker.clone(),
+        started_at: attempt.started_at.map(time::to_wire),
+        ended_at: Some(time::to_wire(attempt.ended_at)),
+        outcome: outcome_to_wire(Some(attempt.outcome)),
+        error: attempt.error.clone().map(error_to_wire),
+        alone: attempt.alone,
+        failure: attempt.failure,
+    });
+    wire.collect()
 }
 
 pub(crate) fn attempts_from_wire(attempts: Vec<v1::Attempt>) -> Result<Vec<Attempt>, Error> {
