@@ -30,7 +30,7 @@ pub(crate) enum Command {
     /// Makes or checks streams, consumers and buckets
     Provision(provision::Args),
     /// Publishes a task
-    Submit(submit::Args),
+    Submit(Box<submit::Args>),
     /// Reads, lists, watches, explains and cancels jobs
     Job(job::Args),
     /// Lists, shows, starts again and discards dead letters

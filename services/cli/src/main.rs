@@ -55,7 +55,7 @@ async fn execute(Cli { global, command }: Cli) -> ExitCode {
                 .await
                 .unwrap_or_else(|error| fail(error.exit_code(), error));
         }
-        Command::Submit(args) => Box::pin(commands::submit::run(args, &global)).await,
+        Command::Submit(args) => Box::pin(commands::submit::run(*args, &global)).await,
         Command::Job(args) => commands::job::run(args, &global).await,
         Command::Dead(args) => commands::dead::run(args, &global).await,
         Command::Keys(args) => commands::keys::run(&args),

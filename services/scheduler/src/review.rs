@@ -115,7 +115,7 @@ pub fn review(
     Review { schedules, collisions }
 }
 
-fn reviewed(stored: &Stored, outcomes: &HashMap<JobId, JobState>) -> Reviewed {
+fn reviewed(stored: &Stored, outcomes: &HashMap<JobId, JobState, impl std::hash::BuildHasher>) -> Reviewed {
     let schedule = &stored.schedule;
     let cursor = stored.cursor.as_ref();
     let is_fire = |past: &&Past| past.what == What::Fired(Cause::Rule);

@@ -152,8 +152,8 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         let wire = v1::Unique { key: "k".into(), ..Default::default() };
-        let field = |wire: v1::Unique| from_wire(wire).unwrap_err().field;
-        assert_eq!(from_wire(wire.clone()).unwrap().on_conflict, OnConflict::Reject);
+        let field = |wire: v1::Unique| from_wire(&wire).unwrap_err().field;
+        assert_eq!(from_wire(&wire).unwrap().on_conflict, OnConflict::Reject);
         assert_eq!(field(v1::Unique::default()), "unique.key");
         assert_eq!(field(v1::Unique { key: "k".repeat(10_000), ..wire.clone() }), "unique.key");
         assert_eq!(field(v1::Unique { over: vec!["kind".into()], ..wire.clone() }), "unique.over");

@@ -56,7 +56,7 @@ pub(crate) enum Error {
         /// What the ids of lines without one follow from.
         run: String,
         /// Why.
-        source: windlass::client::Error,
+        source: Box<windlass::client::Error>,
     },
     /// The operator's keys.
     #[error("the keys cannot be read")]

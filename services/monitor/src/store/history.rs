@@ -77,7 +77,7 @@ mod tests {
             ],
             vec![event(Transition::Accepted, 0, None, ""), event(Transition::Started, 1, Some("a.b"), trace)],
         ] {
-            let history = History::from_iter(events);
+            let history = events.into_iter().collect::<History>();
             assert_eq!(decode(&QueueName::default(), encode(&history)).unwrap(), history);
         }
     }
@@ -87,7 +87,7 @@ mod tests {
         let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         let of = |count| {
             let events = (1..=count).map(|attempt| event(Transition::Started, attempt, Some("a.b"), trace));
-            encode(&History::from_iter(events)).len()
+            encode(&events.collect::<History>()).len()
         };
         assert!(of(2) - of(1) < 30, "{} {}", of(1), of(2));
     }

@@ -22,7 +22,7 @@ impl ScheduleStore {
             return Err(Error::Revision { id: id.clone(), expected, found: stored.revision });
         }
         if let Some(what) = change(&mut stored)? {
-            remember(&mut stored.schedule, author, what);
+            remember(&mut stored.schedule, author, &what);
             stored.revision = self.write(&stored.schedule, Some(stored.revision)).await?;
         }
         Ok(stored)

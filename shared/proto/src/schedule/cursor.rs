@@ -83,7 +83,7 @@ impl TryFrom<v1::Cursor> for Cursor {
             waiting: wire.waiting.into_iter().map(waiting).collect::<Result<_, _>>()?,
             followed: wire.followed.iter().map(followed).collect::<Result<_, _>>()?,
             requests_through: time::optional("requests_through", wire.requests_through)?,
-            backfill: wire.backfill.map(progress).transpose()?,
+            backfill: wire.backfill.as_ref().map(progress).transpose()?,
             recent: wire
                 .recent
                 .into_iter()
@@ -106,7 +106,7 @@ fn followed(wire: &v1::FollowedJob) -> Result<Followed, Error> {
     Ok(Followed { job_id, task_sequence: wire.task_sequence })
 }
 
-fn progress(wire: v1::BackfillProgress) -> Result<Progress, Error> {
+fn progress(wire: &v1::BackfillProgress) -> Result<Progress, Error> {
     let number = |number: u64| {
         usize::try_from(number).map_err(|_| Error::new("backfill", "has a number that is too large"))
     };

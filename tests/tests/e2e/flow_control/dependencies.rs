@@ -164,7 +164,7 @@ async fn a_thousand_come_together_and_part_again() -> Result<()> {
     let gate = fleet.client.task(&gated("gate")).submit().await?;
     let first = (0..1000).map(|_| task(&fleet, "first").after(&gate));
     let first = try_join_all(first.map(Submission::submit)).await?;
-    let joins = first.iter().fold(task(&fleet, "joins"), |task, one| task.after(one)).submit().await?;
+    let joins = first.iter().fold(task(&fleet, "joins"), windlass::Submission::after).submit().await?;
     fleet.tap.heard(joins.id, Transition::Held).await?;
     let second = (0..1000).map(|_| task(&fleet, "second").after(&joins));
     let second = try_join_all(second.map(Submission::submit)).await?;

@@ -44,7 +44,7 @@ async fn fate(task: Submission) -> Result<Fate> {
 async fn job(task: Submission) -> Result<JobId> {
     match fate(task).await? {
         Fate::Job(id) => Ok(id),
-        other => bail!("it has no job: {other:?}"),
+        other @ Fate::Other { .. } => bail!("it has no job: {other:?}"),
     }
 }
 
@@ -167,7 +167,7 @@ async fn who_waits_is_replaced_and_who_runs_goes_on() -> Result<()> {
             // Its second attempt may have begun before it was replaced.
             Ok(ended) => assert_eq!(ended.state, JobState::Succeeded),
             Err(error) => {
-                ensure!(matches!(error, Error::NoJob { other, .. } if other == running), "{error:?}")
+                ensure!(matches!(error, Error::NoJob { other, .. } if other == running), "{error:?}");
             }
         }
         // Running: another is made beside it, which waits for the key where there is a limit.

@@ -71,7 +71,7 @@ pub(super) fn text(backlog: &Backlog, now: Timestamp) -> String {
         text += "jobs moved while this was read: counts may differ by those\n";
     }
     if !backlog.causes.is_empty() {
-        let mut table = Table::new(&["CAUSE", "JOBS", "EXAMPLE", "WHY"]).right([1]);
+        let mut table = Table::new(&["CAUSE", "WAITING", "EXAMPLE", "WHY"]).right([1]);
         for counted in &backlog.causes {
             table.row([
                 counted.cause.clone(),

@@ -109,8 +109,9 @@ pub(super) async fn run(args: Args, global: &Global) -> Result<ExitCode, Error> 
         match global.output {
             Format::Json => output::json(&shown)?,
             Format::Table => {
-                let lines: String = instants.iter().map(|at| format!("{at}\n")).collect();
-                output::text(&format!("{lines}{count} instants of schedule {id}; nothing was changed\n"))?;
+                let lines: Vec<_> = instants.iter().map(ToString::to_string).collect();
+                let all = lines.join("\n");
+                output::text(&format!("{all}\n{count} instants of schedule {id}; nothing was changed\n"))?;
             }
         }
         return Ok(ExitCode::SUCCESS);

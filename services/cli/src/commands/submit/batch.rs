@@ -54,8 +54,7 @@ pub(super) async fn run(
                 text.push_str(&output::table::printable(&name));
                 text.push('\n');
             }
-            text.push_str(&format!("{} tasks are stored\n", told.len()));
-            output::text(&text)?;
+            output::text(&format!("{text}{} tasks are stored\n", told.len()))?;
         }
     }
     Ok(ExitCode::SUCCESS)

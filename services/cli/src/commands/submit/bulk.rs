@@ -124,17 +124,16 @@ pub(super) async fn run(
             if progress.refused.count > progress.refused.shown.len() as u64 {
                 text.push_str("…\n");
             }
-            text.push_str(&format!(
-                "{submitted} stored ({duplicates} of them before), {} refused, of {} lines in {seconds:.1} s; run {}\n",
+            output::text(&format!(
+                "{text}{submitted} stored ({duplicates} of them before), {} refused, of {} lines in {seconds:.1} s; run {}\n",
                 progress.refused.count,
                 progress.lines,
                 printable(&manner.run)
-            ));
-            output::text(&text)?;
+            ))?;
         }
     }
     if let Some((line, source)) = failed {
-        return Err(Error::Stopped { line, run: manner.run.clone(), source });
+        return Err(Error::Stopped { line, run: manner.run.clone(), source: Box::new(source) });
     }
     if let Some(source) = progress.unread {
         return Err(Error::File { path: manner.source.clone(), source });
