@@ -45,7 +45,7 @@ async fn every_job_ends_once_through_a_bad_network() -> Result<()> {
 async fn every_job_ends_once_through_kills_between_two_steps() -> Result<()> {
     let outcome = short(Family::Failpoints, 15).await?;
     assert!(outcome.holds(), "{outcome}");
-    assert_eq!(outcome.killed_at.len(), 9, "a step was not reached: {:?}", outcome.killed_at);
+    assert_eq!(outcome.killed_at.len(), 11, "a step was not reached: {:?}", outcome.killed_at);
     Ok(())
 }
 

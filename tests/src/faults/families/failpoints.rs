@@ -125,6 +125,7 @@ async fn advance(scene: &mut Scene<'_>, victim: &mut Victim) -> Result<bool> {
             | Point::CancelWritten
             | Point::CancelSaid
             | Point::CancelDeleted
+            | Point::FlowOwned
             | Point::WorkerHandBackWritten
             | Point::WorkerClaimed
     ) && !is_of_edges(point);
