@@ -3,6 +3,7 @@
 mod children;
 mod ends;
 mod expiry;
+mod forget;
 mod latest;
 mod overheard;
 mod seen;
@@ -22,7 +23,7 @@ use windlass_proto::RecordBody;
 
 pub use self::children::{ChildMarker, ChildMarks};
 pub use self::ends::End;
-pub use self::overheard::Overheard;
+pub use self::overheard::{HeardEnds, Overheard};
 pub use self::seen::{Seen, SeenRecord};
 pub use self::write::{Change, Verdict, nonce};
 use crate::connect::{self, Broker};

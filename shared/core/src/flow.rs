@@ -7,6 +7,7 @@
 //! costs nothing.
 
 mod change;
+mod duration_text;
 mod holders;
 mod key;
 mod rate;
