@@ -8,7 +8,7 @@ use super::{InvalidSettings, QueueSettings};
 const PAUSES: [&str; 3] = ["paused", "paused_kinds", "paused_keys"];
 /// What may be changed, for an error.
 const KNOWN: &str =
-    "concurrency, key_concurrency, order, on_dead, at_limit, priorities, fairness, rate, key_rate";
+    "concurrency, key_concurrency, order, on_dead, at_limit, priorities, fairness, rate, key_rate, outcome_ttl";
 
 // === impl QueueSettings ===
 
