@@ -53,8 +53,8 @@ fn wanted(shared: &Shared) -> HashMap<QueueName, Duration> {
     let settings = settings.borrow();
     let keep = |queue: &QueueName, ttl: Duration| (ttl < shared.layout.horizon).then(|| (queue.clone(), ttl));
     // A controlled queue's jobs wait in more places than its consumers tell of.
-    let short = settings.iter().filter(|(_, one)| !one.is_controlled());
-    short.filter_map(|(queue, one)| keep(queue, one.outcome_ttl?)).collect()
+    let short = settings.iter().filter(|(_, one)| !one.settings.is_controlled());
+    short.filter_map(|(queue, one)| keep(queue, one.settings.outcome_ttl?)).collect()
 }
 
 async fn look(
