@@ -13,6 +13,7 @@ mod fan_out;
 mod floors;
 mod given;
 mod ground;
+mod heard;
 mod idle;
 mod kinds;
 mod latency;

@@ -14,6 +14,7 @@ mod discard;
 mod ended;
 mod expire;
 mod flow;
+mod forget;
 mod objects;
 mod options;
 mod order;

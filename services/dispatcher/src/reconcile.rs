@@ -12,6 +12,8 @@
 //! - *Work whose queue has no consumer*, should no dispatcher know the queue; otherwise each looks after those that it
 //!   knows (`queues.rs`).
 //!
+//! Who leads this also forgets the ends of queues that keep them for a while only (`forget.rs`).
+//!
 //! All are looked for by walking the streams at a bounded pace. What is young is not looked at: in a fleet that keeps
 //! up, that is all of it but the timers.
 
@@ -30,6 +32,7 @@ use crate::children;
 use crate::dependencies;
 use crate::ended;
 use crate::flow;
+use crate::forget;
 use crate::objects;
 use crate::order::Carried;
 use crate::release;
@@ -63,7 +66,7 @@ pub(crate) async fn run(shared: &Shared, instance: &str, stop: &CancellationToke
                     lost = keep(&mut term) => {
                         tracing::warn!(error = %anyhow::Error::new(lost), "another reconciles from now on");
                     }
-                    () = rounds(shared) => {}
+                    ((), ()) = async { tokio::join!(rounds(shared), forget::keep_up(shared)) } => {}
                     () = stop.cancelled() => {}
                 }
                 term.release().await;

@@ -48,6 +48,7 @@ struct Info {
     delivered: Place,
     ack_floor: Place,
     num_ack_pending: u64,
+    num_pending: u64,
 }
 
 #[derive(serde::Deserialize)]
@@ -121,6 +122,16 @@ pub async fn settled(broker: &Broker, stream: &str, consumer: &str) -> Result<Op
         Ok(info) if info.num_ack_pending == 0 => Ok(Some(info.delivered.stream_seq)),
         Ok(info) => Ok(Some(info.ack_floor.stream_seq)),
         Err(Error::Refused { code: NO_CONSUMER, .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether nothing waits for a consumer, and it has nothing out; also where there is none.
+pub async fn is_idle(broker: &Broker, stream: &str, consumer: &str) -> Result<bool, Error> {
+    let call = format!("CONSUMER.INFO.{stream}.{consumer}");
+    match broker.api::<Info>(&call, &serde_json::json!({}), CALL_TIMEOUT).await {
+        Ok(info) => Ok(info.num_ack_pending == 0 && info.num_pending == 0),
+        Err(Error::Refused { code: NO_CONSUMER, .. }) => Ok(true),
         Err(error) => Err(error),
     }
 }

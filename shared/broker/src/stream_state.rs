@@ -15,10 +15,21 @@ struct StreamInfo {
 #[derive(serde::Deserialize)]
 pub(crate) struct StreamState {
     pub(crate) messages: u64,
+    /// The lowest sequence that it holds, or will.
+    first_seq: u64,
     /// The highest sequence that it has given.
     pub(crate) last_seq: u64,
     /// Of the oldest message; means nothing if there is none.
     pub(crate) first_ts: Timestamp,
+}
+
+// === impl StreamState ===
+
+impl StreamState {
+    /// It holds nothing up to this sequence.
+    pub(crate) fn empty_up_to(&self) -> u64 {
+        if self.messages == 0 { self.last_seq } else { self.first_seq.saturating_sub(1) }
+    }
 }
 
 /// Asks this stream.

@@ -9,6 +9,7 @@
 mod applied;
 mod cause;
 mod change;
+mod duration_text;
 mod gate;
 mod holders;
 mod key;

@@ -14,6 +14,7 @@ pub mod event;
 pub mod expiry;
 pub mod fingerprint;
 pub mod flow;
+pub mod forgetting;
 pub mod history;
 pub mod id;
 pub mod letter;

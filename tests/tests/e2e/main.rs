@@ -14,6 +14,7 @@ mod fault_rounds;
 mod faults;
 mod flow;
 mod flow_control;
+mod forgotten_ends;
 mod histories;
 mod http_actions;
 mod late_duplicates;

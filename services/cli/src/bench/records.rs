@@ -112,6 +112,15 @@ impl Records {
         Ok(Self(rows))
     }
 
+    /// These, of so many jobs. All must have succeeded.
+    pub(super) fn of(ends: &[End], expected: u64) -> Result<Self, Error> {
+        let mut failed = ends.iter().filter(|end| end.done.state != JobState::Succeeded).peekable();
+        if let Some(first) = failed.peek().map(|end| words(end)) {
+            return Err(Error::Failed { count: failed.count(), jobs: expected, first });
+        }
+        Ok(Self(ends.iter().filter_map(Row::of).collect()))
+    }
+
     /// All of them.
     pub(super) fn rows(&self) -> &[Row] {
         &self.0
@@ -197,7 +206,7 @@ fn words(end: &End) -> String {
     end.done.error.as_ref().map_or_else(|| end.done.state.to_string(), said)
 }
 
-fn unread(error: jobs::Error) -> Error {
+pub(super) fn unread(error: jobs::Error) -> Error {
     match error {
         jobs::Error::Broker { source, .. } => Error::Broker("asked for the ends of jobs", source),
         other => Error::Records(other),

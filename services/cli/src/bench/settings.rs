@@ -110,6 +110,26 @@ impl Settings {
         Ok(self)
     }
 
+    /// Queues keep ends for so long only.
+    pub(super) fn forget_after(&mut self, ttl: Duration) -> Result<(), Error> {
+        let flow = self.flow.get_or_insert_default();
+        flow.outcome_ttl = Some(ttl);
+        let wrong = match flow.check() {
+            Err(error) => error.reason,
+            Ok(()) if ttl >= self.outcome_ttl => {
+                format!("is {ttl:?}: expected less than --outcome-ttl, {:?}", self.outcome_ttl)
+            }
+            Ok(()) if flow.is_controlled() => "has no effect under --flow: expected one of them".to_owned(),
+            Ok(()) => return Ok(()),
+        };
+        Err(Error::Usage { option: "forget-after", reason: wrong })
+    }
+
+    /// Whether ends may be gone before they are read.
+    pub(super) fn forgets(&self) -> bool {
+        self.flow.as_ref().is_some_and(|flow| flow.outcome_ttl.is_some())
+    }
+
     /// The services of a whole fleet.
     pub(super) fn programs(&self) -> Vec<Program> {
         let monitor = (self.monitor == Switch::On).then_some(Program::Monitor);

@@ -1,18 +1,20 @@
 //! `windlass bench throughput`: jobs a second, submitted and run at once.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::Error;
 use super::floors::Floor;
+use super::heard::Heard;
 use super::load::Load;
 use super::pace::Pace;
 use super::records::{PATIENCE, Records};
 use super::report::{Percentiles, median, of_processes, show};
 use super::scene::Scene;
-use super::settings::Settings;
+use super::settings::{Settings, duration};
 use super::stage::Stage;
 use super::sweep::{self, Sweep};
 use super::usage::{Share, cpu_per_1000};
@@ -33,6 +35,9 @@ pub(crate) struct Args {
     /// Draws the sweep into this file
     #[arg(long, value_name = "FILE.svg", requires = "sweep")]
     plot: Option<PathBuf>,
+    /// Queues keep ends for so long only: their setting outcome_ttl
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    forget_after: Option<Duration>,
     #[command(flatten)]
     settings: Settings,
 }
@@ -45,6 +50,7 @@ with --nats-url each has streams of its own.
 Examples:
   windlass bench throughput --jobs 200000 --runs 3
   windlass bench throughput --monitor on --durability always -o json
+  windlass bench throughput --forget-after 1s
   windlass bench throughput --sweep concurrency=10,100,1000 --plot concurrency.svg";
 
 /// What is told.
@@ -79,7 +85,10 @@ struct Measured {
 }
 
 pub(super) async fn run(args: Args, scene: &Scene) -> Result<(), Error> {
-    let Args { jobs, runs, sweep, plot, settings } = args;
+    let Args { jobs, runs, sweep, plot, forget_after, mut settings } = args;
+    if let Some(ttl) = forget_after {
+        settings.forget_after(ttl)?;
+    }
     let settings = scene.complete(settings)?;
     match sweep {
         Some(sweep) => sweep::run(sweep, plot, &settings, jobs, runs, scene).await,
@@ -131,12 +140,24 @@ async fn measure(settings: &Settings, jobs: u64, scene: &Scene) -> Result<Measur
     let mut stage = Stage::start(scene, settings).await?;
     let load = Load::new(settings, jobs, Pace::AsAccepted);
     scene.screen.busy("measuring the fleet");
+    // What is forgotten soon is heard as it is written.
+    let heard = match settings.forgets() {
+        true => Some(Heard::listen(&stage.jobs, jobs).await?),
+        false => None,
+    };
     stage.begin()?;
     let submitted = load.submit(&stage.client, &scene.screen).await?;
     let accepted_at = Timestamp::now();
-    Records::ended(&stage.jobs, jobs, PATIENCE, &scene.screen).await?;
-    let used = stage.used()?;
-    let records = Records::read(&stage.jobs, jobs).await?;
+    let (used, records) = match heard {
+        Some(heard) => {
+            let records = heard.all(&stage).await?;
+            (stage.used()?, records)
+        }
+        None => {
+            Records::ended(&stage.jobs, jobs, PATIENCE, &scene.screen).await?;
+            (stage.used()?, Records::read(&stage.jobs, jobs).await?)
+        }
+    };
     stage.stop(scene).await?;
     let took = records.last_at().max(accepted_at).duration_since(submitted.begun_at).as_secs_f64();
     Ok(Measured {

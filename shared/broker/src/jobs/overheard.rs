@@ -4,10 +4,11 @@ use async_nats::Subscriber;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::stream::{SelectAll, select_all};
+use jiff::Timestamp;
 use windlass_core::{RecordKind, Task};
 use windlass_proto::{Job, RecordBody};
 
-use super::{Address, Jobs};
+use super::{Address, End, Jobs};
 use crate::connect;
 
 /// What is written to a pool's stream of jobs, heard by a plain subscription: a write that is refused is heard as well,
@@ -16,6 +17,37 @@ use crate::connect;
 pub struct Overheard {
     jobs: Jobs,
     arriving: SelectAll<Subscriber>,
+}
+
+/// Ends of jobs as they are written, heard in the same way.
+#[derive(Debug)]
+pub struct HeardEnds {
+    jobs: Jobs,
+    arriving: Subscriber,
+}
+
+// === impl HeardEnds ===
+
+impl HeardEnds {
+    /// Listens from now on.
+    pub async fn listen(jobs: &Jobs) -> Result<Self, connect::Error> {
+        let subject = jobs.broker.names().pool_filter(&jobs.pool, RecordKind::Done);
+        let arriving = jobs.broker.client().subscribe(subject).await.map_err(|_| connect::Error::Closed)?;
+        jobs.broker.client().flush().await.map_err(|_| connect::Error::Closed)?;
+        Ok(Self { jobs: jobs.clone(), arriving })
+    }
+
+    /// The next one, with the instant of its hearing; none at the end of the connection.
+    pub async fn next(&mut self) -> Option<End> {
+        loop {
+            let message = self.arriving.next().await?;
+            let subject = self.jobs.broker.names().parse_job_subject(&message.subject);
+            let body = RecordBody::decode(RecordKind::Done, message.payload);
+            if let (Some(subject), Ok(RecordBody::Done(done))) = (subject, body) {
+                return Some(End { job_id: subject.job_id, stored_at: Timestamp::now(), done });
+            }
+        }
+    }
 }
 
 // === impl Overheard ===

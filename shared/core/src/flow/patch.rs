@@ -7,8 +7,7 @@ use super::{InvalidSettings, QueueSettings};
 /// What is set in other ways, because who and when belong to it.
 const PAUSES: [&str; 3] = ["paused", "paused_kinds", "paused_keys"];
 /// What may be changed, for an error.
-const KNOWN: &str =
-    "concurrency, key_concurrency, order, on_dead, at_limit, priorities, fairness, rate, key_rate";
+const KNOWN: &str = "concurrency, key_concurrency, order, on_dead, at_limit, priorities, fairness, rate, key_rate, outcome_ttl";
 
 // === impl QueueSettings ===
 

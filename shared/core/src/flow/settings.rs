@@ -7,10 +7,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Pause;
+use super::duration_text;
 use super::key::{FlowKey, shown};
-use crate::{Kind, duration};
+use crate::Kind;
 
-/// The limits, order and pauses of one queue; with nothing set, the queue is not controlled.
+/// The limits, order and pauses of one queue; with nothing set of these, the queue is not controlled.
 ///
 /// As JSON, with everything set:
 ///
@@ -22,7 +23,8 @@ use crate::{Kind, duration};
 ///     "rate": {"limit": 600, "per": "1m"}, "key_rate": {"limit": 10, "per": "1s", "burst": 20},
 ///     "paused": {"reason": "migration", "by": "ada", "at": "2026-11-23T08:00:00Z"},
 ///     "paused_kinds": {"mail.send": {"reason": "provider down", "by": "ada", "at": "2026-11-23T08:00:00Z"}},
-///     "paused_keys": {"account-42": {"reason": "abuse", "by": "ada", "at": "2026-11-23T08:00:00Z"}}
+///     "paused_keys": {"account-42": {"reason": "abuse", "by": "ada", "at": "2026-11-23T08:00:00Z"}},
+///     "outcome_ttl": "5m"
 /// }"#)?;
 /// settings.check()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -69,6 +71,10 @@ pub struct QueueSettings {
     /// None of these keys' jobs starts: at most 1000.
     #[serde(skip_serializing_if = "is_default")]
     pub paused_keys: BTreeMap<String, Pause>,
+    /// How long ends are remembered at least, where that is shorter than the horizon and nothing else is set: 1 s to 366
+    /// days. Whoever still has a job's work is refused as ever; what comes later is not (`crate::forgetting`).
+    #[serde(with = "duration_text::option", skip_serializing_if = "is_default")]
+    pub outcome_ttl: Option<Duration>,
 }
 
 /// In which order the jobs of one key run.
@@ -159,6 +165,7 @@ pub struct InvalidSettings {
 
 /// Points of a rate or a burst.
 const POINTS: RangeInclusive<u32> = 1..=1_000_000;
+const OUTCOME_TTL: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(366 * 86_400);
 const SHORTEST_PER: Duration = Duration::from_secs(1);
 const LONGEST_PER: Duration = Duration::from_secs(31 * 86_400);
 /// Of a bucket: as long as any other wait may be.
@@ -244,6 +251,10 @@ impl QueueSettings {
             rate.as_ref().map_or(Ok(()), |rate| rate.check(field))?;
         }
         self.check_pauses()?;
+        if let Some(ttl) = self.outcome_ttl.filter(|ttl| !OUTCOME_TTL.contains(ttl)) {
+            let ttl = duration_text::text(ttl);
+            return Err(InvalidSettings::new("outcome_ttl", format!("is {ttl}: expected 1s to 366 days")));
+        }
         // Numbers and text: it always is JSON.
         let bytes = serde_json::to_vec(self).map_or(usize::MAX, |json| json.len());
         if bytes > MAX_SETTINGS_BYTES {
@@ -330,30 +341,6 @@ fn check_key(field: &str, key: &str) -> Result<(), InvalidSettings> {
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
-}
-
-/// A duration as people write it.
-pub(super) mod duration_text {
-    use std::time::Duration;
-
-    use jiff::SignedDuration;
-    use serde::{Deserialize, Deserializer, Serializer, de};
-
-    use super::duration;
-
-    pub(in crate::flow) fn text(value: Duration) -> String {
-        format!("{:#}", SignedDuration::try_from(value).unwrap_or(SignedDuration::MAX))
-    }
-
-    pub(super) fn serialize<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&text(*value))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        duration::parse(&text)
-            .ok_or_else(|| de::Error::invalid_value(de::Unexpected::Str(&text), &duration::EXPECTED))
-    }
 }
 
 #[cfg(test)]

@@ -98,6 +98,8 @@ breaks! {
         read_order, scenario::TIMERS, Wrong::Not(&[ONE_END]);
     leader_reads, "Reads come from the stream's leader.",
         leader_reads, scenario::TIMERS, Wrong::Not(&[ONE_END]);
+    settled_first, "An end is forgotten before its horizon only once all work of before is settled.",
+        settled_first, scenario::FORGOTTEN_ENDS, Wrong::Not(&[ONE_END]);
     undecided_again, "10164 is tried again and not taken for a refusal.",
         undecided_again, scenario::CREATES, Wrong::Not(&[NOTHING_LOST]);
     unacknowledged_at_deadline, "What is not decided by its deadline is left unacknowledged.",

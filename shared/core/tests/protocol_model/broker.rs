@@ -34,6 +34,9 @@ impl Protocol {
         if self.scenario.horizon {
             self.horizon(moves);
         }
+        if self.scenario.forgets {
+            self.forget(moves);
+        }
         if self.scenario.reconciler {
             reconcile(moves);
         }
@@ -188,6 +191,28 @@ impl Protocol {
             // A client's buffer drops it too.
             next.floating = next.floating.filter(|f| f.write.token > 0 || !self.defences.drop_overdue_create);
             moves.add(Step::new(Actor::Clock, "passes the horizon).of(and the done expires"), next);
+        }
+    }
+
+    /// The ends of a queue are forgotten, and before them the claims: holders may still run, whose work is gone, and
+    /// operators may have read what is gone. A create that is on its way is older than its task's lease by then.
+    fn forget(&self, moves: &mut Moves<'_>) {
+        let state = moves.from;
+        let settled = !state.jobs.iter().any(Message::is_work) || !self.defences.settled_first;
+        let dealt_with = state.tasks == 0 && state.dispatchers.iter().all(|d| d.overdue);
+        let carried_out = state.commands.is_empty();
+        if state.done().is_none() || !settled || !dealt_with || !carried_out || state.is_proposing() {
+            return;
+        }
+        let is_claim = |m: &Message| matches!(m.record.kind, Kind::Claim { .. });
+        let mut next = state.clone();
+        if state.jobs.iter().any(is_claim) {
+            next.jobs.retain(|m| !is_claim(m));
+            moves.add(Step::new(Actor::Reconciler, "forgets the claims"), next);
+        } else {
+            next.jobs.retain(|m| m.record.kind != Kind::Done);
+            next.floating = next.floating.filter(|f| f.write.token > 0 || !self.defences.drop_overdue_create);
+            moves.add(Step::new(Actor::Reconciler, "forgets the end"), next);
         }
     }
 }

@@ -42,6 +42,8 @@ pub(crate) struct Defences {
     pub(crate) unacknowledged_at_deadline: bool,
     /// After silence, a refusal is compared before it is believed.
     pub(crate) compare: bool,
+    /// An end is forgotten only once all work of before is settled.
+    pub(crate) settled_first: bool,
     /// A create is dropped once its task was held for `ack_wait`.
     pub(crate) drop_overdue_create: bool,
     /// A claim is dropped once its message was held for `ack_wait`, or the connection was lost.
@@ -77,6 +79,7 @@ impl Defences {
         undecided_again: true,
         unacknowledged_at_deadline: true,
         compare: true,
+        settled_first: true,
         drop_overdue_create: true,
         drop_overdue_claim: true,
         drop_overdue_nak: true,

@@ -41,7 +41,7 @@ scenarios! {
     everything => EVERYTHING, from_task => FROM_TASK, flow_control => FLOW_CONTROL, leases => LEASES, forgetful => FORGETFUL,
     timers => TIMERS, due_timers => DUE_TIMERS, creates => CREATES, silence => SILENCE, hand_back => HAND_BACK,
     operators => OPERATORS, reconciled => RECONCILED, cancel => CANCEL, checkpoints => CHECKPOINTS,
-    checkpoints_stopped => CHECKPOINTS_STOPPED,
+    checkpoints_stopped => CHECKPOINTS_STOPPED, forgotten_ends => FORGOTTEN_ENDS,
 }
 
 /// The exception of guarantee 2 is real, and is the only one.

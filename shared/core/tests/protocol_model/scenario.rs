@@ -57,6 +57,8 @@ pub(crate) struct Scenario {
     pub(crate) flow_control: bool,
     /// The `done` may expire.
     pub(crate) horizon: bool,
+    /// The `done` may be forgotten long before that, once all work beside it is settled.
+    pub(crate) forgets: bool,
     /// Left-over work is removed.
     pub(crate) reconciler: bool,
     pub(crate) faults: &'static [Fault],
@@ -78,6 +80,7 @@ const BASE: Scenario = Scenario {
     created: true,
     flow_control: false,
     horizon: false,
+    forgets: false,
     reconciler: false,
     faults: &[],
     bound: 3,
@@ -236,6 +239,17 @@ pub(crate) const CHECKPOINTS_STOPPED: Scenario = Scenario {
     ..BASE
 };
 
+/// Ends that are kept for a moment only: against holders, dispatchers and operators that come late.
+pub(crate) const FORGOTTEN_ENDS: Scenario = Scenario {
+    name: "forgotten ends",
+    created: false,
+    forgets: true,
+    faults: &[DispatcherCrash, TaskLeaseEnds, WorkerCrash, LeaseEnds, AnswerLost, Delayed, Cancel, Forgets],
+    bound: 2,
+    floor: 200_000,
+    ..BASE
+};
+
 /// All of them.
 pub(crate) const ALL: &[Scenario] = &[
     EVERYTHING,
@@ -253,6 +267,7 @@ pub(crate) const ALL: &[Scenario] = &[
     CANCEL,
     CHECKPOINTS,
     CHECKPOINTS_STOPPED,
+    FORGOTTEN_ENDS,
 ];
 
 // === impl Scenario ===

@@ -21,7 +21,7 @@ Examples:
   windlass queue set mail --file mail.json -o json
 
 Settings that are not named stay as they are; `none` clears one. A file holds a JSON object with the settings by their
-names in JSON (concurrency, key_concurrency, order, on_dead, at_limit, priorities, fairness, rate, key_rate), where null
+names in JSON (concurrency, key_concurrency, order, on_dead, at_limit, priorities, fairness, rate, key_rate, outcome_ttl), where null
 clears: {\"concurrency\": 20, \"rate\": {\"limit\": 600, \"per\": \"1m\", \"burst\": null}}. It is in force within a
 second, for what waits already too: --wait says when all of that is dealt with.
 
@@ -67,6 +67,9 @@ pub(super) struct Args {
     /// The same of each key
     #[arg(long, value_name = "LIMIT/PER[+BURST]|none", allow_hyphen_values = true)]
     key_rate: Option<String>,
+    /// How long ends are remembered at least, as 5m, where nothing else is set: 1s to 366 days [default: the horizon]
+    #[arg(long, value_name = "DURATION|none", allow_hyphen_values = true)]
+    outcome_ttl: Option<String>,
     /// Clears a setting, by its name; `all` clears every one. Pauses stay
     #[arg(long, value_name = "SETTING")]
     clear: Vec<String>,
@@ -87,7 +90,7 @@ pub(super) struct Args {
 }
 
 /// What may be cleared.
-const SETTINGS: [&str; 9] = [
+const SETTINGS: [&str; 10] = [
     "concurrency",
     "key_concurrency",
     "order",
@@ -97,6 +100,7 @@ const SETTINGS: [&str; 9] = [
     "fairness",
     "rate",
     "key_rate",
+    "outcome_ttl",
 ];
 
 pub(super) async fn run(args: Args, global: &Global) -> Result<ExitCode, Error> {
@@ -156,6 +160,9 @@ impl Args {
             if let Some(text) = text {
                 patch.insert(name.to_owned(), or_none(text, |text| rate(field, text))?);
             }
+        }
+        if let Some(text) = &self.outcome_ttl {
+            patch.insert("outcome_ttl".to_owned(), or_none(text, |text| Ok(json!(text)))?);
         }
         self.fairness(&mut patch)?;
         Ok(patch)
@@ -265,6 +272,8 @@ mod tests {
             ("--fairness on", r#"{"fairness":{}}"#),
             ("--fairness off", r#"{"fairness":null}"#),
             ("--weight a=4 --weight b=none", r#"{"fairness":{"weights":{"a":4,"b":null}}}"#),
+            ("--outcome-ttl 1s", r#"{"outcome_ttl":"1s"}"#),
+            ("--outcome-ttl none", r#"{"outcome_ttl":null}"#),
             ("--clear key-rate --order fifo", r#"{"key_rate":null,"order":"fifo"}"#),
         ] {
             let found: Value = serde_json::from_str(&patch(line).unwrap()).unwrap();

@@ -151,7 +151,7 @@ pub struct AppliedSchema {
 #[derive(ToSchema)]
 pub struct SetQueue {
     /// What to change, as a JSON merge patch: what is null is cleared, what is not named stays. `concurrency`,
-    /// `key_concurrency`, `order`, `on_dead`, `at_limit`, `priorities`, `fairness`, `rate`, `key_rate`.
+    /// `key_concurrency`, `order`, `on_dead`, `at_limit`, `priorities`, `fairness`, `rate`, `key_rate`, `outcome_ttl`.
     pub settings: Value,
     /// For people.
     #[schema(required = false, max_length = 500)]

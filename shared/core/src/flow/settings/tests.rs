@@ -30,6 +30,20 @@ fn nothing_set_is_not_controlled() {
 }
 
 #[test]
+fn how_long_ends_are_kept_is_no_control() {
+    let settings = read(r#"{"outcome_ttl": "1s"}"#);
+    assert_eq!(settings.outcome_ttl, Some(Duration::from_secs(1)));
+    assert!(!settings.is_controlled() && settings.check().is_ok());
+    assert_eq!(serde_json::to_string(&settings).unwrap(), r#"{"outcome_ttl":"1s"}"#);
+    for (ttl, is_valid) in [("999ms", false), ("366days", true), ("367days", false)] {
+        let settings = read(&format!(r#"{{"outcome_ttl": "{ttl}"}}"#));
+        let invalid = settings.check().err().map(|error| error.field);
+        assert_eq!(invalid, (!is_valid).then(|| "outcome_ttl".to_owned()), "{ttl}");
+    }
+    assert!(serde_json::from_str::<QueueSettings>(r#"{"outcome_ttl": "soon"}"#).is_err());
+}
+
+#[test]
 fn each_setting_belongs_to_its_stage() {
     let at = r#"{"reason": "r", "by": "b", "at": "2026-11-23T08:00:00Z"}"#;
     for (json, key_stage, turn_stage) in [
