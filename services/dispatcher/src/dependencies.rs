@@ -51,6 +51,10 @@ fn awaiting(seen: &Seen) -> Option<(&SeenRecord, &Job)> {
 
 /// How a job stands, from the stream's leader; none if it is not known.
 async fn standing(jobs: &Jobs, place: &Place) -> Result<Option<Standing>, jobs::Error> {
+    // Most are: and one that itself waits for many is long.
+    if jobs.is_live(&place.0, place.1).await {
+        return Ok(Some(Standing::Open));
+    }
     let seen = jobs.read(&place.0, place.1).await?;
     Ok(match (&seen.done, &seen.last) {
         (Some(done), _) => Some(Standing::Ended(done.state)),

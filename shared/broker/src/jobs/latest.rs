@@ -36,6 +36,16 @@ impl Jobs {
         matches!((last, done), (Some(last), Some(done)) if protocol::is_in_force(work, last, done))
     }
 
+    /// Whether a job is there and has no end, as the stream's leader says. False also where that is not known, and where
+    /// there is more to say; [`Jobs::read`] tells it. What the job is has not to be read for this, however long it is.
+    pub async fn is_live(&self, queue: &QueueName, job_id: JobId) -> bool {
+        let names = self.broker.names();
+        let all = names.job_filter(&self.pool, queue, job_id);
+        let ends = names.record_filter(&self.pool, queue, RecordKind::Done, job_id);
+        let (done, last) = tokio::join!(self.latest(ends, queue, job_id), self.latest(all, queue, job_id));
+        done == Some(0) && last.is_some_and(|last| last > 0)
+    }
+
     /// The last sequence under this filter, 0 if there is none; none if the broker does not say.
     async fn latest(&self, filter: String, queue: &QueueName, job_id: JobId) -> Option<u64> {
         let mut headers = HeaderMap::new();

@@ -15,6 +15,9 @@ use windlass_testkit::{Fleet, PATIENCE};
 use super::{Log, Work, all_succeed, fleet, set, work};
 use crate::support::{dead_letter, order};
 
+/// Of jobs that wait for one, in a build without optimisation.
+const MANY: usize = 300;
+
 fn gated(name: &str) -> Work {
     Work { name: name.to_owned(), gated: true }
 }
@@ -157,27 +160,25 @@ async fn a_failure_goes_down_the_chain() -> Result<()> {
     no_edges(&fleet).await
 }
 
-/// One that waits for a thousand, and a thousand that wait for one.
+/// One that waits for many, and many that wait for one.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_come_together_and_part_again() -> Result<()> {
+async fn many_come_together_and_part_again() -> Result<()> {
     let (fleet, _worker, log) = fleet(|_| ()).await?;
     let gate = fleet.client.task(&gated("gate")).submit().await?;
-    let first = (0..1000).map(|_| task(&fleet, "first").after(&gate));
+    let first = (0..MANY).map(|_| task(&fleet, "first").after(&gate));
     let first = try_join_all(first.map(Submission::submit)).await?;
     let joins = first.iter().fold(task(&fleet, "joins"), windlass::Submission::after).submit().await?;
     fleet.tap.heard(joins.id, Transition::Held).await?;
-    let second = (0..1000).map(|_| task(&fleet, "second").after(&joins));
+    let second = (0..MANY).map(|_| task(&fleet, "second").after(&joins));
     let second = try_join_all(second.map(Submission::submit)).await?;
     let held = |all: &[windlass_core::Event]| all.iter().filter(|e| e.transition == Transition::Held).count();
-    fleet.tap.until("all wait", |all| held(all) == 2001).await?;
+    fleet.tap.until("all wait", |all| held(all) > 2 * MANY).await?;
     log.open();
-    let begun_at = Instant::now();
     let ids: Vec<_> = first.iter().chain(&second).map(|one| one.id).collect();
     all_succeed(&fleet, &ids).await?;
-    eprintln!("2001 jobs that waited for one ended within {:.1} s", begun_at.elapsed().as_secs_f64());
     let order = begun(&log);
     let joined = order.iter().position(|name| name == "joins").context("it did not run")?;
-    assert_eq!((joined, order.len()), (1001, 2002), "after the gate and all that are first");
+    assert_eq!((joined, order.len()), (1 + MANY, 2 * MANY + 2), "after the gate and all that are first");
     no_edges(&fleet).await
 }
 
