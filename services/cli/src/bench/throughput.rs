@@ -141,22 +141,16 @@ async fn measure(settings: &Settings, jobs: u64, scene: &Scene) -> Result<Measur
     let load = Load::new(settings, jobs, Pace::AsAccepted);
     scene.screen.busy("measuring the fleet");
     // What is forgotten soon is heard as it is written.
-    let heard = match settings.forgets() {
-        true => Some(Heard::listen(&stage.jobs, jobs).await?),
-        false => None,
-    };
+    let heard = if settings.forgets() { Some(Heard::listen(&stage.jobs, jobs).await?) } else { None };
     stage.begin()?;
     let submitted = load.submit(&stage.client, &scene.screen).await?;
     let accepted_at = Timestamp::now();
-    let (used, records) = match heard {
-        Some(heard) => {
-            let records = heard.all(&stage).await?;
-            (stage.used()?, records)
-        }
-        None => {
-            Records::ended(&stage.jobs, jobs, PATIENCE, &scene.screen).await?;
-            (stage.used()?, Records::read(&stage.jobs, jobs).await?)
-        }
+    let (used, records) = if let Some(heard) = heard {
+        let records = heard.all(&stage).await?;
+        (stage.used()?, records)
+    } else {
+        Records::ended(&stage.jobs, jobs, PATIENCE, &scene.screen).await?;
+        (stage.used()?, Records::read(&stage.jobs, jobs).await?)
     };
     stage.stop(scene).await?;
     let took = records.last_at().max(accepted_at).duration_since(submitted.begun_at).as_secs_f64();
