@@ -66,8 +66,8 @@ async fn ends_are_forgotten_while_there_is_work_and_in_their_queue_alone() -> Re
     Ok(())
 }
 
-/// A worker dies between a job's end and the acknowledgement of its work: the end stands until the work is given to
-/// another, who finds it there.
+/// History `settled_first`: a worker dies between a job's end and the acknowledgement of its work. The end stands until
+/// the work is given to another, who finds it there.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_end_stands_while_its_work_may_be_delivered_again() -> Result<()> {
     let (mut fleet, jobs) = fleet().await?;

@@ -16,6 +16,7 @@ fn every_history_of_the_model_is_replayed() -> anyhow::Result<()> {
     // Cargo runs tests in their package's folder.
     let model = std::fs::read_to_string("../shared/core/tests/protocol_model/histories.md")?;
     let tests = [
+        include_str!("forgotten_ends.rs"),
         include_str!("histories/fencing.rs"),
         include_str!("histories/hand_back.rs"),
         include_str!("histories/reads.rs"),

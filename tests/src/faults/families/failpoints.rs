@@ -161,6 +161,10 @@ async fn lead(scene: &mut Scene<'_>, label: &str, point: Point) -> Result<()> {
 
 /// Nobody else is there to own the limited queue, until the victim has died of it.
 async fn make_owner(scene: &mut Scene<'_>, label: &str) -> Result<()> {
+    if !scene.stage.runs(RIVAL)? {
+        // The short set has no other.
+        return Ok(());
+    }
     scene.stage.drain(RIVAL).await?;
     let until = Instant::now() + PATIENCE / 2;
     while scene.stage.runs(label)? && Instant::now() < until {
