@@ -29,21 +29,23 @@ impl Jobs {
     /// before, and so the message is not last any more. The end is asked for first: a store that is just being closed
     /// answers that nothing is there, and then it does not say afterwards that the message is.
     pub async fn is_in_force(&self, work: u64, queue: &QueueName, job_id: JobId) -> bool {
-        let names = self.broker.names();
-        let all = names.job_filter(&self.pool, queue, job_id);
-        let ends = names.record_filter(&self.pool, queue, RecordKind::Done, job_id);
-        let (done, last) = tokio::join!(self.latest(ends, queue, job_id), self.latest(all, queue, job_id));
-        matches!((last, done), (Some(last), Some(done)) if protocol::is_in_force(work, last, done))
+        self.both(queue, job_id).await.is_some_and(|(last, done)| protocol::is_in_force(work, last, done))
     }
 
     /// Whether a job is there and has no end, as the stream's leader says. False also where that is not known, and where
     /// there is more to say; [`Jobs::read`] tells it. What the job is has not to be read for this, however long it is.
     pub async fn is_live(&self, queue: &QueueName, job_id: JobId) -> bool {
+        self.both(queue, job_id).await.is_some_and(|(last, done)| last > 0 && done == 0)
+    }
+
+    /// The sequences of a job's last message and of its end, each 0 if there is none; the end is asked for first. None
+    /// if the broker does not say one of them.
+    async fn both(&self, queue: &QueueName, job_id: JobId) -> Option<(u64, u64)> {
         let names = self.broker.names();
         let all = names.job_filter(&self.pool, queue, job_id);
         let ends = names.record_filter(&self.pool, queue, RecordKind::Done, job_id);
         let (done, last) = tokio::join!(self.latest(ends, queue, job_id), self.latest(all, queue, job_id));
-        done == Some(0) && last.is_some_and(|last| last > 0)
+        Some((last?, done?))
     }
 
     /// The last sequence under this filter, 0 if there is none; none if the broker does not say.
