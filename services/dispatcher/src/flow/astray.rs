@@ -22,7 +22,8 @@ pub(crate) async fn bring_back(shared: &Shared, jobs: &Jobs, found: &SeenRecord)
         return Ok(false);
     }
     let flow = Flow::new(&shared.broker, jobs.pool().clone(), queue.clone());
-    if shared.settings.knows(queue) {
+    let is_owned = shared.settings.knows(queue);
+    if is_owned {
         let lines = lines(job);
         // Twice: it may have gone from one line to another between two looks.
         for _ in 0..2 {
@@ -54,8 +55,11 @@ pub(crate) async fn bring_back(shared: &Shared, jobs: &Jobs, found: &SeenRecord)
     "it was held, and stood in no line".clone_into(&mut event.note);
     // For people; where it is lost, the next transition tells of the job.
     let _ = shared.events.record(event).await;
-    // A slot of its key that it had taken, and places of a queue that nobody decides for.
-    flow.drop_places(&found.address, job, super::CALL_TIMEOUT).await?;
+    // An owner may have let it go by now, with a place or a slot anew: what it had before is for the owner's audit, which
+    // goes by sequences.
+    if !is_owned {
+        flow.drop_places(&found.address, job, super::CALL_TIMEOUT).await?;
+    }
     Ok(true)
 }
 
