@@ -87,7 +87,7 @@ async fn create(
     let held = if task.after.is_empty() {
         None
     } else {
-        match Box::pin(dependencies::gate(shared, delivered, &queue, &task, deadline)).await {
+        match Box::pin(dependencies::gate(shared, delivered, &queue, &task)).await {
             Gate::Open => None,
             Gate::Held(held) => Some(held),
             Gate::Exists(seen) => return exists(shared, delivered, &task, &seen).await,

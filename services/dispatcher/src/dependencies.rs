@@ -8,11 +8,13 @@
 //! - `admission`: what a task waits for, when it is admitted.
 //! - `close`: what follows from an end; releasing a job, and letting it die.
 //! - `listen`: hearing of ends, where somebody waits for one, and nowhere else.
+//! - `patience`: waiting for a task that others name.
 //! - `tidy`: what was missed.
 
 mod admission;
 mod close;
 mod listen;
+mod patience;
 mod tidy;
 
 use std::time::Duration;
@@ -28,6 +30,7 @@ use windlass_proto::{Job, RecordBody};
 pub(crate) use self::admission::{Gate, Held, gate, known_again};
 pub(crate) use self::close::{abandon, settle};
 pub(crate) use self::listen::{Listening, listen};
+pub(crate) use self::patience::Patience;
 pub(crate) use self::tidy::{mend, tidy};
 
 /// Reads of dependencies at one time.

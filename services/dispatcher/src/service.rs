@@ -6,14 +6,14 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 use windlass_broker::events::EventWriter;
-use windlass_broker::jobs::ChildMarks;
+use windlass_broker::jobs::{ChildMarks, EdgeMarks};
 use windlass_broker::provision::{Layout, Part};
 use windlass_core::PoolName;
 use windlass_service::{Context, Service};
 
 use crate::absence::Watch;
 use crate::consume::{Source, consume};
-use crate::dependencies::{self, Listening};
+use crate::dependencies::{self, Listening, Patience};
 use crate::flow::Settings;
 use crate::options::Options;
 use crate::parents::Parents;
@@ -55,8 +55,10 @@ impl Service for Dispatcher {
         let shared = Arc::new(Shared {
             events: EventWriter::new(context.broker.clone(), "dispatcher", PoolName::default()),
             child_marks: ChildMarks::new(&context.broker),
+            edge_marks: EdgeMarks::new(&context.broker),
             parents: Parents::default(),
             listening: Listening::default(),
+            patience: Patience::default(),
             limits: options.limits(),
             queues: Queues::default(),
             // Before the first task: one that is admitted past a limit cannot be called back.

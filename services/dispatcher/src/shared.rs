@@ -2,12 +2,12 @@
 
 use windlass_broker::Broker;
 use windlass_broker::events::EventWriter;
-use windlass_broker::jobs::{ChildMarks, Jobs};
+use windlass_broker::jobs::{ChildMarks, EdgeMarks, Jobs};
 use windlass_broker::provision::Layout;
 use windlass_core::{Limits, QueueName};
 
 use crate::absence::Watch;
-use crate::dependencies::Listening;
+use crate::dependencies::{Listening, Patience};
 use crate::flow::Settings;
 use crate::parents::Parents;
 use crate::queues::Queues;
@@ -19,8 +19,10 @@ pub(crate) struct Shared {
     pub(crate) layout: Layout,
     pub(crate) events: EventWriter,
     pub(crate) child_marks: ChildMarks,
+    pub(crate) edge_marks: EdgeMarks,
     pub(crate) parents: Parents,
     pub(crate) listening: Listening,
+    pub(crate) patience: Patience,
     pub(crate) limits: Limits,
     pub(crate) queues: Queues,
     pub(crate) settings: Settings,

@@ -2,6 +2,7 @@
 
 mod children;
 mod dependencies;
+mod edge_marks;
 mod ends;
 mod expiry;
 mod forget;
@@ -26,6 +27,7 @@ use windlass_proto::RecordBody;
 
 pub use self::children::{ChildMarker, ChildMarks};
 pub use self::dependencies::Edge;
+pub use self::edge_marks::EdgeMarks;
 pub use self::ends::End;
 pub use self::overheard::{HeardEnds, Overheard};
 pub use self::seen::{Seen, SeenRecord};

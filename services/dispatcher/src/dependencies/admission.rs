@@ -4,8 +4,6 @@
 //! dependency is not known is delivered again for a while, as the two may have been published in any order; then it is
 //! refused. Tasks that wait for each other end there too: none of them is ever made.
 
-use std::time::Duration;
-
 use tokio::time::Instant;
 use windlass_broker::delivery::Delivered;
 use windlass_broker::failpoint::{Point, hit};
@@ -14,14 +12,10 @@ use windlass_broker::names::Place;
 use windlass_core::dependency::{Effect, FIELD, Readiness, Standing, readiness};
 use windlass_core::{QueueName, Task};
 
+use super::patience::{MOST, PATIENCE, Verdict};
 use super::{settle, standings};
 use crate::reject::Rejection;
 use crate::shared::Shared;
-
-/// How long a dependency may be published later than the job that waits for it.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// Before such a task is looked at again.
-const AGAIN: Duration = Duration::from_secs(1);
 
 /// What becomes of a task with dependencies.
 pub(crate) enum Gate {
@@ -51,7 +45,6 @@ pub(crate) async fn gate(
     delivered: &Delivered,
     queue: &QueueName,
     task: &Task<bytes::Bytes>,
-    deadline: Instant,
 ) -> Gate {
     let places: Vec<Place> = task.after.iter().map(|one| (one.queue_or(queue).clone(), one.job_id)).collect();
     let pool = shared.layout.pool_of(queue);
@@ -62,7 +55,7 @@ pub(crate) async fn gate(
         );
         return refused(queue, task, reason);
     }
-    match Box::pin(look(shared, delivered, queue, task, places, deadline)).await {
+    match Box::pin(look(shared, delivered, queue, task, places)).await {
         Ok(gate) => gate,
         Err(error) => {
             let error = anyhow::Error::new(error);
@@ -78,7 +71,6 @@ async fn look(
     queue: &QueueName,
     task: &Task<bytes::Bytes>,
     places: Vec<Place>,
-    deadline: Instant,
 ) -> Result<Gate, windlass_broker::jobs::Error> {
     let jobs = shared.jobs(queue);
     // Once is enough for marks.
@@ -93,6 +85,9 @@ async fn look(
             Some(exists) => Ok(exists),
             None => Ok(unknown_yet(shared, delivered, queue, task, &places[unknown]).await),
         };
+    }
+    if delivered.count > 1 {
+        shared.patience.forget(task.id);
     }
     let known: Vec<Standing> = found.into_iter().flatten().collect();
     let edges = || task.after.iter().map(|one| one.on_failure).zip(known.iter().copied());
@@ -111,7 +106,7 @@ async fn look(
             return Ok(Gate::Shut);
         }
     }
-    if !jobs.mark_edges((queue, task.id), &open, deadline).await? {
+    if !shared.edge_marks.mark(&shared.layout.pool_of(queue), (queue, task.id), &open).await {
         return Ok(Gate::Shut);
     }
     hit(Point::EdgesMarked).await;
@@ -135,23 +130,22 @@ async fn unknown_yet(
     task: &Task<bytes::Bytes>,
     (other, id): &Place,
 ) -> Gate {
-    // In looks too: after an outage the task that it waits for may be admitted only now.
-    let looks = PATIENCE.as_secs() / AGAIN.as_secs();
     let age = shared.broker.now().duration_since(delivered.published_at).unsigned_abs();
-    if delivered.count > looks && age > PATIENCE {
-        return refused(
-            queue,
-            task,
-            format!(
-                "names the job {id} of the queue {other}, which is not known: expected one that exists, or is published \
-             within {} s, and has not ended longer ago than ends are remembered",
-                PATIENCE.as_secs()
-            ),
-        );
-    }
-    tracing::debug!(job_id = %task.id, on = %id, "a job waits for one that is not known yet");
-    let _ = delivered.handle().nak(Some(AGAIN)).await;
-    Gate::Shut
+    let reason = match shared.patience.wait(task.id, delivered.count, age, Instant::now()) {
+        Verdict::Again(delay) => {
+            tracing::debug!(job_id = %task.id, on = %id, "a job waits for one that is not known yet");
+            let _ = delivered.handle().nak(Some(delay)).await;
+            return Gate::Shut;
+        }
+        Verdict::TooLate => format!(
+            "expected one that exists, or is published within {} s, and has not ended longer ago than ends are remembered",
+            PATIENCE.as_secs()
+        ),
+        Verdict::TooMany => format!(
+            "{MOST} tasks wait for such ones already: expected the job that is waited for to be published first"
+        ),
+    };
+    refused(queue, task, format!("names the job {id} of the queue {other}, which is not known: {reason}"))
 }
 
 fn refused(queue: &QueueName, task: &Task<bytes::Bytes>, reason: String) -> Gate {

@@ -46,6 +46,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 pub(crate) struct Listening {
     /// When it was last made sure that the consumer exists. Bounded by the layout's `max_queues`.
     ensured: Mutex<HashMap<QueueName, Instant>>,
+    /// Held by whoever makes sure: of many tasks that come together, one asks the broker.
+    ensuring: tokio::sync::Mutex<()>,
     new: Notify,
 }
 
@@ -54,7 +56,12 @@ pub(crate) struct Listening {
 impl Listening {
     /// From here on, ends of jobs of this queue are heard of.
     pub(crate) async fn ensure(&self, shared: &Shared, queue: &QueueName) -> Result<(), connect::Error> {
-        if self.age(queue).is_some_and(|age| age < BELIEVED) {
+        let is_believed = || self.age(queue).is_some_and(|age| age < BELIEVED);
+        if is_believed() {
+            return Ok(());
+        }
+        let _one = self.ensuring.lock().await;
+        if is_believed() {
             return Ok(());
         }
         Box::pin(ends::ensure(&shared.broker, queue, shared.layout.horizon)).await?;

@@ -6,21 +6,13 @@
 
 use std::collections::{HashMap, HashSet};
 
-use async_nats::HeaderMap;
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
-use bytes::Bytes;
 use jiff::Timestamp;
-use tokio::time::{Instant, timeout};
-use windlass_core::protocol::Answer;
+use tokio::time::timeout;
 use windlass_core::{JobId, QueueName};
 
 use super::{CALL_TIMEOUT, Error, Jobs};
 use crate::names::{EdgeSubject, Place};
-use crate::publish::{self, Outgoing};
-use crate::retry::Waits;
-
-/// Of one write.
-const MOST_EDGES: usize = publish::MOST_AT_ONCE / 2;
 
 /// A job that waits for another, as the stream has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,53 +52,6 @@ impl Edge {
 // === impl Jobs ===
 
 impl Jobs {
-    /// Marks that a job waits for others of this pool; true once that is stored. It may be stored twice, which does no
-    /// harm.
-    pub async fn mark_edges(
-        &self,
-        waiting: (&QueueName, JobId),
-        on: &[Place],
-        deadline: Instant,
-    ) -> Result<bool, Error> {
-        for some in on.chunks(MOST_EDGES) {
-            if !self.mark_some(waiting, some, deadline).await? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    async fn mark_some(
-        &self,
-        waiting: (&QueueName, JobId),
-        on: &[Place],
-        deadline: Instant,
-    ) -> Result<bool, Error> {
-        let names = self.broker.names();
-        let mut waits = Waits::until(deadline);
-        loop {
-            let messages = on.iter().flat_map(|on| {
-                let edge = EdgeSubject { waiting: (waiting.0.clone(), waiting.1), on: on.clone() };
-                [names.awaited_subject(&self.pool, &edge), names.awaits_subject(&self.pool, &edge)]
-            });
-            let messages =
-                messages.map(|subject| Outgoing { subject, headers: HeaderMap::new(), body: Bytes::new() });
-            let left = waits.left();
-            if left.is_zero() {
-                return Ok(false);
-            }
-            let stored =
-                publish::publish_all_if(&self.broker, messages.collect(), left.min(CALL_TIMEOUT)).await;
-            match stored.map_err(|source| Error::Broker { stream: self.stream.clone(), source })? {
-                Answer::Stored(_) => return Ok(true),
-                Answer::Refused | Answer::Undecided | Answer::Silent => {}
-            }
-            if !waits.wait().await {
-                return Ok(false);
-            }
-        }
-    }
-
     /// The oldest edge of those who wait for this job, from this place on.
     pub async fn next_awaited(&self, on: (&QueueName, JobId), from: u64) -> Result<Option<Edge>, Error> {
         let filter = self.broker.names().awaited_filter(&self.pool, on.0, on.1);

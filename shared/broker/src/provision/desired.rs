@@ -51,6 +51,8 @@ const SPARE_CONSUMERS: usize = 8;
 
 /// What a queue's owner was given is given to the next one after this, should it die.
 const FLOW_ACK_WAIT: Duration = Duration::from_secs(4);
+/// Dispatchers bound what they work on themselves; a task that names a job which is not known yet waits within this.
+const TASKS_MAX_ACK_PENDING: i64 = 10_000;
 /// What a queue's owner looks at together.
 const FLOW_MAX_ACK_PENDING: i64 = 1000;
 /// Of all commands that are not obeyed yet; beyond it operators get an error.
@@ -148,7 +150,10 @@ fn tasks(names: &Names, layout: &Layout) -> StreamSpec {
         ],
     );
     let name = names.dispatcher_consumer().to_owned();
-    let consumers = vec![consumer(Part::Tasks, name, names.task_wildcard(), layout)];
+    let spec = consumer(Part::Tasks, name, names.task_wildcard(), layout);
+    let most = json!(layout.max_ack_pending.max(TASKS_MAX_ACK_PENDING));
+    let consumer_settings = with(spec.settings, [("max_ack_pending", most)]);
+    let consumers = vec![ConsumerSpec { settings: consumer_settings, ..spec }];
     StreamSpec { part: Part::Tasks, name: names.tasks_stream(), settings, consumers }
 }
 

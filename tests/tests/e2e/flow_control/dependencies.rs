@@ -16,7 +16,9 @@ use super::{Log, Work, all_succeed, fleet, set, work};
 use crate::support::{dead_letter, order};
 
 /// Of jobs that wait for one, in a build without optimisation.
-const MANY: usize = 300;
+const MANY: usize = 600;
+/// More than the messages of a queue that may be delivered and not yet acknowledged, by default.
+const MORE_THAN_PENDING: usize = 1100;
 
 fn gated(name: &str) -> Work {
     Work { name: name.to_owned(), gated: true }
@@ -180,6 +182,21 @@ async fn many_come_together_and_part_again() -> Result<()> {
     let joined = order.iter().position(|name| name == "joins").context("it did not run")?;
     assert_eq!((joined, order.len()), (1 + MANY, 2 * MANY + 2), "after the gate and all that are first");
     no_edges(&fleet).await
+}
+
+/// Tasks whose dependency is published last leave room for it, and for others.
+#[tokio::test(flavor = "multi_thread")]
+async fn those_that_wait_may_all_be_published_first() -> Result<()> {
+    let (fleet, _worker, log) = fleet(|_| ()).await?;
+    let last = task(&fleet, "last");
+    let first = (0..MORE_THAN_PENDING).map(|_| task(&fleet, "first").after(&last).submit());
+    let first = try_join_all(first).await?;
+    let other = task(&fleet, "other").submit().await?;
+    all_succeed(&fleet, &[other.id]).await?;
+    assert_eq!(begun(&log), ["other"], "those that wait for what is not known keep nobody up");
+    let last = last.submit().await?;
+    all_succeed(&fleet, &[last.id]).await?;
+    all_succeed(&fleet, &first.iter().map(|one| one.id).collect::<Vec<_>>()).await
 }
 
 /// A queue with flow control: a job passes it once it waits no more. Its own delay counts from its acceptance.
