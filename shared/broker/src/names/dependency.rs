@@ -1,5 +1,4 @@
-//! Subjects of who waits for whom, in the stream of jobs beside the jobs' messages: with another number of tokens than
-//! those.
+//! Subjects of who waits for whom, in the stream of jobs beside the jobs' messages.
 
 use windlass_core::{JobId, PoolName, QueueName};
 
@@ -25,60 +24,45 @@ const AWAITS: &str = "awaits";
 // === impl Names ===
 
 impl Names {
-    fn edge(
-        &self,
-        pool: &PoolName,
-        word: &str,
-        of: (&QueueName, JobId),
-        other: (&QueueName, JobId),
-    ) -> String {
-        let job = Self::job_token(pool);
-        format!("{}.{job}.{}.{word}.{}.{}.{}", self.namespace, of.0, of.1, other.0, other.1)
-    }
-
-    /// `windlass.job.<queue>.awaited.<job id>.<queue who waits>.<job id who waits>`: for whoever looks who waits for a job.
+    /// `windlass.job.<queue>.awaited.beside.<job id>.<queue who waits>.<job id who waits>`: for whoever looks who waits for a
+    /// job.
     pub fn awaited_subject(&self, pool: &PoolName, edge: &EdgeSubject) -> String {
-        self.edge(pool, AWAITED, (&edge.on.0, edge.on.1), (&edge.waiting.0, edge.waiting.1))
+        self.link(pool, AWAITED, &edge.on, &edge.waiting)
     }
 
-    /// `windlass.job.<queue>.awaits.<job id>.<queue>.<job id>`: for whoever looks what a job waits for.
+    /// `windlass.job.<queue>.awaits.beside.<job id>.<queue>.<job id>`: for whoever looks what a job waits for.
     pub fn awaits_subject(&self, pool: &PoolName, edge: &EdgeSubject) -> String {
-        self.edge(pool, AWAITS, (&edge.waiting.0, edge.waiting.1), (&edge.on.0, edge.on.1))
+        self.link(pool, AWAITS, &edge.waiting, &edge.on)
     }
 
     /// Everybody who waits for this job.
     pub fn awaited_filter(&self, pool: &PoolName, queue: &QueueName, job_id: JobId) -> String {
-        format!("{}.{}.{queue}.{AWAITED}.{job_id}.>", self.namespace, Self::job_token(pool))
+        self.links(pool, AWAITED, queue, job_id)
     }
 
     /// Everybody who waits for a job of this queue.
     pub fn queue_awaited_filter(&self, pool: &PoolName, queue: &QueueName) -> String {
-        format!("{}.{}.{queue}.{AWAITED}.>", self.namespace, Self::job_token(pool))
+        self.all_beside(pool, AWAITED, queue)
     }
 
     /// Everybody who waits for a job of this pool.
     pub fn pool_awaited_filter(&self, pool: &PoolName) -> String {
-        format!("{}.{}.*.{AWAITED}.>", self.namespace, Self::job_token(pool))
+        self.all_beside(pool, AWAITED, "*")
     }
 
     /// All that this job waits for.
     pub fn awaits_filter(&self, pool: &PoolName, queue: &QueueName, job_id: JobId) -> String {
-        format!("{}.{}.{queue}.{AWAITS}.{job_id}.>", self.namespace, Self::job_token(pool))
+        self.links(pool, AWAITS, queue, job_id)
     }
 
     /// All that jobs of this queue wait for.
     pub fn queue_awaits_filter(&self, pool: &PoolName, queue: &QueueName) -> String {
-        format!("{}.{}.{queue}.{AWAITS}.>", self.namespace, Self::job_token(pool))
+        self.all_beside(pool, AWAITS, queue)
     }
 
     /// Reads the subject of either mark.
     pub fn parse_edge_subject(&self, subject: &str) -> Option<EdgeSubject> {
-        let mut tokens = subject.strip_prefix(&self.namespace)?.strip_prefix('.')?.split('.').skip(1);
-        let queue = tokens.next()?.parse().ok()?;
-        let word = tokens.next()?;
-        let of = (queue, tokens.next()?.parse().ok()?);
-        let other = (tokens.next()?.parse().ok()?, tokens.next()?.parse().ok()?);
-        tokens.next().is_none().then_some(())?;
+        let (word, of, other) = self.parse_link(subject)?;
         match word {
             AWAITED => Some(EdgeSubject { waiting: other, on: of }),
             AWAITS => Some(EdgeSubject { waiting: of, on: other }),

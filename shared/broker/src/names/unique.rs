@@ -1,5 +1,4 @@
-//! Subjects of uniqueness and aggregation, in the stream of jobs beside the jobs' messages: with one token less than
-//! those.
+//! Subjects of uniqueness and aggregation, in the stream of jobs beside the jobs' messages.
 
 use windlass_core::{JobId, PoolName, QueueName};
 
@@ -17,36 +16,33 @@ pub enum MarkerOf {
 // === impl Names ===
 
 impl Names {
-    /// `windlass.job.<queue>.unique.<token>`: which job holds a key; and `….group.<token>`: which collects a group.
+    /// `windlass.job.<queue>.unique.beside.<token>.mark`: which job holds a key; and `….group.…`: which collects a group.
     pub fn marker_subject(&self, pool: &PoolName, queue: &QueueName, of: &MarkerOf) -> String {
         let (word, token) = match of {
             MarkerOf::Unique(token) => ("unique", token),
             MarkerOf::Group(token) => ("group", token),
         };
-        format!("{}.{}.{queue}.{word}.{token}", self.namespace, Self::job_token(pool))
+        self.mark(pool, queue, word, token)
     }
 
     /// All markers of a pool: of keys, and of groups.
     pub fn marker_filters(&self, pool: &PoolName) -> [String; 2] {
-        ["unique", "group"].map(|word| format!("{}.{}.*.{word}.*", self.namespace, Self::job_token(pool)))
+        ["unique", "group"].map(|word| self.all_beside(pool, word, "*"))
     }
 
     /// Reads the subject of a marker.
     pub fn parse_marker_subject(&self, subject: &str) -> Option<(QueueName, MarkerOf)> {
-        let mut tokens = subject.strip_prefix(&self.namespace)?.strip_prefix('.')?.split('.').skip(1);
-        let queue = tokens.next()?.parse().ok()?;
-        let (word, token) = (tokens.next()?, tokens.next()?.to_owned());
-        let of = match word {
-            "unique" => MarkerOf::Unique(token),
-            "group" => MarkerOf::Group(token),
-            _ => return None,
-        };
-        tokens.next().is_none().then_some((queue, of))
+        let (queue, word, token) = self.parse_mark(subject)?;
+        match word {
+            "unique" => Some((queue, MarkerOf::Unique(token.to_owned()))),
+            "group" => Some((queue, MarkerOf::Group(token.to_owned()))),
+            _ => None,
+        }
     }
 
-    /// `windlass.job.<queue>.replaced.<job id>`: which job was ended in favour of this one.
+    /// `windlass.job.<queue>.replaced.beside.<job id>.mark`: which job was ended in favour of this one.
     pub fn replaced_subject(&self, pool: &PoolName, queue: &QueueName, job_id: JobId) -> String {
-        format!("{}.{}.{queue}.replaced.{job_id}", self.namespace, Self::job_token(pool))
+        self.mark(pool, queue, "replaced", job_id)
     }
 }
 
@@ -61,7 +57,11 @@ mod tests {
             for of in [MarkerOf::Unique("0a".to_owned()), MarkerOf::Group("0b".to_owned())] {
                 let subject = names.marker_subject(&pool, &queue, &of);
                 assert_eq!(names.parse_marker_subject(&subject), Some((queue.clone(), of)), "{subject}");
-                assert_eq!(subject.split('.').count(), 5, "{subject} might be one of the job's messages");
+                assert_eq!(
+                    names.parse_job_subject(&subject),
+                    None,
+                    "{subject} might be one of the job's messages"
+                );
                 assert!(
                     names.parse_job_subject(&subject).is_none()
                         && names.parse_flow_subject(&subject).is_none()
