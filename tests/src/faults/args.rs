@@ -9,7 +9,7 @@ use clap::{Parser, ValueEnum};
 use tokio::time::Instant;
 
 use super::families::Family;
-use super::round::Options;
+use super::round::{Backlog, Options};
 use super::seed::Seed;
 
 /// Injects faults into fleets of real processes, and checks that every job ends once
@@ -31,6 +31,14 @@ pub struct Args {
     /// Jobs that all clients submit together in a second
     #[arg(long, default_value_t = 25)]
     jobs_per_second: u64,
+
+    /// Jobs that the family "limits" submits at once
+    #[arg(long, default_value_t = 3000, value_name = "JOBS")]
+    backlog: u64,
+
+    /// Keys that they are of, in turn
+    #[arg(long, default_value_t = 60)]
+    keys: u64,
 
     /// A folder with the programs of another version, to run beside these
     #[arg(long, value_name = "DIR")]
@@ -69,6 +77,7 @@ fn help() -> String {
          Examples:\n  \
          windlass-faults --minutes 20 -o json\n  \
          windlass-faults --only worker-kill --only broker-kill --minutes 2\n  \
+         windlass-faults --only limits --backlog 100000 --keys 1000\n  \
          windlass-faults --only failpoints --seed 7          the same workload and the same faults again\n\n\
          Progress goes to standard error, a line for each round; the last line of standard output is the verdict.\n\
          What a seed does not decide is how the machine schedules the processes.\n\n\
@@ -96,6 +105,8 @@ impl Args {
             self.minutes
         );
         ensure!((1..=1000).contains(&self.jobs_per_second), "--jobs-per-second: expected 1 to 1000");
+        ensure!((1..=1_000_000).contains(&self.backlog), "--backlog: expected 1 to 1000000");
+        ensure!((1..=self.backlog).contains(&self.keys), "--keys: expected 1 to that of --backlog");
         let drawn = || u64::from_le_bytes(*uuid::Uuid::now_v7().as_bytes().last_chunk().unwrap_or(&[0; 8]));
         // Short enough to be typed.
         let seed = self.seed.unwrap_or_else(|| drawn() >> 32);
@@ -103,6 +114,7 @@ impl Args {
         let options = Options {
             seed,
             jobs_per_second: self.jobs_per_second,
+            backlog: Backlog { jobs: self.backlog, keys: self.keys },
             short: false,
             named: !self.only.is_empty(),
             keep: self.keep,

@@ -13,7 +13,7 @@ use windlass_testkit::EventLog;
 use super::history::{self, Hit, Line};
 use super::load::Ledger;
 use super::settle::subjects;
-use super::stage::{CONCURRENCY, Injected, LEASE, LIMITED, Stage, Whom, service_of};
+use super::stage::{Injected, LEASE, LIMITED, QUEUES, Stage, Whom, service_of};
 
 /// The evidence of a round, and the failpoints that it met.
 pub(super) struct Gathered {
@@ -49,12 +49,13 @@ pub(super) async fn gather(
 }
 
 fn limits(stage: &Stage) -> Result<Vec<Limit>> {
-    if !stage.is_limited() {
-        return Ok(Vec::new());
-    }
     let queue: QueueName = LIMITED.parse()?;
-    let of_queue = Limit { queue: queue.clone(), by_key: false, most: CONCURRENCY as usize };
-    Ok(vec![of_queue, Limit { queue, by_key: true, most: 1 }])
+    // Of those with a unique key there is one job at a time.
+    let unique = Limit { queue: QUEUES[1].parse()?, by_key: true, most: 1 };
+    let Some(limits) = stage.limits() else { return Ok(vec![unique]) };
+    let limit = |by_key, most: u32| Limit { queue: queue.clone(), by_key, most: most as usize };
+    let of_queue = limits.of_queue.map(|most| limit(false, most));
+    Ok(of_queue.into_iter().chain([limit(true, limits.of_key), unique]).collect())
 }
 
 /// The ids of workers by those of their processes.

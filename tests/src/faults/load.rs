@@ -10,7 +10,7 @@ use prost::Message as _;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
-use windlass::{Client, Dependency, Submission};
+use windlass::{Client, Dependency, Submission, Unique};
 use windlass_broker::Broker;
 use windlass_core::audit::{self, JobKey};
 use windlass_core::retry::{Backoff, Parts};
@@ -41,6 +41,8 @@ pub(super) struct Order {
     pub(super) retry: Option<RetryPolicy>,
     pub(super) expected: Option<JobState>,
     pub(super) key: Option<String>,
+    /// Of those with one, one is a job at a time, and the others get none.
+    pub(super) unique: Option<String>,
     /// What it waits for.
     pub(super) after: Option<JobKey>,
 }
@@ -64,6 +66,10 @@ pub(super) struct Load {
 const CLIENTS: u64 = 3;
 /// Of the limited queue.
 const KEYS: u64 = 6;
+/// Of jobs of which there is one at a time.
+const UNIQUE_KEYS: u64 = 3;
+/// How many of a hundred jobs wait for the one that their client submitted before.
+const AFTER_ANOTHER: u64 = 6;
 /// Submissions of a client that wait for their answers.
 const IN_FLIGHT: usize = 100;
 /// After the end of the load, for what is not accepted yet.
@@ -99,7 +105,19 @@ impl Order {
         };
         // Of few keys, so that their jobs wait for each other.
         let key = (queue == LIMITED).then(|| format!("key {}", seed.below(KEYS)));
-        Self { key, ..Self::new(queue, id, "faults.work", work, Some(expected)).with(delay, retry) }
+        let unique = queue == QUEUES[1] && delay.is_none() && seed.percent(25);
+        let unique = unique.then(|| format!("unique {}", seed.below(UNIQUE_KEYS)));
+        // One that finds another gets no job, and ends as cancelled.
+        let expected = Some(expected).filter(|_| unique.is_none());
+        Self { key, unique, ..Self::new(queue, id, "faults.work", work, expected).with(delay, retry) }
+    }
+
+    /// To start once this one has ended, which is known to end well.
+    fn after(mut self, other: &Self) -> Self {
+        if self.unique.is_none() && other.expected == Some(JobState::Succeeded) {
+            self.after = Some(other.job.clone());
+        }
+        self
     }
 
     pub(super) fn new(
@@ -110,7 +128,7 @@ impl Order {
         expected: Option<JobState>,
     ) -> Self {
         let job = JobKey { queue: queue.parse().unwrap_or_default(), id };
-        Self { job, kind, work, delay: None, retry: None, expected, key: None, after: None }
+        Self { job, kind, work, delay: None, retry: None, expected, key: None, unique: None, after: None }
     }
 
     pub(super) fn with(mut self, delay: Option<Duration>, retry: Option<RetryPolicy>) -> Self {
@@ -139,12 +157,15 @@ impl Order {
         if let Some(key) = &self.key {
             submission = submission.key(key);
         }
+        if let Some(unique) = &self.unique {
+            submission = submission.unique(Unique::key(unique));
+        }
         submission
     }
 
     /// Nothing of it is lost if it is submitted without options but its key.
     fn is_plain(&self) -> bool {
-        self.delay.is_none() && self.retry.is_none() && self.after.is_none()
+        self.delay.is_none() && self.retry.is_none() && self.after.is_none() && self.unique.is_none()
     }
 }
 
@@ -181,7 +202,7 @@ impl Ledger {
             acknowledged: false,
             expected: order.expected,
             max_attempts: order.retry.as_ref().map(RetryPolicy::max_attempts),
-            key: order.key.clone(),
+            key: order.key.as_ref().or(order.unique.as_ref()).cloned(),
         });
         submissions.len() - 1
     }
@@ -270,6 +291,7 @@ async fn submit(
 ) -> Result<()> {
     let plain = Arc::new(plain);
     let mut in_flight = JoinSet::new();
+    let mut before: Option<Order> = None;
     let mut ticks = interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
@@ -277,6 +299,11 @@ async fn submit(
             in_flight.join_next().await;
         }
         let order = Order::draw(&mut seed);
+        let order = match before.filter(|_| seed.percent(AFTER_ANOTHER)) {
+            Some(before) => order.after(&before),
+            None => order,
+        };
+        before = Some(order.clone());
         ledger.ordered(&order);
         in_flight.spawn(accepted(order, client.clone(), ledger.clone(), stop.clone()));
         if seed.percent(12) {

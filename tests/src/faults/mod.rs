@@ -30,7 +30,7 @@ use std::process::ExitCode;
 pub use self::args::Args;
 pub use self::families::Family;
 pub use self::report::Total;
-pub use self::round::{Options, Outcome, round};
+pub use self::round::{Backlog, Options, Outcome, round};
 pub use self::worker::FaultWorker;
 
 /// The whole of `windlass-faults`: 0 if everything held, 1 if not, 2 for wrong usage.

@@ -26,6 +26,8 @@ pub struct Options {
     pub seed: u64,
     /// Jobs that all clients submit together in a second.
     pub jobs_per_second: u64,
+    /// Of the family that works on one.
+    pub backlog: Backlog,
     /// Injects less, for the short set.
     pub short: bool,
     /// The family was asked for by name.
@@ -34,6 +36,15 @@ pub struct Options {
     pub keep: bool,
     /// Where the programs of another version are.
     pub old_programs: Option<PathBuf>,
+}
+
+/// Jobs that are submitted at once.
+#[derive(Debug, Clone, Copy)]
+pub struct Backlog {
+    /// How many.
+    pub jobs: u64,
+    /// Of how many keys, in turn.
+    pub keys: u64,
 }
 
 /// What came of a round.
@@ -67,6 +78,8 @@ const SETTLE: Duration = Duration::from_secs(60);
 const HOPELESS: Duration = Duration::from_secs(5);
 /// Of a whole round. Nothing in it takes so long.
 const ROUND: Duration = Duration::from_mins(6);
+/// Beside that, for each thousand jobs of a backlog.
+const EACH_THOUSAND: Duration = Duration::from_secs(20);
 
 /// Runs one round. An error is one of the suite's own, or of a fleet that does not start.
 pub async fn round(family: Family, options: &Options) -> Result<Outcome> {
@@ -74,9 +87,10 @@ pub async fn round(family: Family, options: &Options) -> Result<Outcome> {
         return Ok(Outcome { skipped: Some(reason), ..Outcome::new(family, options.seed) });
     }
     let mut stage = family.stage(options).await.context("the fleet did not start")?;
-    let run = match timeout(ROUND, Box::pin(run(family, options, &mut stage))).await {
+    let bound = ROUND + EACH_THOUSAND * u32::try_from(options.backlog.jobs / 1000).unwrap_or(u32::MAX);
+    let run = match timeout(bound, Box::pin(run(family, options, &mut stage))).await {
         Ok(run) => run,
-        Err(_) => Err(anyhow::anyhow!("a round took longer than {ROUND:?}")),
+        Err(_) => Err(anyhow::anyhow!("a round took longer than {bound:?}")),
     };
     run.map_err(|error| {
         stage.fleet.folder.disable_cleanup(true);

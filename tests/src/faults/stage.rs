@@ -33,10 +33,19 @@ pub(super) struct Needs {
     pub(super) three_nodes: bool,
     /// The store of the broker on a disk that can be full.
     pub(super) small_disk: bool,
-    /// The limited queue has its limits.
-    pub(super) limited: bool,
+    /// Of the limited queue.
+    pub(super) limits: Option<Limits>,
     /// The services to start, by label.
     pub(super) cast: Vec<&'static str>,
+}
+
+/// What limits a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Limits {
+    /// How many of its jobs run at one time.
+    pub(super) of_queue: Option<u32>,
+    /// How many of each key.
+    pub(super) of_key: u32,
 }
 
 /// A fault as it was injected.
@@ -75,14 +84,15 @@ pub(super) struct Stage {
     cast: BTreeMap<String, Vec<(String, OsString)>>,
     /// Unmounted when all that uses it has ended.
     pub(super) disk: Option<SmallDisk>,
-    limited: bool,
+    limits: Option<Limits>,
     _elections: Option<JoinSet<()>>,
 }
 
 pub(super) const QUEUES: [&str; 2] = ["default", "side"];
-/// A queue under flow control: so many of its jobs run at one time, and one of each key.
+/// A queue under flow control.
 pub(super) const LIMITED: &str = "limited";
-pub(super) const CONCURRENCY: u32 = 5;
+/// What limits it, unless a family has limits of its own.
+pub(super) const LIMITS: Limits = Limits { of_queue: Some(5), of_key: 1 };
 /// The lease of the suite's fleets.
 pub(super) const LEASE: Duration = Duration::from_secs(3);
 /// Large enough for a round, small enough to be filled at once.
@@ -135,9 +145,9 @@ impl Faults {
     }
 }
 
-async fn limit(broker: &Broker) -> Result<()> {
+async fn limit(broker: &Broker, limits: Limits) -> Result<()> {
     let limited = |settings: &mut QueueSettings| {
-        (settings.concurrency, settings.key_concurrency) = (Some(CONCURRENCY), Some(1));
+        (settings.concurrency, settings.key_concurrency) = (limits.of_queue, Some(limits.of_key));
         Ok(())
     };
     QueueStore::new(broker).change(&LIMITED.parse()?, "the suite", Timestamp::now(), limited).await?;
@@ -174,8 +184,8 @@ impl Stage {
             Ground::One(_) => None,
         };
         let admin = broker::Client::connect(ground.options("admin")).await?;
-        if needs.limited {
-            limit(&Broker::connect(ground.options("operator")).await?).await?;
+        if let Some(limits) = needs.limits {
+            limit(&Broker::connect(ground.options("operator")).await?, limits).await?;
         }
         let mut fleet = Fleet::on(ground, layout).await?;
         let folder = fleet.folder.path().to_owned();
@@ -192,7 +202,7 @@ impl Stage {
             old_programs,
             cast,
             disk,
-            limited: needs.limited,
+            limits: needs.limits,
             _elections: elections,
         };
         for label in &needs.cast {
@@ -204,9 +214,9 @@ impl Stage {
         Ok(stage)
     }
 
-    /// Whether the limited queue has its limits.
-    pub(super) fn is_limited(&self) -> bool {
-        self.limited
+    /// Those of the limited queue.
+    pub(super) fn limits(&self) -> Option<Limits> {
+        self.limits
     }
 
     pub(super) fn folder(&self) -> &Path {

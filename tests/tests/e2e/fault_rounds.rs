@@ -4,12 +4,20 @@
 
 use anyhow::Result;
 use windlass_core::audit::Defect;
-use windlass_tests::faults::{Family, Options, Outcome, round};
+use windlass_tests::faults::{Backlog, Family, Options, Outcome, round};
 
 /// The rounds share the machine with the other tests.
 async fn short(family: Family, seed: u64) -> Result<Outcome> {
-    let options =
-        Options { seed, jobs_per_second: 12, short: true, named: false, keep: false, old_programs: None };
+    let backlog = Backlog { jobs: 500, keys: 20 };
+    let options = Options {
+        seed,
+        jobs_per_second: 12,
+        backlog,
+        short: true,
+        named: false,
+        keep: false,
+        old_programs: None,
+    };
     round(family, &options).await
 }
 
@@ -37,6 +45,11 @@ async fn every_job_ends_once_through_kills_of_the_broker() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_job_ends_once_through_a_bad_network() -> Result<()> {
     holds(Family::Network, 14).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_than_one_of_a_key_runs_through_kills_over_a_backlog() -> Result<()> {
+    holds(Family::Limits, 17).await
 }
 
 /// Failpoints are compiled into programs with debug assertions only, and the tests' own are built as they are.

@@ -8,6 +8,7 @@ mod disk;
 mod duplicates;
 mod failpoints;
 mod kills;
+mod limits;
 mod network;
 mod pauses;
 mod poison;
@@ -26,7 +27,7 @@ use windlass_testkit::SmallDisk;
 use super::load::Ledger;
 use super::round::Options;
 use super::seed::Seed;
-use super::stage::{Needs, Stage};
+use super::stage::{LIMITS, Limits, Needs, Stage};
 
 /// One sort of faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -41,6 +42,8 @@ pub enum Family {
     MonitorKill,
     /// Kills services at each step.
     Failpoints,
+    /// Kills workers and dispatchers over a backlog at its limits.
+    Limits,
     /// Stops workers past their leases.
     WorkerPause,
     /// Kills the only node.
@@ -101,6 +104,7 @@ impl Family {
         Self::WorkerPause,
         Self::Failpoints,
         Self::DispatcherKill,
+        Self::Limits,
         Self::SchedulerKill,
         Self::MonitorKill,
         Self::RollingRestart,
@@ -124,6 +128,7 @@ impl Family {
             Self::SchedulerKill => "scheduler-kill",
             Self::MonitorKill => "monitor-kill",
             Self::Failpoints => "failpoints",
+            Self::Limits => "limits",
             Self::WorkerPause => "worker-pause",
             Self::BrokerKill => "broker-kill",
             Self::RollingRestart => "rolling-restart",
@@ -149,6 +154,9 @@ impl Family {
             Self::SchedulerKill => "kill -9 of schedulers",
             Self::MonitorKill => "kill -9 of the monitor",
             Self::Failpoints => "kill -9 of each service after each step of the protocol",
+            Self::Limits => {
+                "kill -9 of workers and dispatchers over a backlog of keys, one job of each at a time"
+            }
             Self::WorkerPause => "SIGSTOP of workers past their leases, then SIGCONT",
             Self::BrokerKill => "kill -9 of the only broker",
             Self::RollingRestart => "rolling restart of three nodes, some by kill -9",
@@ -188,8 +196,12 @@ impl Family {
     /// Its fleet, ready.
     pub(super) async fn stage(self, options: &Options) -> Result<Stage> {
         // A worker of a version that knows no slots gives none back.
-        let limited = self != Self::Versions;
-        let mut needs = Needs { three_nodes: false, small_disk: false, limited, cast: FLEET.to_vec() };
+        let limits = match self {
+            Self::Versions => None,
+            Self::Limits => Some(Limits { of_queue: None, ..LIMITS }),
+            _ => Some(LIMITS),
+        };
+        let mut needs = Needs { three_nodes: false, small_disk: false, limits, cast: FLEET.to_vec() };
         if options.short {
             needs.cast.retain(|label| !["dispatcher-2", "worker-3"].contains(label));
         }
@@ -223,6 +235,7 @@ impl Family {
             Self::MonitorKill => kills::of_service(scene, "monitor").await,
             Self::SchedulerKill => schedules::kills(scene).await,
             Self::Failpoints => failpoints::each(scene).await,
+            Self::Limits => limits::of_keys(scene).await,
             Self::WorkerPause => pauses::of_workers(scene).await,
             Self::BrokerKill => broker::kills(scene).await,
             Self::RollingRestart => cluster::rolling_restart(scene).await,
