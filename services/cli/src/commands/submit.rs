@@ -175,7 +175,8 @@ fn alone(args: &Args) -> Result<(), Error> {
         ("content_type", args.content_type.is_some()),
         ("wait", args.wait.is_some()),
     ];
-    match given.into_iter().find(|(_, is_given)| *is_given) {
+    let mut given = given.into_iter().chain(args.sharing.given());
+    match given.find(|(_, is_given)| *is_given) {
         Some((field, _)) => {
             Err(Error::input(field, "is an option of one task: expected in each line that has it"))
         }

@@ -76,3 +76,21 @@ fn a_job_may_wait_for_others() {
     assert_eq!(policies, [OnFailure::Fail, OnFailure::Continue, OnFailure::Ignore]);
     assert_eq!(after[2].queue.as_ref().unwrap().as_str(), "mail");
 }
+
+/// Lines say their own options: whatever is of one task is refused beside them, also what is added one day.
+#[test]
+fn options_of_one_task_do_not_stand_beside_many() {
+    use clap::{CommandFactory as _, FromArgMatches as _};
+
+    const OF_MANY: &[&str] = &["batch", "from", "spread", "rate", "start_line", "run", "queue", "help"];
+    let of_one = |id: &str| !OF_MANY.contains(&id) && !["kind", "payload"].contains(&id);
+    let command = Cli::command();
+    let ids: Vec<String> = command.get_arguments().map(|arg| arg.get_id().to_string()).collect();
+    assert!(ids.len() > 25, "{ids:?}");
+    for id in ids.iter().filter(|id| of_one(id)) {
+        let option = format!("--{}=1", id.replace('_', "-"));
+        let matches = Cli::command().try_get_matches_from(["submit", "--from=x", &option]).unwrap();
+        let error = alone(&Cli::from_arg_matches(&matches).unwrap().args).expect_err(id);
+        assert_eq!(error.field(), Some(id.as_str()));
+    }
+}

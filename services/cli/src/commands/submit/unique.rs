@@ -61,6 +61,24 @@ pub(super) struct Sharing {
 // === impl Args ===
 
 impl Args {
+    /// Each option, and whether it is given.
+    pub(super) fn given(&self) -> [(&'static str, bool); 12] {
+        [
+            ("unique", self.unique.is_some()),
+            ("unique_over", self.unique_over.is_some()),
+            ("unique_states", self.unique_states.is_some()),
+            ("unique_for", self.unique_for.is_some()),
+            ("on_conflict", self.on_conflict.is_some()),
+            ("debounce", self.debounce.is_some()),
+            ("debounce_max", self.debounce_max.is_some()),
+            ("throttle", self.throttle.is_some()),
+            ("aggregate", self.aggregate.is_some()),
+            ("aggregate_grace", self.aggregate_grace.is_some()),
+            ("aggregate_max_delay", self.aggregate_max_delay.is_some()),
+            ("aggregate_max_size", self.aggregate_max_size.is_some()),
+        ]
+    }
+
     /// Reads what concerns one option each; the client checks the rest.
     pub(super) fn read(&self) -> Result<Sharing, Error> {
         Ok(Sharing { unique: self.unique()?, aggregate: self.aggregate()? })
