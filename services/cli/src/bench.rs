@@ -9,6 +9,7 @@
 mod backlog;
 mod delayed;
 mod error;
+mod fairness;
 mod fan_out;
 mod floors;
 mod given;
@@ -30,6 +31,7 @@ mod scene;
 mod settings;
 mod stage;
 mod sweep;
+mod takeover;
 mod throughput;
 mod usage;
 mod work;
@@ -69,10 +71,14 @@ enum What {
     Retries(retries::Args),
     /// Submits while jobs wait that no worker takes, then starts a fleet on them; with few and with many
     Backlog(backlog::Args),
+    /// How long a few jobs of one tenant wait, alone and beside a great number of another's
+    Fairness(fairness::Args),
     /// One job whose handler submits many, until the last of them has ended
     FanOut(fan_out::Args),
     /// Kills a worker whose slots are all taken, until another runs all of its jobs
     Recovery(recovery::Args),
+    /// Kills the dispatcher that holds a great number of jobs at a limit, until another lets them go
+    Takeover(takeover::Args),
     /// How fast the monitor stores what the fleet tells, beside bare inserts
     Projection(projection::Args),
     /// What the services need while nothing happens
@@ -102,8 +108,10 @@ pub(crate) async fn run(args: Args, global: &Global) -> Result<ExitCode, Error> 
             What::Delayed(args) => Box::pin(delayed::run(args, &scene)).await,
             What::Retries(args) => Box::pin(retries::run(args, &scene)).await,
             What::Backlog(args) => Box::pin(backlog::run(args, &scene)).await,
+            What::Fairness(args) => Box::pin(fairness::run(args, &scene)).await,
             What::FanOut(args) => Box::pin(fan_out::run(args, &scene)).await,
             What::Recovery(args) => Box::pin(recovery::run(args, &scene)).await,
+            What::Takeover(args) => Box::pin(takeover::run(args, &scene)).await,
             What::Projection(args) => Box::pin(projection::run(args, &scene)).await,
             What::Idle(args) => Box::pin(idle::run(args, &scene)).await,
         }

@@ -28,6 +28,13 @@ pub(super) struct Held {
     filling: String,
 }
 
+/// A job that takes a while, and no processor.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Taking {
+    millis: u64,
+    filling: String,
+}
+
 /// A job that submits children.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct FanOut {
@@ -51,6 +58,10 @@ impl Job for Held {
     const KIND: &'static str = "bench.held";
 }
 
+impl Job for Taking {
+    const KIND: &'static str = "bench.taking";
+}
+
 impl Job for FanOut {
     const KIND: &'static str = "bench.fan_out";
 }
@@ -62,6 +73,7 @@ pub(super) struct Holds(pub(super) bool);
 /// Of the JSON around the filling.
 const AROUND_BYTES: usize = r#"{"filling":""}"#.len();
 const AROUND_FAILING_BYTES: usize = r#"{"failures":0,"filling":""}"#.len();
+const AROUND_TAKING_BYTES: usize = r#"{"millis":,"filling":""}"#.len();
 /// Children that wait for their acceptance at a time.
 const IN_FLIGHT: usize = 500;
 
@@ -106,13 +118,24 @@ impl Held {
     }
 }
 
+// === impl Taking ===
+
+impl Taking {
+    /// As [`Nothing::of`].
+    pub(super) fn of(bytes: usize, time: Duration) -> Self {
+        let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        Self { millis, filling: filling(bytes, AROUND_TAKING_BYTES + millis.to_string().len()) }
+    }
+}
+
 fn filling(bytes: usize, around: usize) -> String {
     "x".repeat(bytes.saturating_sub(around))
 }
 
 /// The handlers of the worker.
 pub(super) fn handlers(holds: Holds) -> Result<Handlers<Holds>, windlass::handler::Error> {
-    Handlers::with_state(holds).register(nothing)?.register(failing)?.register(held)?.register(fan_out)
+    let handlers = Handlers::with_state(holds).register(nothing)?.register(failing)?.register(held)?;
+    handlers.register(taking)?.register(fan_out)
 }
 
 async fn nothing(_: Nothing) -> Result<(), Failure> {
@@ -128,6 +151,11 @@ async fn held(_: Held, State(Holds(holds)): State<Holds>) -> Result<(), Failure>
         // Until the process is killed, or the attempt's time is over.
         std::future::pending::<()>().await;
     }
+    Ok(())
+}
+
+async fn taking(job: Taking) -> Result<(), Failure> {
+    tokio::time::sleep(Duration::from_millis(job.millis)).await;
     Ok(())
 }
 
@@ -157,6 +185,7 @@ mod tests {
         assert_eq!(bytes(&Nothing::of(200)), 200);
         assert_eq!(bytes(&Failing::of(200, 2)), 200);
         assert_eq!(bytes(&Held::of(200)), 200);
+        assert_eq!(bytes(&Taking::of(200, Duration::from_millis(20))), 200);
         assert_eq!(bytes(&Nothing::of(0)), AROUND_BYTES);
     }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use futures::future::try_join_all;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -10,7 +11,7 @@ use windlass::{Client, RetryPolicy, Submission};
 use windlass_core::{JobId, QueueName};
 
 use super::Error;
-use super::kinds::{Failing, Held, Nothing};
+use super::kinds::{Failing, Held, Nothing, Taking};
 use super::pace::{Pace, Plan};
 use super::settings::Settings;
 use super::work;
@@ -37,6 +38,8 @@ pub(super) struct Load {
 pub(super) struct FlowNames {
     pub(super) keys: u64,
     pub(super) tenants: u64,
+    /// All for this one.
+    pub(super) tenant: Option<&'static str>,
 }
 
 /// When jobs are due.
@@ -57,6 +60,7 @@ pub(super) enum What {
     Failing(Failing, RetryPolicy),
     /// May run for so long.
     Held(Held, Duration),
+    Taking(Taking),
 }
 
 /// What was submitted.
@@ -81,7 +85,7 @@ impl Load {
     pub(super) fn new(settings: &Settings, jobs: u64, pace: Pace) -> Self {
         let queues = work::queues(settings.queues);
         let what = What::Nothing(Nothing::of(settings.payload));
-        let names = FlowNames { keys: settings.keys, tenants: settings.tenants };
+        let names = FlowNames { keys: settings.keys, tenants: settings.tenants, tenant: None };
         Self { jobs, what, queues, pace, due: Due::Now, names }
     }
 
@@ -120,6 +124,16 @@ impl Load {
         Ok(submitted)
     }
 
+    /// Submits all of it at one time; when each was called, by its id.
+    pub(super) async fn at_once(&self, client: &Client) -> Result<HashMap<JobId, Timestamp>, Error> {
+        let queue = self.queues.first().map_or("default", QueueName::as_str);
+        let calls = (0..self.jobs).map(|number| async move {
+            let called_at = Timestamp::now();
+            Ok((self.one(client, queue, number, None).await?.id, called_at))
+        });
+        try_join_all(calls).await.map(|all| all.into_iter().collect()).map_err(Error::Submit)
+    }
+
     async fn one(
         &self,
         client: &Client,
@@ -152,6 +166,9 @@ impl FlowNames {
         if let Some(tenant) = number.checked_rem(self.tenants) {
             task = task.tenant(&format!("tenant-{tenant}"));
         }
+        if let Some(tenant) = self.tenant {
+            task = task.tenant(tenant);
+        }
         task
     }
 }
@@ -163,6 +180,7 @@ impl What {
         match self {
             Self::Nothing(job) => client.task(job),
             Self::Failing(job, policy) => client.task(job).retry(policy.clone()),
+            Self::Taking(job) => client.task(job),
             Self::Held(job, time) => client.task(job).attempt_timeout(*time),
         }
     }

@@ -180,7 +180,7 @@ impl Records {
 
 impl Row {
     /// None of a job that had no attempt.
-    fn of(end: &End) -> Option<Self> {
+    pub(super) fn of(end: &End) -> Option<Self> {
         let attempt = |attempt: &windlass_core::Attempt| Attempt {
             started_at: attempt.started_at,
             ended_at: attempt.ended_at,

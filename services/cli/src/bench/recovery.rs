@@ -18,7 +18,7 @@ use super::records::{PATIENCE, Records, between};
 use super::report::{Percentiles, show};
 use super::scene::Scene;
 use super::settings::{Settings, duration};
-use super::stage::{Stage, layout};
+use super::stage::{Stage, WORKER, layout};
 use super::worker::HOLDS;
 use crate::run::Program;
 
@@ -93,7 +93,7 @@ pub(super) async fn run(args: Args, scene: &Scene) -> Result<(), Error> {
     stage.services(scene, &[Program::BenchWorker], &[]).await?;
     scene.screen.busy("waiting for the jobs to run again");
     let killed_at = Timestamp::now();
-    stage.kill_worker();
+    stage.kill(WORKER);
     let records = Records::wait(&stage.jobs, jobs, ack_wait + PATIENCE, &scene.screen).await?;
     stage.stop(scene).await?;
     let again: Vec<_> =

@@ -44,6 +44,8 @@ pub(super) struct Stage {
 
 /// What a worker is called among the processes.
 pub(super) const WORKER: &str = "bench-worker";
+/// And a dispatcher.
+pub(super) const DISPATCHER: &str = "dispatcher";
 /// What follows the namespace of the streams of a floor, beside those of the fleet.
 const FLOOR: &str = "-floor";
 const MIB: i64 = 1 << 20;
@@ -137,9 +139,9 @@ impl Stage {
         self.running.fleet.stop_services().await;
     }
 
-    /// SIGKILL to the worker that was started first.
-    pub(super) fn kill_worker(&mut self) {
-        self.running.fleet.kill(WORKER);
+    /// SIGKILL to the one of these processes that was started first.
+    pub(super) fn kill(&mut self, name: &str) {
+        self.running.fleet.kill(name);
     }
 
     /// Jobs that are ready, in all queues: waiting for a worker, or with one.
@@ -149,6 +151,15 @@ impl Stage {
             ready += self.jobs.ready(queue).await.map_err(Error::Records)?.unwrap_or_default();
         }
         Ok(ready)
+    }
+
+    /// Jobs that the owners of their queues have yet to decide on.
+    pub(super) async fn undecided(&self) -> Result<u64, Error> {
+        let mut undecided = 0;
+        for queue in &self.layout.queues {
+            undecided += self.jobs.undecided(queue).await.map_err(Error::Records)?.unwrap_or_default();
+        }
+        Ok(undecided)
     }
 
     /// From here on it is counted what processes use.

@@ -71,7 +71,15 @@ impl Jobs {
     /// How many jobs of a queue are ready: wait for a worker, or are with one. Told by the queue's consumer, at no cost;
     /// none if there is no such queue.
     pub async fn ready(&self, queue: &QueueName) -> Result<Option<u64>, Error> {
-        let consumer = self.broker.names().worker_consumer(queue);
+        self.waiting(&self.broker.names().worker_consumer(queue)).await
+    }
+
+    /// How many jobs of a queue its dispatcher has yet to decide on, as for [`Jobs::ready`].
+    pub async fn undecided(&self, queue: &QueueName) -> Result<Option<u64>, Error> {
+        self.waiting(&self.broker.names().flow_consumer(queue)).await
+    }
+
+    async fn waiting(&self, consumer: &str) -> Result<Option<u64>, Error> {
         let call = format!("CONSUMER.INFO.{}.{consumer}", self.stream);
         match self.broker.api::<Waiting>(&call, &serde_json::json!({}), CALL_TIMEOUT).await {
             Ok(waiting) => Ok(Some(waiting.num_pending + waiting.num_ack_pending)),
