@@ -6,6 +6,7 @@
 //! waits in. A round is written all or none, on the condition that this dispatcher still owns the queue
 //! (`windlass_broker::flow`). Nothing is known only here: an owner that is replaced, or in doubt, reads again.
 
+mod ahead;
 mod astray;
 mod at_limit;
 mod audit;

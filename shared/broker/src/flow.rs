@@ -6,6 +6,7 @@
 //! its attempt, by removing the message that stands for the slot.
 
 mod applied;
+mod delivered;
 mod free;
 mod look;
 mod moves;
@@ -14,6 +15,7 @@ mod recall;
 
 use windlass_core::{PoolName, QueueName};
 
+pub use self::delivered::Delivered;
 pub use self::free::{free, hold};
 pub(crate) use self::look::Listed;
 pub use self::moves::{Commit, Keep, LetThrough, Move, Park, Promote, Return};

@@ -20,6 +20,7 @@ mod settings;
 mod slots;
 mod turns;
 mod why;
+mod window;
 
 pub use applied::Applied;
 pub use cause::{Cause, Doing, Holder, On, Stopped};
@@ -31,5 +32,6 @@ pub use pause::{Part, Pause};
 pub use rate::{Meter, MeterState, TooManyPoints};
 pub use settings::{AtLimit, Fairness, InvalidSettings, OnDead, Order, Priorities, QueueSettings, Rate};
 pub use slots::{Follows, Kept, KeySlot, Slot, Slots};
-pub use turns::{Lane, MAX_TURNS_BETWEEN, Turns};
+pub use turns::{CREDIT, Lane, MAX_TURNS_BETWEEN, Turns};
 pub use why::{Backlog, Counted, Why};
+pub use window::Window;

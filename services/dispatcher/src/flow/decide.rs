@@ -20,8 +20,6 @@ use super::state::{Wake, lane_of};
 
 /// Jobs that are decided together: with at most four messages each, a write has room for them.
 const MOST: usize = 240;
-/// How many may be ready or running where turns count and no limit says how many.
-const WINDOW: usize = 100;
 
 /// Decisions that are being made.
 pub(super) struct Deciding<'a> {
@@ -256,6 +254,9 @@ impl<'a> Deciding<'a> {
             self.decisions.push(one);
         }
         let full = limit.is_some_and(|limit| limit > 0 && self.owner.state.turn.len() >= limit);
+        if let Some(ahead) = &mut self.owner.window {
+            ahead.full |= full;
+        }
         let at_limit =
             if full && self.settings.concurrency.is_some() { self.settings.at_limit } else { AtLimit::Hold };
         for (lane, waiting) in std::mem::take(&mut self.arriving) {
@@ -301,7 +302,7 @@ impl<'a> Deciding<'a> {
             return Some(0);
         }
         let limit = self.settings.concurrency.map(|limit| limit as usize);
-        limit.or_else(|| self.settings.has_turn_stage().then_some(WINDOW))
+        limit.or_else(|| self.owner.window.as_ref().map(|ahead| ahead.window.most()))
     }
 
     /// Those who leave a line for the workers are read, from where they are held.

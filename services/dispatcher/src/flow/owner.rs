@@ -16,6 +16,7 @@ use windlass_core::QueueName;
 use windlass_core::flow::QueueSettings;
 
 use super::Failure;
+use super::ahead::Ahead;
 use super::audit::AUDIT_EVERY;
 use super::round::{Input, Round};
 use super::settings::Known;
@@ -35,6 +36,8 @@ pub(super) struct Owner {
     pub(super) epoch: u64,
     pub(super) settings: Arc<QueueSettings>,
     pub(super) state: State,
+    /// Where no limit says how many may run.
+    pub(super) window: Option<Ahead>,
     /// Of the settings.
     pub(super) revision: u64,
     /// What is still to be looked at; none: nobody waits there unseen.
@@ -85,6 +88,7 @@ async fn decide(shared: &Arc<Shared>, queue: &QueueName, instance: &str) -> Resu
         shared: shared_too,
         flow,
         epoch,
+        window: Ahead::of(&settings),
         settings,
         state,
         revision,
@@ -100,6 +104,9 @@ async fn decide(shared: &Arc<Shared>, queue: &QueueName, instance: &str) -> Resu
             owner.recall_strays().await?;
             audit_at = Instant::now() + AUDIT_EVERY;
         }
+        if let Some(ahead) = &mut owner.window {
+            ahead.look(&owner.flow).await;
+        }
         Round::run(&mut owner, std::mem::take(&mut inputs)).await?;
         let now = shared.broker.now();
         let wake =
@@ -107,7 +114,15 @@ async fn decide(shared: &Arc<Shared>, queue: &QueueName, instance: &str) -> Resu
         let sweep = owner.sweep.as_ref().map(Sweep::pause);
         let pause_ends = ends_at.map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default());
         let audit = audit_at.saturating_duration_since(Instant::now());
-        let next = wake.into_iter().chain(sweep).chain(pause_ends).chain([audit]).min().unwrap_or(audit);
+        let ahead = owner.window.as_ref().and_then(Ahead::pause);
+        let next = wake
+            .into_iter()
+            .chain(sweep)
+            .chain(pause_ends)
+            .chain(ahead)
+            .chain([audit])
+            .min()
+            .unwrap_or(audit);
         if puller.outstanding() < WINDOW / 2 {
             puller.request(WINDOW - puller.outstanding()).await?;
         }
@@ -150,6 +165,7 @@ impl Owner {
         let now = self.shared.broker.now();
         let (settings, ends_at) = settings.at(now);
         self.state = State::read(&self.flow, &settings, now).await?;
+        self.window = Ahead::of(&settings);
         self.settings = Arc::new(settings);
         Ok(ends_at)
     }

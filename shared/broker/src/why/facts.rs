@@ -4,23 +4,19 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use prost::Message as _;
-use serde::Deserialize;
 use windlass_core::flow::{Doing, FlowKey, Gate, Holder, KeyGate, OnDead, QueueSettings, Rate};
 use windlass_core::protocol::Kind;
 use windlass_core::{JobId, JobState, QueueName};
 use windlass_proto::{RecordBody, v1};
 
 use super::Error;
-use crate::connect;
-use crate::flow::Flow;
+use crate::flow::{Delivered, Flow};
 use crate::queues::QueueStore;
 
 /// For each call.
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Of those who have slots, so many are named.
 const NAMED: usize = 3;
-/// JetStream: there is no such consumer.
-const NO_CONSUMER: u64 = 10014;
 
 /// A queue.
 pub(super) struct Facts {
@@ -42,29 +38,6 @@ pub(super) struct KeyFacts {
     taken: u64,
     holders: Vec<Holder>,
     until: Option<Timestamp>,
-}
-
-/// How far the workers' consumer of a queue has come.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Delivered {
-    /// What stands above was given to nobody.
-    pub(super) up_to: u64,
-    /// How many those are.
-    pub(super) pending: u64,
-    /// How many workers have.
-    pub(super) out: u64,
-}
-
-#[derive(Deserialize)]
-struct ConsumerInfo {
-    delivered: Place,
-    num_pending: u64,
-    num_ack_pending: u64,
-}
-
-#[derive(Deserialize)]
-struct Place {
-    stream_seq: u64,
 }
 
 // === impl Facts ===
@@ -160,21 +133,6 @@ async fn doing(
             _ => Doing::Running,
         },
     })
-}
-
-/// How far the workers' consumer of a queue has come; none if it has no consumer.
-pub(super) async fn delivered(flow: &Flow) -> Result<Option<Delivered>, connect::Error> {
-    let consumer = flow.broker().names().worker_consumer(flow.queue());
-    let call = format!("CONSUMER.INFO.{}.{consumer}", flow.jobs().stream());
-    match flow.broker().api::<ConsumerInfo>(&call, &serde_json::json!({}), CALL_TIMEOUT).await {
-        Ok(info) => Ok(Some(Delivered {
-            up_to: info.delivered.stream_seq,
-            pending: info.num_pending,
-            out: info.num_ack_pending,
-        })),
-        Err(connect::Error::Refused { code: NO_CONSUMER, .. }) => Ok(None),
-        Err(error) => Err(error),
-    }
 }
 
 /// Whether a worker that lives, and takes work, serves the queue.

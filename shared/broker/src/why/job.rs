@@ -6,8 +6,8 @@ use windlass_core::{JobId, RecordKind};
 use windlass_proto::{Claim, Job, RecordBody, v1};
 
 use super::Error;
-use super::facts::{self, Delivered, Facts, KeyFacts};
-use crate::flow::{Flow, InLine};
+use super::facts::{self, Facts, KeyFacts};
+use crate::flow::{Delivered, Flow, InLine};
 use crate::jobs::SeenRecord;
 use crate::names::{ALL, Line};
 
@@ -63,7 +63,7 @@ async fn of_claim(flow: &Flow, claim: &Claim) -> Result<Cause, Error> {
 }
 
 async fn ready(flow: &Flow, last: &SeenRecord) -> Result<Cause, Error> {
-    let delivered = facts::delivered(flow).await?;
+    let delivered = flow.delivered().await?;
     match delivered {
         Some(Delivered { up_to, .. }) if last.record.sequence <= up_to => {
             Ok(Cause::Running { worker: None, since: last.stored_at })
@@ -93,7 +93,7 @@ async fn held(flow: &Flow, last: &SeenRecord, job: &Job) -> Result<Cause, Error>
     let Some(place) = place(flow, last, job).await? else {
         return Ok(Cause::Held { since: job.held_since.unwrap_or(last.stored_at) });
     };
-    let delivered = facts::delivered(flow).await?;
+    let delivered = flow.delivered().await?;
     let facts = Facts::read(flow, delivered).await?;
     let (kind, gate) = (&job.task.kind, facts.gate());
     let key = match &job.task.key {

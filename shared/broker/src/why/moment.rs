@@ -9,8 +9,7 @@ use std::collections::HashSet;
 use windlass_core::RecordKind;
 
 use super::Error;
-use super::facts::{self, Delivered};
-use crate::flow::{Flow, Listed};
+use crate::flow::{Delivered, Flow, Listed};
 
 /// What was read of the stream.
 pub(super) struct Read {
@@ -39,7 +38,7 @@ impl Read {
             flow.list(&due, true),
             flow.list(&lines, true),
             flow.list(&slots, true),
-            facts::delivered(flow),
+            flow.delivered(),
         )?;
         // Whom the owner has let go stays due until that is acknowledged.
         let ready = flow.list(&ready, due.total > 0).await?;

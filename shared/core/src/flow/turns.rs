@@ -2,18 +2,21 @@
 //!
 //! This is stride scheduling (Waldspurger and Weihl, 1995) on two levels: between priorities, and between the tenants
 //! of one. Whoever takes a turn moves on by a stride, the inverse of its weight, and the one that is least far goes
-//! next. The virtual time of a level is how far the one was that went last. Three rules make the bounds exact:
+//! next. The virtual time of a level is how far the one was that went last. Four rules make the bounds exact:
 //!
-//! - Who joins begins a stride after the virtual time. Its last turn, if it had one, was at or before that time, so two
-//!   turns are a stride apart at least, however often it leaves and joins in between, and nothing need be kept of those
-//!   that left.
+//! - A priority that joins begins a stride after the virtual time. Its last turn, if it had one, was at or before that
+//!   time, so two turns are a stride apart at least, however often it leaves and joins in between.
+//! - A tenant that joins begins [`CREDIT`] turns before that, but not before the place that it had when it left: who has
+//!   had little lately goes first for a few jobs, and who leaves and joins again gains nothing by it. So a few jobs of
+//!   one are not slowed by however many of another; in fair queueing of packets, "sparse flows" are favoured alike
+//!   (Hoeiland-Joergensen and others, RFC 8290, 2018).
 //! - Who is equally far goes in a fixed order: the lower priority first, then tenants by name.
 //! - Among priorities, strides are whole numbers; among tenants, they are rounded up by less than 10^-16.
 //!
 //! From a turn of low at time `p` to its next at `p + 8`, those above it take turns at times from `p` up to but not at
 //! `p + 8`, at least 1, 2 and 4 apart: at most 8, 4 and 2 of them. Hence [`MAX_TURNS_BETWEEN`].
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::Priorities;
@@ -22,6 +25,14 @@ use crate::Priority;
 /// Where priorities are weighted, the most turns of other priorities between two turns of one that always has waiters,
 /// and before its first: each gets one of every 15 at least.
 pub const MAX_TURNS_BETWEEN: u32 = 14;
+
+/// Turns that a tenant of weight one may have at once, before others have theirs, after it had none for as long: so many
+/// times its weight for others. It has each of them once, until others have had as many.
+pub const CREDIT: u32 = 16;
+
+/// Tenants that left, of which it is kept how far they were. Beyond it those are forgotten that have most of their
+/// credit left, and have all of it when they come back.
+const MOST_AWAY: usize = 10_000;
 
 /// Jobs that wait for the same turn.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -34,12 +45,13 @@ pub struct Lane {
 
 /// The lanes that have waiters, and whose turn is next.
 ///
-/// The same calls give the same turns. A step costs the logarithm of the number of tenants, and nothing is kept of a
-/// lane without waiters.
+/// The same calls give the same turns. A step costs the logarithm of the number of tenants. Of a tenant without waiters
+/// no more is kept than how far it is, and that for as long as it has not all of its credit.
 ///
-/// Of one priority, between two turns of a tenant with weight `w` that always has waiters, every other tenant with
-/// weight `v` has at most `v / w` turns, rounded up; before its first, at most `v / w`, rounded down, and one. So with
-/// equal weights a tenant with a million jobs delays each job of another by one turn, and the first by two at most.
+/// Of one priority, while a tenant with weight `w` that always has waiters has `n` turns, every other tenant with weight
+/// `v` has at most `n * v / w`, rounded up, and its [`CREDIT`], `v` times, once. So with equal weights a tenant with a
+/// million jobs delays none of the first 16 of another that had none lately, but by the turn that is being had; and each
+/// further one by one turn.
 #[derive(Debug, Clone)]
 pub struct Turns {
     priorities: Priorities,
@@ -51,7 +63,7 @@ pub struct Turns {
 }
 
 /// The tenants of one priority.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 struct Level {
     /// How far it is; means nothing while it is empty.
     pass: u64,
@@ -60,6 +72,9 @@ struct Level {
     order: BTreeSet<(u128, Arc<str>)>,
     /// The virtual time between its tenants.
     now: u128,
+    /// How far those are that left and have not all of their credit: by tenant, and in order.
+    away: HashMap<Arc<str>, u128>,
+    away_order: BTreeSet<(u128, Arc<str>)>,
 }
 
 #[derive(Debug, Clone)]
@@ -93,7 +108,7 @@ impl Turns {
     /// The lane has waiters now. `weight` is that of its tenant, at least 1, and counts from its next turn on where it
     /// is another than before; otherwise joining again changes nothing.
     ///
-    /// A lane that comes back gets no credit for its absence.
+    /// A tenant that comes back has as much of its credit as others had turns meanwhile; a priority has none.
     pub fn join(&mut self, lane: Lane, weight: u32) {
         let (index, weight) = (self.level_of(lane.priority), weight.max(1));
         let level = &mut self.levels[index];
@@ -174,12 +189,26 @@ fn tenant_stride(weight: u32) -> u128 {
 
 // === impl Level ===
 
+impl Default for Level {
+    fn default() -> Self {
+        Self {
+            pass: 0,
+            tenants: BTreeMap::new(),
+            order: BTreeSet::new(),
+            // So that nobody begins before the beginning.
+            now: u128::from(CREDIT) * TENANT_STRIDE,
+            away: HashMap::new(),
+            away_order: BTreeSet::new(),
+        }
+    }
+}
+
 impl Level {
     /// Whether the lane is new.
     fn join(&mut self, lane: Lane, weight: u32) -> bool {
         let name = lane.tenant.clone();
         let Some(tenant) = self.tenants.get_mut(&name) else {
-            let pass = self.now + tenant_stride(weight);
+            let pass = self.back(&name).max(self.with_all_credit(weight));
             self.order.insert((pass, name.clone()));
             self.tenants.insert(name, Tenant { pass, weight, lanes: [lane].into() });
             return true;
@@ -192,6 +221,34 @@ impl Level {
         new
     }
 
+    /// Where a tenant begins that had no turn for long.
+    fn with_all_credit(&self, weight: u32) -> u128 {
+        self.now + tenant_stride(weight) - u128::from(CREDIT) * TENANT_STRIDE
+    }
+
+    /// How far a tenant was that left; 0 if that matters no more.
+    fn back(&mut self, name: &Arc<str>) -> u128 {
+        let Some(pass) = self.away.remove(name) else { return 0 };
+        self.away_order.remove(&(pass, name.clone()));
+        pass
+    }
+
+    /// Keeps how far a tenant is that leaves, and forgets of whom that matters no more.
+    fn gone(&mut self, name: Arc<str>, Tenant { pass, weight, .. }: Tenant) {
+        if pass <= self.with_all_credit(weight) {
+            return;
+        }
+        self.away.insert(name.clone(), pass);
+        self.away_order.insert((pass, name));
+        let matters_not = self.with_all_credit(u32::MAX);
+        while let Some((pass, name)) = self.away_order.first().cloned()
+            && (pass <= matters_not || self.away.len() > MOST_AWAY)
+        {
+            self.away_order.pop_first();
+            self.away.remove(&name);
+        }
+    }
+
     /// Whether the lane was there.
     fn leave(&mut self, lane: &Lane) -> bool {
         let Some(tenant) = self.tenants.get_mut(&lane.tenant) else { return false };
@@ -199,7 +256,9 @@ impl Level {
         tenant.lanes.remove(at);
         if tenant.lanes.is_empty() {
             self.order.remove(&(tenant.pass, lane.tenant.clone()));
-            self.tenants.remove(&lane.tenant);
+            if let Some(tenant) = self.tenants.remove(&lane.tenant) {
+                self.gone(lane.tenant.clone(), tenant);
+            }
         }
         true
     }
