@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use futures::future::try_join_all;
 use jiff::SignedDuration;
+use windlass_broker::flow::Flow;
 use windlass_broker::provision::Layout;
-use windlass_core::{JobId, Transition};
+use windlass_broker::why;
+use windlass_core::flow::Cause;
+use windlass_core::{JobId, PoolName, QueueName, Transition};
 use windlass_testkit::Fleet;
 
 use super::{Log, Work, all_succeed, fleet, host, set, work};
@@ -77,6 +80,9 @@ async fn a_held_job_that_stands_in_no_line_is_found() -> Result<()> {
     let place = format!("windlass.job.default.wait.turn.normal.all.{id}");
     let purged = admin.api("STREAM.PURGE.JOBS", &serde_json::json!({ "filter": place })).await?;
     assert_eq!(purged["purged"], 1, "{purged}");
+    let flow = Flow::new(&fleet.operator, PoolName::default(), QueueName::default());
+    let found = why::why(&flow, id).await?.context("it is known")?;
+    assert!(matches!(found.cause, Cause::Held { .. }), "{found:?}");
     // An owner that begins anew knows only what stands there.
     fleet.kill9("dispatcher").await?;
     fleet.service("dispatcher").await?;

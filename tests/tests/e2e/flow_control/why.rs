@@ -248,6 +248,39 @@ async fn who_waits_for_a_worker_is_told() -> Result<()> {
     Ok(())
 }
 
+/// What its time has brought, and no dispatcher has looked at.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_a_dispatcher_is_told() -> Result<()> {
+    let (mut fleet, _worker, _log) = fleet(|settings| settings.concurrency = Some(1)).await?;
+    let delay = Duration::from_secs(1);
+    let id = fleet.client.task(&work("x")).delay(delay).submit().await?.id;
+    fleet.tap.heard(id, Transition::Accepted).await?;
+    fleet.kill9("dispatcher").await?;
+    let cause = waits_for(&fleet, id, "decision").await?;
+    assert!(matches!(&cause, Cause::Decision { dispatcher: Some(_), .. }), "{cause:?}");
+    sums(&fleet, &[("decision", 1)]).await?;
+    fleet.service("dispatcher").await?;
+    all_succeed(&fleet, &[id]).await
+}
+
+/// Of more timers than are read, the others are counted as such.
+#[tokio::test(flavor = "multi_thread")]
+async fn timers_beyond_those_that_are_read_are_counted() -> Result<()> {
+    const READ: u64 = 20_000;
+    const BATCHES: u64 = 21;
+    const EACH: u64 = 954;
+    let (fleet, _worker, _log) = fleet(|settings| settings.concurrency = Some(1)).await?;
+    for _ in 0..BATCHES {
+        let mut batch = fleet.client.batch();
+        for _ in 0..EACH {
+            batch.add(fleet.client.task(&work("x")).delay(Duration::from_secs(3600)));
+        }
+        batch.submit().await?;
+    }
+    sums(&fleet, &[("not_due", READ), ("timer", BATCHES * EACH - READ)]).await?;
+    Ok(())
+}
+
 /// What is counted is what each job says, and at any moment it sums to the backlog.
 #[tokio::test(flavor = "multi_thread")]
 async fn causes_sum_to_the_backlog_under_load() -> Result<()> {
