@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use windlass_broker::jobs::HeardEnds;
 use windlass_core::JobId;
 use windlass_core::flow::{Fairness, QueueSettings};
@@ -46,7 +46,8 @@ pub(crate) struct Args {
 }
 
 const AFTER_HELP: &str = "\
-Between its rounds the tenant waits for half a second. A wait is from the call to the start of the attempt. With --flow
+Between its rounds the tenant waits for half a second; the first beside the others begins once it is decided on all of
+those that they wait, as jobs are decided on in the order in which they come. A wait is from the call to the start of the attempt. With --flow
 the queue has those settings, and no limit of --running: as '{\"fairness\": {}}', for workers of --concurrency slots.
 
 Examples:
@@ -62,8 +63,8 @@ struct Report {
     loaded: Percentiles,
     ratio_p50: f64,
     ratio_p99: f64,
-    /// Of the other tenant, when the first of the rounds beside them began.
-    fill_per_second: f64,
+    /// Of the other tenant, until it was decided on each that it waits.
+    decided_per_second: f64,
     jobs: u64,
     few: u64,
     rounds: u64,
@@ -102,6 +103,9 @@ pub(super) async fn run(args: Args, scene: &Scene) -> Result<(), Error> {
     let idle = waits(&stage, &load(few, "few"), rounds).await?;
     scene.screen.busy("submitting jobs of another tenant");
     let filled = load(jobs, "many").submit(&stage.client, &scene.screen).await?;
+    let submitted = Instant::now();
+    stage.decided(scene, jobs).await?;
+    let decided = filled.lasted + submitted.elapsed();
     scene.screen.busy("a few jobs, beside those of another tenant");
     let loaded = waits(&stage, &load(few, "few"), rounds).await?;
     let processes = stage.used()?;
@@ -111,7 +115,7 @@ pub(super) async fn run(args: Args, scene: &Scene) -> Result<(), Error> {
         ratio_p99: loaded.p99 / idle.p99,
         idle,
         loaded,
-        fill_per_second: filled.per_second(),
+        decided_per_second: jobs as f64 / decided.as_secs_f64(),
         jobs,
         few,
         rounds,
@@ -123,8 +127,13 @@ pub(super) async fn run(args: Args, scene: &Scene) -> Result<(), Error> {
     };
     show(&report, scene.format, |report| {
         format!(
-            "{few} jobs of one tenant, {rounds} times\nalone                   {}\nbeside {:<16} {}\np99 {:.2} times\n{}\n",
-            report.idle, report.jobs, report.loaded, report.ratio_p99, report.floors,
+            "{few} jobs of one tenant, {rounds} times\nalone                   {}\nbeside {:<16} {}\np99 {:.2} times; {:.0} jobs/s decided on\n{}\n",
+            report.idle,
+            report.jobs,
+            report.loaded,
+            report.ratio_p99,
+            report.decided_per_second,
+            report.floors,
         )
     })
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::time::{Instant, sleep};
 use windlass::Client;
 use windlass_broker::jobs::Jobs;
 use windlass_broker::provision::{Layout, Retention, desired};
@@ -16,6 +17,7 @@ use windlass_core::{PoolName, QueueName};
 use super::Error;
 use super::error::start_error;
 use super::ground::Ground;
+use super::records::{PATIENCE, unread};
 use super::running::Running;
 use super::scene::Scene;
 use super::settings::{Durability, Settings};
@@ -46,6 +48,9 @@ pub(super) struct Stage {
 pub(super) const WORKER: &str = "bench-worker";
 /// And a dispatcher.
 pub(super) const DISPATCHER: &str = "dispatcher";
+const DECIDED_POLL: Duration = Duration::from_millis(200);
+/// Undecided, while jobs run.
+const SOME_UNDECIDED: u64 = 100;
 /// What follows the namespace of the streams of a floor, beside those of the fleet.
 const FLOOR: &str = "-floor";
 const MIB: i64 = 1 << 20;
@@ -153,8 +158,29 @@ impl Stage {
         Ok(ready)
     }
 
+    /// Waits until each task is a job, of which the owner of its queue has decided whether it goes to the workers or waits.
+    pub(super) async fn decided(&self, scene: &Scene, jobs: u64) -> Result<(), Error> {
+        scene.screen.busy("waiting until it is decided on all");
+        let (mut least, mut since) = (u64::MAX, Instant::now());
+        loop {
+            let left = self.jobs.messages().await.map_err(unread)?.0 + self.undecided().await?;
+            // A slot that was given back is told of in the same way: there are some at any time.
+            if left <= SOME_UNDECIDED {
+                return Ok(());
+            }
+            scene.screen.progress(jobs.saturating_sub(left), jobs);
+            if left < least {
+                (least, since) = (left, Instant::now());
+            } else if since.elapsed() >= PATIENCE {
+                let found = jobs.saturating_sub(left);
+                return Err(Error::Stalled { what: "were decided on", found, jobs, waited: PATIENCE });
+            }
+            sleep(DECIDED_POLL).await;
+        }
+    }
+
     /// Jobs that the owners of their queues have yet to decide on.
-    pub(super) async fn undecided(&self) -> Result<u64, Error> {
+    async fn undecided(&self) -> Result<u64, Error> {
         let mut undecided = 0;
         for queue in &self.layout.queues {
             undecided += self.jobs.undecided(queue).await.map_err(Error::Records)?.unwrap_or_default();

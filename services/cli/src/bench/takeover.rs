@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use windlass_broker::jobs::HeardEnds;
 use windlass_core::flow::QueueSettings;
 
@@ -13,7 +13,7 @@ use super::floors::Floors;
 use super::kinds::Taking;
 use super::load::{Load, What};
 use super::pace::Pace;
-use super::records::{PATIENCE, Row, between, unread};
+use super::records::{Row, between};
 use super::report::show;
 use super::scene::Scene;
 use super::settings::{Settings, duration};
@@ -66,9 +66,6 @@ struct Report {
 
 /// For the floors beside it.
 const FLOOR_JOBS: u64 = 20_000;
-const POLL: Duration = Duration::from_millis(200);
-/// Undecided, while jobs run.
-const SOME: u64 = 100;
 /// For the second to have begun, and found nothing to own.
 const BEFORE: Duration = Duration::from_secs(3);
 /// How long the starts are heard after the death: beyond any take-over.
@@ -87,7 +84,7 @@ pub(super) async fn run(args: Args, scene: &Scene) -> Result<(), Error> {
     let load = Load { what, ..Load::new(&settings, jobs, Pace::AsAccepted) };
     scene.screen.busy("submitting jobs");
     let filled = load.submit(&stage.client, &scene.screen).await?;
-    held(&stage, scene, jobs).await?;
+    stage.decided(scene, jobs).await?;
     stage.services(scene, &[Program::Dispatcher], &[]).await?;
     sleep(BEFORE).await;
     let mut ends = HeardEnds::listen(&stage.jobs)
@@ -128,31 +125,6 @@ pub(super) async fn run(args: Args, scene: &Scene) -> Result<(), Error> {
             report.floors,
         )
     })
-}
-
-/// Waits until each task is a job, and decided on.
-async fn held(stage: &Stage, scene: &Scene, jobs: u64) -> Result<(), Error> {
-    scene.screen.busy("waiting until they are held");
-    let (mut least, mut since) = (u64::MAX, Instant::now());
-    loop {
-        let left = stage.jobs.messages().await.map_err(unread)?.0 + stage.undecided().await?;
-        // A slot that was given back is told of in the same way: there are some at any time.
-        if left <= SOME {
-            return Ok(());
-        }
-        scene.screen.progress(jobs.saturating_sub(left), jobs);
-        if left < least {
-            (least, since) = (left, Instant::now());
-        } else if since.elapsed() >= PATIENCE {
-            return Err(Error::Stalled {
-                what: "were held",
-                found: jobs.saturating_sub(left),
-                jobs,
-                waited: PATIENCE,
-            });
-        }
-        sleep(POLL).await;
-    }
 }
 
 /// The longest time without any of these, which are in order.
