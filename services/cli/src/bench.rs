@@ -28,6 +28,7 @@ mod report;
 mod retries;
 mod running;
 mod scene;
+mod schedules;
 mod settings;
 mod stage;
 mod sweep;
@@ -79,6 +80,8 @@ enum What {
     Recovery(recovery::Args),
     /// Kills the dispatcher that holds a great number of jobs at a limit, until another lets them go
     Takeover(takeover::Args),
+    /// How late schedules fire, with many of them stored
+    Schedules(schedules::Args),
     /// How fast the monitor stores what the fleet tells, beside bare inserts
     Projection(projection::Args),
     /// What the services need while nothing happens
@@ -94,6 +97,7 @@ Examples:
   windlass bench throughput --jobs 200000 --queues 200 -o json
   windlass bench latency --rate 100 --jobs 3000 --durability r3
   windlass bench backlog --jobs 1000000 --outcome-ttl 1h
+  windlass bench schedules --schedules 100000
   windlass bench delayed --nats-url nats://127.0.0.1:4222
 
 Exit codes: 0 measured; 1 failed, or not every job ended as it must; 2 wrong usage or configuration.";
@@ -112,6 +116,7 @@ pub(crate) async fn run(args: Args, global: &Global) -> Result<ExitCode, Error> 
             What::FanOut(args) => Box::pin(fan_out::run(args, &scene)).await,
             What::Recovery(args) => Box::pin(recovery::run(args, &scene)).await,
             What::Takeover(args) => Box::pin(takeover::run(args, &scene)).await,
+            What::Schedules(args) => Box::pin(schedules::run(args, &scene)).await,
             What::Projection(args) => Box::pin(projection::run(args, &scene)).await,
             What::Idle(args) => Box::pin(idle::run(args, &scene)).await,
         }

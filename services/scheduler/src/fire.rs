@@ -12,6 +12,7 @@
 //! What to do is decided by [`Schedule::step`], which is pure; here it is done.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -24,10 +25,17 @@ use crate::plan::{Outcome, Place};
 /// Instants that one step looks at, at most: it bounds the time between two cursors, and a step's computation.
 const MAX_INSTANTS: usize = 1024;
 
+/// So long before an instant its intent is written, so that at the instant there is nothing but the publish. A change of
+/// the schedule that comes later than that may hold for the next one only.
+pub(crate) const AHEAD: Duration = Duration::from_millis(50);
+
 /// What a step needs from outside.
 pub(crate) trait World: Sync {
     /// What time it is.
     fn now(&self) -> Timestamp;
+
+    /// Waits until then, for [`AHEAD`] at most.
+    fn until(&self, at: Timestamp) -> impl Future<Output = ()> + Send;
 
     /// Reads a cursor and its revision.
     fn load(&self, id: &ScheduleId) -> impl Future<Output = Result<Option<(Cursor, u64)>, Failure>> + Send;
@@ -101,16 +109,38 @@ pub(crate) enum Failure {
     Broker(#[source] windlass_broker::connect::Error),
     /// The schedule could not be paused.
     #[error("cannot pause the schedule")]
-    Pause(#[source] Box<crate::store::Error>),
+    Pause(#[source] Box<windlass_schedules::store::Error>),
 }
 
-/// Does what is due.
-pub(crate) async fn step(
+/// How far a step has come.
+#[derive(Debug)]
+pub(crate) enum Begun {
+    /// There is nothing more to do in it.
+    Ended(Outcome),
+    /// Its tasks are stored, and the cursor is to follow.
+    Published(Box<Published>),
+}
+
+/// A step whose tasks are stored.
+#[derive(Debug)]
+pub(crate) struct Published {
+    /// Where the schedule then stands.
+    after: Cursor,
+    /// Where it stands.
+    place: Place,
+    more: bool,
+}
+
+/// Does what is due at this instant, but for the cursor after it: that is not urgent, and other schedules may be due.
+///
+/// The instant may be a little ahead, see [`AHEAD`]: what is written before the publish is then written when it comes.
+pub(crate) async fn begin(
     world: &impl World,
     schedule: &Schedule<Bytes>,
     place: Place,
+    at: Timestamp,
     catch_up: &CatchUp,
-) -> Result<Outcome, Failure> {
+) -> Result<Begun, Failure> {
     let id = &schedule.id;
     let mut place = match place {
         Place::Unknown => world
@@ -119,13 +149,17 @@ pub(crate) async fn step(
             .map_or(Place::None, |(cursor, revision)| Place::At(Box::new(cursor), revision)),
         known => known,
     };
+    if schedule.policy.follows_jobs() {
+        // Whether a job is live is to be known of the instant, not of the moment before.
+        world.until(at).await;
+    }
     // What the policy asks about the jobs before, by their records: events tell it late, and may be lost.
     let fates = match place.cursor().filter(|cursor| cursor.unknown().next().is_some()) {
         Some(cursor) => world.fates(schedule, cursor).await?,
         None => HashMap::new(),
     };
     let known = |job| fates.get(&job).copied().unwrap_or(Fate::Live);
-    let step = schedule.step(place.cursor(), &known, world.now(), catch_up, MAX_INSTANTS);
+    let step = schedule.step(place.cursor(), &known, world.now().max(at), catch_up, MAX_INSTANTS);
     if let Some(failed) = step.failed {
         world.pause(schedule, failed).await?;
     }
@@ -139,16 +173,30 @@ pub(crate) async fn step(
         world.missed(schedule, new.0.saturating_sub(old.0), new.1.saturating_sub(old.1));
         hit(Point::IntentWritten).await;
     }
-    if let Some(mut after) = step.after {
-        for fire in &step.fire {
-            let task_sequence = world.publish(schedule, fire).await?;
-            after.stored(fire.job_id, task_sequence);
-            hit(Point::TaskPublished).await;
-        }
-        place = save(world, id, after, place).await?;
-        hit(Point::CursorStored).await;
+    let Some(mut after) = step.after else { return Ok(Begun::Ended(outcome(step.more, place))) };
+    for fire in &step.fire {
+        world.until(fire.due_at).await;
+        let task_sequence = world.publish(schedule, fire).await?;
+        after.stored(fire.job_id, task_sequence);
+        hit(Point::TaskPublished).await;
     }
-    Ok(if step.more { Outcome::More(place) } else { Outcome::Done(place) })
+    Ok(Begun::Published(Box::new(Published { after, place, more: step.more })))
+}
+
+/// Stores the cursor after a step.
+pub(crate) async fn end(
+    world: &impl World,
+    id: &ScheduleId,
+    published: Published,
+) -> Result<Outcome, Failure> {
+    let Published { after, place, more } = published;
+    let place = save(world, id, after, place).await?;
+    hit(Point::CursorStored).await;
+    Ok(outcome(more, place))
+}
+
+const fn outcome(more: bool, place: Place) -> Outcome {
+    if more { Outcome::More(place) } else { Outcome::Done(place) }
 }
 
 async fn save(world: &impl World, id: &ScheduleId, cursor: Cursor, place: Place) -> Result<Place, Failure> {

@@ -14,11 +14,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use windlass_broker::kv::{self, Change};
 use windlass_core::ScheduleId;
-use windlass_core::schedule::{CatchUp, Cursor};
+use windlass_core::schedule::CatchUp;
+use windlass_schedules::store;
 
-use crate::fire::{self, Failure, World};
-use crate::plan::{Outcome, Place, Plan};
-use crate::{measure, store};
+use crate::fire::{self, Begun, Failure, Published, World};
+use crate::measure;
+use crate::plan::{Outcome, Place, Plan, Work};
 
 /// Why the loop ended.
 #[derive(Debug)]
@@ -38,37 +39,47 @@ struct Leading<'a, W> {
     world: &'a W,
     plan: Plan,
     /// The cursors as they were at the beginning, until their schedules are seen; none if they are not known.
-    cursors: Option<HashMap<String, (Cursor, u64)>>,
+    cursors: Option<HashMap<String, (Bytes, u64)>>,
     reported: Option<Instant>,
 }
 
 /// Fires what `changes` (the current schedules, then every change) makes due, `max_fires` schedules at one time.
 ///
 /// `cursors` are those of the beginning, if they are known: else each is read when its schedule is first looked at. One
-/// that is not what it says any more is found out, as every write of a cursor is conditional.
+/// that is not what it says any more is found out, as every write of a cursor is conditional. They stay as they are stored
+/// until then, which takes a third of the memory.
 pub(crate) async fn lead<W: World>(
     world: &W,
     mut changes: impl Stream<Item = Result<Change, kv::Error>> + Unpin,
     catch_up: &CatchUp,
-    cursors: Option<HashMap<String, (Cursor, u64)>>,
+    cursors: Option<HashMap<String, (Bytes, u64)>>,
     max_fires: usize,
     stop: &CancellationToken,
 ) -> Ended {
     let mut leading = Leading { world, plan: Plan::default(), cursors, reported: None };
-    let mut fires = FuturesUnordered::new();
+    let (mut fires, mut ends) = (FuturesUnordered::new(), FuturesUnordered::new());
+    // Whose tasks are stored: their cursors follow once nothing urgent is on its way, or there is room for nothing more.
+    let mut published = Vec::new();
     loop {
         let stopping = stop.is_cancelled();
-        if stopping && fires.is_empty() {
+        if stopping && fires.is_empty() && published.is_empty() && ends.is_empty() {
             return Ended::Stopped;
         }
-        while !stopping && fires.len() < max_fires {
-            let Some(work) = leading.plan.take_due(world.now()) else { break };
+        let mut room = max_fires.saturating_sub(fires.len() + published.len() + ends.len());
+        while !stopping && room > 0 {
+            let Some(work) = leading.plan.take_due(later(world.now(), fire::AHEAD)) else { break };
+            room -= 1;
             fires.push(async move {
-                let result = fire::step(world, &work.schedule, work.place.clone(), catch_up).await;
+                let result = fire::begin(world, &work.schedule, work.place.clone(), work.at, catch_up).await;
                 (work, result)
             });
         }
-        let has_room = fires.len() < max_fires;
+        if fires.is_empty() || room == 0 {
+            ends.extend(published.drain(..).map(|(work, published): (Work, Box<Published>)| async move {
+                let result = fire::end(world, work.id(), *published).await;
+                (work, result)
+            }));
+        }
         let sleep = tokio::time::sleep(leading.until_next_wake());
         tokio::select! {
             () = stop.cancelled(), if !stopping => {}
@@ -79,15 +90,16 @@ pub(crate) async fn lead<W: World>(
                 None if stop.is_cancelled() => {}
                 None => return Ended::Unwatched(None),
             },
-            Some((work, result)) = fires.next() => {
-                let outcome = result.unwrap_or_else(|failure| {
-                    let failures = leading.plan.failures(&work);
-                    leading.report(work.id(), &failure);
-                    Outcome::Retry(world.now().saturating_add(retry_delay(failures)).unwrap_or(Timestamp::MAX))
-                });
-                leading.plan.finish(&work, outcome, world.now());
-            }
-            () = sleep, if has_room && !stopping => {}
+            Some((work, result)) = fires.next() => match result {
+                Ok(Begun::Published(done)) => published.push((work, done)),
+                Ok(Begun::Ended(outcome)) => leading.plan.finish(&work, outcome, world.now().max(work.at)),
+                Err(failure) => leading.failed(&work, &failure),
+            },
+            Some((work, result)) = ends.next() => match result {
+                Ok(outcome) => leading.plan.finish(&work, outcome, world.now().max(work.at)),
+                Err(failure) => leading.failed(&work, &failure),
+            },
+            () = sleep, if room > 0 && !stopping => {}
         }
     }
 }
@@ -98,7 +110,8 @@ impl<W: World> Leading<'_, W> {
     fn until_next_wake(&self) -> Duration {
         let Some(wake) = self.plan.next_wake() else { return LONGEST_SLEEP };
         // Negative: it has come.
-        Duration::try_from(wake.duration_since(self.world.now())).unwrap_or_default().min(LONGEST_SLEEP)
+        let left = Duration::try_from(wake.duration_since(self.world.now())).unwrap_or_default();
+        left.saturating_sub(fire::AHEAD).min(LONGEST_SLEEP)
     }
 
     fn apply(&mut self, change: Change) {
@@ -121,9 +134,12 @@ impl<W: World> Leading<'_, W> {
                 tracing::debug!(schedule = %schedule.id, "a schedule was made or changed");
                 let place = match &mut self.cursors {
                     None => Place::Unknown,
-                    Some(cursors) => cursors
-                        .remove(key)
-                        .map_or(Place::None, |(cursor, revision)| Place::At(Box::new(cursor), revision)),
+                    Some(cursors) => match cursors.remove(key) {
+                        None => Place::None,
+                        // One that is malformed is read again, and told then.
+                        Some((value, revision)) => store::decode_cursor(value)
+                            .map_or(Place::Unknown, |cursor| Place::At(Box::new(cursor), revision)),
+                    },
                 };
                 self.plan.upsert(schedule, place, self.world.now());
             }
@@ -138,6 +154,14 @@ impl<W: World> Leading<'_, W> {
         }
     }
 
+    /// A step is tried again after a while, from the stored cursor.
+    fn failed(&mut self, work: &Work, failure: &Failure) {
+        self.report(work.id(), failure);
+        let (delay, now) = (retry_delay(self.plan.failures(work)), self.world.now());
+        let again = Outcome::Retry(later(now, delay));
+        self.plan.finish(work, again, now);
+    }
+
     fn report(&mut self, id: &ScheduleId, failure: &Failure) {
         measure::failed();
         if self.reported.is_some_and(|at| at.elapsed() < REPORT_EVERY) {
@@ -148,6 +172,10 @@ impl<W: World> Leading<'_, W> {
         let cause = error.source().map(ToString::to_string);
         tracing::warn!(schedule = %id, error = %failure, cause, "a schedule could not fire; it is tried again");
     }
+}
+
+fn later(now: Timestamp, by: Duration) -> Timestamp {
+    now.saturating_add(by).unwrap_or(Timestamp::MAX)
 }
 
 /// From 200 ms, twice as long with each failure, at most 10 s.

@@ -19,7 +19,8 @@ pub struct Options {
     /// if nothing came after it; the others are recorded as missed.
     #[serde(with = "humantime_serde")]
     pub grace: Duration,
-    /// How many schedules may fire at one time: 1 to 4096.
+    /// How many schedules may fire at one time: 1 to 4096. Of those that are due at one instant so many are published
+    /// before the first cursors follow.
     pub max_concurrent_fires: usize,
 }
 
@@ -35,7 +36,7 @@ impl Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { lease_ttl: Duration::from_secs(3), grace: Duration::from_mins(1), max_concurrent_fires: 64 }
+        Self { lease_ttl: Duration::from_secs(3), grace: Duration::from_mins(1), max_concurrent_fires: 1024 }
     }
 }
 

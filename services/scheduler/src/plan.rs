@@ -24,6 +24,8 @@ pub(crate) enum Place {
 pub(crate) struct Work {
     pub(crate) schedule: Arc<Schedule<Bytes>>,
     pub(crate) place: Place,
+    /// When it was to be looked at.
+    pub(crate) at: Timestamp,
     /// Tells this entry from a later one of the same id.
     ticket: u64,
 }
@@ -120,14 +122,14 @@ impl Plan {
         if self.next_wake()? > now {
             return None;
         }
-        let (_, id) = self.wakes.pop_first()?;
+        let (at, id) = self.wakes.pop_first()?;
         let entry = self.entries.get_mut(&id)?;
         entry.wake = None;
         entry.working = true;
-        Some(Work { schedule: entry.schedule.clone(), place: entry.place.clone(), ticket: entry.ticket })
+        Some(Work { schedule: entry.schedule.clone(), place: entry.place.clone(), at, ticket: entry.ticket })
     }
 
-    /// The work on a schedule ended.
+    /// The work on a schedule ended. `now` is not before the instant at which it was to be looked at.
     pub(crate) fn finish(&mut self, work: &Work, outcome: Outcome, now: Timestamp) {
         let id = work.id();
         // The schedule may have gone meanwhile, and another of its name have come.

@@ -9,12 +9,12 @@ use windlass_broker::kv;
 use windlass_broker::leader::{Lease, Lost, Term};
 use windlass_broker::provision::{Layout, Part};
 use windlass_core::schedule::CatchUp;
+use windlass_schedules::ScheduleStore;
 use windlass_service::{Context, Service};
 
 use crate::leading::{Ended, lead};
 use crate::measure;
 use crate::options::Options;
-use crate::store::ScheduleStore;
 use crate::world::LeaderWorld;
 
 /// The scheduler, as a program of the fleet.
@@ -45,6 +45,8 @@ enum TermEnd {
     Lost(Lost),
     /// The schedules cannot be read; another scheduler may have more luck.
     Unreadable(kv::Error),
+    /// The broker does not say what time it is.
+    Timeless(windlass_broker::connect::Error),
 }
 
 impl Service for Scheduler {
@@ -114,12 +116,14 @@ impl Running {
         let end = tokio::select! {
             lost = self.keep(&mut term, &leads_until) => TermEnd::Lost(lost),
             end = Box::pin(self.fire(&world)) => end,
+            never = world.misfires.tell(&self.context.broker) => match never {},
         };
         measure::leader(false);
         match end {
             TermEnd::Lost(lost) => tracing::warn!(error = %anyhow::Error::new(lost), "not leading any more"),
             TermEnd::Stopped => tracing::info!("not leading any more: stopping"),
             TermEnd::Unreadable(error) => self.unwell("the schedules cannot be read", &error),
+            TermEnd::Timeless(error) => self.unwell("the broker's time cannot be read", &error),
         }
         self.release(term).await;
     }
@@ -147,6 +151,12 @@ impl Running {
         let schedules = broker.bucket(broker.names().schedules_bucket());
         let stop = &self.context.stop;
         loop {
+            // Before the broker's clock is known, the instants would be those of this machine's.
+            match stop.run_until_cancelled(broker.read_time()).await {
+                None => return TermEnd::Stopped,
+                Some(Err(error)) => return TermEnd::Timeless(error),
+                Some(Ok(_)) => {}
+            }
             let changes = match stop.run_until_cancelled(schedules.watch()).await {
                 None => return TermEnd::Stopped,
                 Some(Err(error)) => return TermEnd::Unreadable(error),

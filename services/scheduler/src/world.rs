@@ -16,13 +16,15 @@ use windlass_broker::kv::{self, Bucket};
 use windlass_broker::provision::Layout;
 use windlass_broker::tasks::{self, Id};
 use windlass_broker::trace::{Hop, Relation, Subject};
-use windlass_core::schedule::{Cursor, Fate, Fire, Followed, Pause, Schedule};
+use windlass_core::schedule::{Cause, Cursor, Fate, Fire, Followed, Pause, Schedule};
 use windlass_core::{JobId, JobState, ScheduleId};
 use windlass_proto::v1;
+use windlass_schedules::ScheduleStore;
+use windlass_schedules::store::{self, Author};
 
-use crate::fire::{Failure, World};
-use crate::store::{Author, ScheduleStore};
-use crate::{measure, store};
+use crate::fire::{AHEAD, Failure, World};
+use crate::measure;
+use crate::misfires::Misfires;
 
 /// For one task, with the tries in it: longer than the broker needs to choose a new leader.
 const PUBLISH_WAIT: Duration = Duration::from_secs(12);
@@ -35,6 +37,7 @@ pub(crate) struct LeaderWorld {
     store: ScheduleStore,
     layout: Layout,
     leads_until: watch::Receiver<Instant>,
+    pub(crate) misfires: Misfires,
 }
 
 // === impl LeaderWorld ===
@@ -43,7 +46,7 @@ impl LeaderWorld {
     pub(crate) fn new(broker: Broker, layout: Layout, leads_until: watch::Receiver<Instant>) -> Self {
         let cursors = broker.bucket(broker.names().cursors_bucket());
         let store = ScheduleStore::new(&broker);
-        Self { broker, cursors, store, layout, leads_until }
+        Self { broker, cursors, store, layout, leads_until, misfires: Misfires::default() }
     }
 
     /// By the job's records; of one that has none, by whether its task is still to be admitted.
@@ -68,9 +71,16 @@ impl LeaderWorld {
 }
 
 impl World for LeaderWorld {
-    /// The broker's time: that of this machine may be wrong, or be set.
+    /// The broker's time: that of this machine may be wrong, or be set. No more than it shows, so that nothing fires early.
     fn now(&self) -> Timestamp {
-        self.broker.now()
+        self.broker.now_at_least()
+    }
+
+    async fn until(&self, at: Timestamp) {
+        let left = Duration::try_from(at.duration_since(self.now())).unwrap_or_default();
+        if !left.is_zero() {
+            tokio::time::sleep(left.min(AHEAD)).await;
+        }
     }
 
     async fn load(&self, id: &ScheduleId) -> Result<Option<(Cursor, u64)>, Failure> {
@@ -105,9 +115,11 @@ impl World for LeaderWorld {
         hop.set("windlass.schedule.instant", instant.to_string());
         hop.set("windlass.schedule.cause", fire.cause.as_str());
         let trace = hop.traceparent();
+        // Only a policy that looks at the job before asks where its task stands; without that, tasks go together.
+        let id =
+            if schedule.policy.follows_jobs() || fire.cause != Cause::Rule { Id::Given } else { Id::New };
         let published =
-            tasks::publish(&self.broker, &schedule.queue, (Id::Given, &task), Some(trace), PUBLISH_WAIT)
-                .await;
+            tasks::publish(&self.broker, &schedule.queue, (id, &task), Some(trace), PUBLISH_WAIT).await;
         match published {
             Ok(published) => {
                 let lateness = Duration::try_from(self.now().duration_since(fire.due_at)).unwrap_or_default();
@@ -118,7 +130,6 @@ impl World for LeaderWorld {
                     cause = fire.cause.as_str(),
                     job_id = %task.id,
                     trace_id = trace.trace_id_hex(),
-                    duplicate = published.duplicate,
                     lateness_ms = u64::try_from(lateness.as_millis()).unwrap_or(u64::MAX),
                     "a schedule fired"
                 );
@@ -174,7 +185,8 @@ impl World for LeaderWorld {
     async fn pause(&self, schedule: &Schedule<Bytes>, failed: JobId) -> Result<(), Failure> {
         self.check_lease()?;
         let pause = Pause { note: format!("job {failed} failed"), until: None };
-        let by = Author { by: "windlass-scheduler".to_owned(), at: self.now(), trace: None };
+        let by = "windlass-scheduler".to_owned();
+        let by = Author { by, at: self.now(), trace: None, reason: String::new() };
         let paused = self.store.pause(&schedule.id, None, pause, &by).await;
         match paused {
             // It is gone: there is nothing to pause.
@@ -189,6 +201,7 @@ impl World for LeaderWorld {
     fn missed(&self, schedule: &Schedule<Bytes>, missed: u64, skipped: u64) {
         if missed > 0 {
             measure::missed(missed);
+            self.misfires.add(&schedule.id, missed, self.now());
             tracing::warn!(schedule = %schedule.id, count = missed, "instants of a schedule were missed");
         }
         if skipped > 0 {

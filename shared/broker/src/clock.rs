@@ -31,6 +31,8 @@ pub(crate) struct Clock {
     begun: Instant,
     /// What it showed when this one began, in nanoseconds since 1970.
     origin_ns: AtomicI64,
+    /// What it showed then at least: it is within the time of one answer's way above this.
+    floor_ns: AtomicI64,
     /// By how much the clock of this machine is ahead; none before it is known.
     skew: watch::Sender<Option<SignedDuration>>,
     /// Held by the one that looks now and then.
@@ -49,6 +51,7 @@ impl Default for Clock {
         Self {
             begun: Instant::now(),
             origin_ns: AtomicI64::new(UNKNOWN),
+            floor_ns: AtomicI64::new(UNKNOWN),
             skew: watch::Sender::new(None),
             keeper: tokio::sync::Mutex::default(),
         }
@@ -58,7 +61,11 @@ impl Default for Clock {
 impl Clock {
     /// This machine's time until the broker's was read once.
     fn now(&self) -> Timestamp {
-        match self.origin_ns.load(Ordering::Relaxed) {
+        self.since(&self.origin_ns)
+    }
+
+    fn since(&self, origin_ns: &AtomicI64) -> Timestamp {
+        match origin_ns.load(Ordering::Relaxed) {
             UNKNOWN => own_time(),
             origin => from_ns(origin.saturating_add(nanos(self.begun.elapsed()))),
         }
@@ -75,6 +82,11 @@ impl Clock {
             known => known.clamp(lowest, highest),
         };
         self.origin_ns.store(origin, Ordering::Relaxed);
+        let floor = match self.floor_ns.load(Ordering::Relaxed) {
+            UNKNOWN => lowest,
+            known => known.clamp(lowest, highest),
+        };
+        self.floor_ns.store(floor, Ordering::Relaxed);
         let skew = own_time().duration_since(self.now());
         metrics::gauge!("windlass_clock_skew_seconds").set(skew.as_secs_f64());
         let was_wrong = self.skew.borrow().is_some_and(is_wrong);
@@ -98,6 +110,11 @@ impl Broker {
     /// What the broker's clock shows now, as far as it was read: exact to about the time of one answer.
     pub fn now(&self) -> Timestamp {
         self.clock().now()
+    }
+
+    /// What the broker's clock shows now at least: for what must not come early.
+    pub fn now_at_least(&self) -> Timestamp {
+        self.clock().since(&self.clock().floor_ns)
     }
 
     /// Asks for the broker's time: that by which the control bucket's entries are stored.
@@ -143,7 +160,8 @@ impl Broker {
     }
 }
 
-/// What the clock of this machine shows. Tests set it wrong, in builds with debug assertions.
+/// What the clock of this machine shows. Tests set it wrong, in builds with debug assertions: by so many seconds from the
+/// start, or by those that a file holds, which may change.
 fn own_time() -> Timestamp {
     #[cfg(debug_assertions)]
     {
@@ -151,7 +169,12 @@ fn own_time() -> Timestamp {
             let seconds = std::env::var("WINDLASS_CLOCK_OFFSET_SECONDS").unwrap_or_default();
             seconds.parse().unwrap_or_default()
         });
-        Timestamp::now().saturating_add(SignedDuration::from_secs(*WRONG_BY)).unwrap_or(Timestamp::MAX)
+        static FILE: std::sync::LazyLock<Option<std::ffi::OsString>> =
+            std::sync::LazyLock::new(|| std::env::var_os("WINDLASS_CLOCK_OFFSET_FILE"));
+        let jumped = FILE.as_ref().and_then(|file| std::fs::read_to_string(file).ok());
+        let jumped: i64 = jumped.and_then(|seconds| seconds.trim().parse().ok()).unwrap_or_default();
+        let wrong_by = SignedDuration::from_secs(*WRONG_BY + jumped);
+        Timestamp::now().saturating_add(wrong_by).unwrap_or(Timestamp::MAX)
     }
     #[cfg(not(debug_assertions))]
     Timestamp::now()
@@ -188,6 +211,17 @@ mod tests {
         let minute_ago = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
         clock.learn(minute_ago, told - SignedDuration::from_secs(30));
         assert!((0.0..1.0).contains(&off(&clock, told)), "{}", off(&clock, told));
+        // An answer that took two seconds was written within them: at least as late as if it had been written at their
+        // end.
+        let clock = Clock::default();
+        clock.learn(Instant::now().checked_sub(Duration::from_secs(2)).unwrap(), told);
+        let at_least = clock.since(&clock.floor_ns).duration_since(told).as_secs_f64();
+        assert!((0.0..0.5).contains(&at_least), "{at_least}");
+        assert!((1.0..1.5).contains(&off(&clock, told)), "{}", off(&clock, told));
+        // A better one makes that exact.
+        clock.learn(Instant::now(), told + SignedDuration::from_secs(1));
+        let at_least = clock.since(&clock.floor_ns).duration_since(told).as_secs_f64();
+        assert!((1.0..1.5).contains(&at_least), "{at_least}");
         // The broker's clock was set.
         let told = Timestamp::now();
         clock.learn(Instant::now(), told);

@@ -1,5 +1,7 @@
 //! Key-value buckets: values with revisions, conditions and expiry.
 
+mod page;
+
 use std::time::Duration;
 
 use async_nats::HeaderMap;

@@ -35,7 +35,8 @@ pub struct Published {
 /// Where a task's id comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Id {
-    /// Made for this task: no other has it.
+    /// Made for this task: no other has it. Or whether another has it, and where the task stands, is nothing to whoever
+    /// publishes it.
     New,
     /// Given by whoever submits it, perhaps not for the first time.
     Given,

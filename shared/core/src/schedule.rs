@@ -7,6 +7,7 @@ mod exclusions;
 mod interval;
 mod policy;
 mod rule;
+mod upcoming;
 
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ pub use exclusions::{Exclusions, MAX_EXCLUSIONS};
 pub use interval::Interval;
 pub use policy::{Misfire, Overlap, Policy};
 pub use rule::{MAX_RULES, Rule, Spec};
+pub use upcoming::{Ends, Upcoming};
 
 use crate::{JobId, Kind, Priority, QueueName, RetryPolicy, ScheduleId, Task};
 

@@ -65,6 +65,9 @@ pub(crate) enum Error {
     /// The workers' bucket.
     #[error("it cannot be read what the workers do")]
     Workers(#[source] windlass_broker::kv::Error),
+    /// The schedules' bucket.
+    #[error("the schedules cannot be stored")]
+    Schedules(#[source] windlass_broker::kv::Error),
     /// Streams are left on a broker that is not ours.
     #[error("the streams of the measurement could not be removed from the broker")]
     NotRemoved(#[source] windlass_broker::provision::Error),

@@ -9,7 +9,7 @@ use windlass::JobId;
 use windlass_broker::jobs;
 use windlass_core::{InvalidTask, JobState, ScheduleId};
 use windlass_monitor::api::RejectedMessage;
-use windlass_scheduler::{file, store};
+use windlass_schedules::{file, store};
 
 use super::api;
 use crate::connect;

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 use windlass_core::ScheduleId;
-use windlass_scheduler::ScheduleStore;
+use windlass_schedules::ScheduleStore;
 
 use super::Error;
 use super::arguments::parse;
@@ -103,4 +103,10 @@ async fn delete(id: &str, global: &Global) -> Result<ExitCode, Error> {
         Format::Table => output::text(&format!("schedule {id} is deleted\n"))?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+impl From<windlass_schedules::Invalid> for Error {
+    fn from(invalid: windlass_schedules::Invalid) -> Self {
+        Self::input(invalid.field, invalid.reason)
+    }
 }

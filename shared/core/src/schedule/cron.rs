@@ -187,4 +187,6 @@ fn split_zone(text: &str) -> (Option<&str>, usize) {
 #[cfg(test)]
 mod independent;
 #[cfg(test)]
+mod others;
+#[cfg(test)]
 mod tests;

@@ -364,4 +364,4 @@ impl<P> Planner<'_, P> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

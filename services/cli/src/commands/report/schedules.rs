@@ -7,9 +7,9 @@ use futures::StreamExt as _;
 use jiff::{SignedDuration, Timestamp};
 use windlass::JobId;
 use windlass_core::JobState;
-use windlass_scheduler::ScheduleStore;
-use windlass_scheduler::review::{Review, last_jobs, review};
-use windlass_scheduler::store::Stored;
+use windlass_schedules::ScheduleStore;
+use windlass_schedules::review::{Review, last_jobs, review};
+use windlass_schedules::store::Stored;
 
 use super::super::Error;
 use super::super::api::{Known, Monitor};
@@ -108,7 +108,7 @@ fn text(review: &Review, is_known: bool, now: Timestamp) -> String {
     if !review.collisions.is_empty() {
         let mut table = Table::new(&["FIRE TOGETHER", "INSTANTS", "FIRST", "SHIFT BY"]).right([1]);
         for collision in &review.collisions {
-            let of = |what: &dyn Fn(&windlass_scheduler::review::Shift) -> String| {
+            let of = |what: &dyn Fn(&windlass_schedules::review::Shift) -> String| {
                 let shown: Vec<_> = collision.schedules.iter().take(8).map(what).collect();
                 let more = collision.schedules.len().saturating_sub(8);
                 if more > 0 { format!("{} and {more} more", shown.join(", ")) } else { shown.join(", ") }

@@ -1,6 +1,6 @@
 //! `windlass schedule apply`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -8,10 +8,9 @@ use std::process::ExitCode;
 use jiff::Timestamp;
 use serde_json::json;
 use windlass_core::{Limits, ScheduleId};
-use windlass_scheduler::ScheduleStore;
-use windlass_scheduler::describe::Difference;
-use windlass_scheduler::file::{self, Desired, Format as FileFormat};
-use windlass_scheduler::store::Applied;
+use windlass_schedules::ScheduleStore;
+use windlass_schedules::application::Line;
+use windlass_schedules::file::{self, Desired, Format as FileFormat};
 
 use super::change::author;
 use crate::commands::Error;
@@ -55,78 +54,32 @@ pub(super) struct Args {
     dry_run: bool,
 }
 
-/// What was, or is to be, done with a schedule.
-struct Line {
-    id: ScheduleId,
-    result: &'static str,
-    changes: Vec<Difference>,
-}
-
 pub(super) async fn run(args: Args, global: &Global) -> Result<ExitCode, Error> {
     let mut desired = read(&args.files, Timestamp::now())?;
     let fleet = Fleet::find(global)?;
     let broker = fleet.broker().await?;
     let store = ScheduleStore::new(broker);
     let author = author(broker).await;
-    // All is compared before anything is changed.
-    let mut planned = Vec::new();
-    let ids: HashSet<ScheduleId> = desired.iter().map(|desired| desired.schedule.id.clone()).collect();
-    for mut desired in desired.drain(..) {
+    for desired in &mut desired {
         desired.schedule.created_at = author.at;
-        planned.push((desired.schedule.id.clone(), store.plan(desired).await?));
     }
-    let surplus = if args.prune { surplus(&store, &ids).await? } else { Vec::new() };
-    let mut lines = Vec::new();
-    let mut outcome = Ok(());
-    for (id, plan) in planned {
-        let (result, changes) = (word(plan.applied), plan.differences.clone());
-        if !args.dry_run
-            && let Err(error) = store.carry_out(plan, &author).await
-        {
-            outcome = Err(Error::from(error));
-            break;
-        }
-        lines.push(Line { id, result, changes });
-    }
-    for (id, revision) in surplus {
-        if outcome.is_err() {
-            break;
-        }
-        if !args.dry_run {
-            outcome = store.delete_revision(&id, revision).await.map_err(Error::from);
-        }
-        if outcome.is_ok() {
-            lines.push(Line { id, result: "deleted", changes: Vec::new() });
-        }
-    }
+    // All is compared before anything is changed.
+    let application = store.plan_all(desired, args.prune, &HashMap::new()).await?;
+    let (lines, outcome) = if args.dry_run {
+        (application.lines(), Ok(()))
+    } else {
+        store.carry_out_all(application, &author).await
+    };
     // Also where one failed: those before it are in force.
     tell(&lines, args.dry_run, global.output)?;
-    outcome.map(|()| ExitCode::SUCCESS)
-}
-
-/// What stands and is in no file.
-async fn surplus(store: &ScheduleStore, ids: &HashSet<ScheduleId>) -> Result<Vec<(ScheduleId, u64)>, Error> {
-    let listing = store.list().await?;
-    let found = listing.schedules.into_iter().map(|stored| (stored.schedule.id, stored.revision));
-    Ok(found.filter(|(id, _)| !ids.contains(id)).collect())
-}
-
-const fn word(applied: Applied) -> &'static str {
-    match applied {
-        Applied::Created => "created",
-        Applied::Updated => "updated",
-        Applied::Unchanged => "unchanged",
-    }
+    outcome?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn tell(lines: &[Line], dry_run: bool, format: Format) -> Result<(), Error> {
     match format {
         Format::Json => {
-            let schedules: Vec<_> = lines
-                .iter()
-                .map(|line| json!({ "id": line.id, "result": line.result, "changes": line.changes }))
-                .collect();
-            output::json(&json!({ "schedules": schedules, "dry_run": dry_run }))?;
+            output::json(&json!({ "schedules": lines, "dry_run": dry_run }))?;
         }
         Format::Table => {
             let mut table = Table::new(&["SCHEDULE", "RESULT", "CHANGES"]);

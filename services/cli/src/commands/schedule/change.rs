@@ -1,17 +1,14 @@
 //! `windlass schedule pause`, `resume` and `trigger`.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
-use jiff::Timestamp;
 use serde_json::json;
-use tokio::time::{Instant, sleep};
 use windlass::JobId;
 use windlass_broker::Broker;
 use windlass_core::ScheduleId;
-use windlass_core::schedule::{Overlap, Pause, Request, Wish};
-use windlass_scheduler::ScheduleStore;
-use windlass_scheduler::store::{self, Author, Stored};
+use windlass_core::schedule::{Overlap, Pause, Wish};
+use windlass_schedules::store::{Author, Stored, pause_until};
+use windlass_schedules::{ScheduleStore, view};
 
 use crate::commands::Error;
 use crate::commands::arguments::{duration, instant, parse};
@@ -45,9 +42,6 @@ request is stored with the schedule; the scheduler that leads carries it out.
 
 Exit codes: 0 the job is made; 1 failed, or not made in time (it is made once a scheduler leads); 2 an argument is wrong;
 4 no such schedule.";
-
-/// Between two looks at whether a request was taken up.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Which schedule, and why.
 #[derive(Debug, clap::Args)]
@@ -96,9 +90,8 @@ pub(super) struct TriggerArgs {
 
 /// Who changes a schedule, by the broker's clock. A pipeline that traces itself says in which trace.
 pub(super) async fn author(broker: &Broker) -> Author {
-    let at = broker.read_time().await.unwrap_or_else(|_| Timestamp::now());
     let trace = std::env::var("TRACEPARENT").ok().and_then(|text| text.parse().ok());
-    Author { by: who(), at, trace }
+    Author::now(broker, who(), trace).await
 }
 
 pub(super) async fn pause(args: PauseArgs, global: &Global) -> Result<ExitCode, Error> {
@@ -108,18 +101,7 @@ pub(super) async fn pause(args: PauseArgs, global: &Global) -> Result<ExitCode, 
     let fleet = Fleet::find(global)?;
     let broker = fleet.broker().await?;
     let author = author(broker).await;
-    let until = match length {
-        Some(length) => Some(
-            author
-                .at
-                .checked_add(length)
-                .map_err(|_| Error::input("for", "is too long: expected at most years"))?,
-        ),
-        None => until,
-    };
-    if let Some(until) = until.filter(|until| *until <= author.at) {
-        return Err(Error::input("until", format!("is {until}: expected a time to come")));
-    }
+    let until = pause_until(author.at, length, until)?;
     let pause = Pause { note: args.note, until };
     let paused = ScheduleStore::new(broker).pause(&id, args.revision, pause, &author).await;
     tell(&paused.map_err(Error::from)?, global.output)
@@ -135,23 +117,14 @@ pub(super) async fn resume(args: ResumeArgs, global: &Global) -> Result<ExitCode
 }
 
 fn tell(stored: &Stored, format: Format) -> Result<ExitCode, Error> {
-    let schedule = &stored.schedule;
-    let (note, until) = match &schedule.pause {
-        Some(pause) => (Some(pause.note.as_str()).filter(|note| !note.is_empty()), pause.until),
-        None => (None, None),
-    };
     match format {
-        Format::Json => output::json(&json!({
-            "id": schedule.id,
-            "paused": schedule.pause.is_some(),
-            "pause_note": note,
-            "paused_until": until,
-            "revision": stored.revision,
-        }))?,
+        Format::Json => output::json(&view::pause(stored))?,
         Format::Table => {
+            let schedule = &stored.schedule;
             let state = if schedule.pause.is_some() { "is paused" } else { "goes on" };
-            let until = until.map(|until| format!(" until {until}")).unwrap_or_default();
-            let note = note.map(|note| format!(": {note}")).unwrap_or_default();
+            let pause = schedule.pause.clone().unwrap_or_default();
+            let until = pause.until.map(|until| format!(" until {until}")).unwrap_or_default();
+            let note = if pause.note.is_empty() { String::new() } else { format!(": {}", pause.note) };
             output::text(&format!(
                 "{}\n",
                 printable(&format!("schedule {} {state}{until}{note}", schedule.id))
@@ -159,27 +132,6 @@ fn tell(stored: &Stored, format: Format) -> Result<ExitCode, Error> {
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Waits until the scheduler has taken a request up, and what it asks for has begun; false: not within the time.
-pub(super) async fn is_taken_up(
-    store: &ScheduleStore,
-    id: &ScheduleId,
-    request: &Request,
-    timeout: Duration,
-) -> Result<bool, store::Error> {
-    let deadline = Instant::now() + timeout;
-    loop {
-        let cursor = store.cursor(id).await?;
-        let begun = cursor.is_some_and(|cursor| {
-            let waits = cursor.waiting.iter().any(|waiting| waiting.instant == request.at);
-            cursor.requests_through.is_some_and(|through| request.at <= through) && !waits
-        });
-        if begun || Instant::now() >= deadline {
-            return Ok(begun);
-        }
-        sleep(LOOK_EVERY).await;
-    }
 }
 
 pub(super) async fn trigger(args: TriggerArgs, global: &Global) -> Result<ExitCode, Error> {
@@ -191,7 +143,7 @@ pub(super) async fn trigger(args: TriggerArgs, global: &Global) -> Result<ExitCo
     let stored = store.get(&id).await?.ok_or_else(|| Error::NoSchedule(id.clone()))?;
     let request = store.request(&id, Wish::Trigger, &author(broker).await).await?;
     let job = JobId::of_trigger(&id, request.at);
-    let made = is_taken_up(&store, &id, &request, timeout).await?;
+    let made = store.is_taken_up(&id, &request, timeout).await?;
     // Said, because it may be meant to protect something.
     let overlap = stored.schedule.policy.overlap;
     let passes_over = (overlap != Overlap::AllowAll).then_some(overlap);

@@ -3,11 +3,10 @@
 use std::process::ExitCode;
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
 use windlass_core::schedule::{Rule, Spec};
-use windlass_scheduler::ScheduleStore;
-use windlass_scheduler::describe::{describe, duration};
-use windlass_scheduler::store::{Listing, Stored};
+use windlass_schedules::describe::duration;
+use windlass_schedules::store::Listing;
+use windlass_schedules::{ScheduleStore, view};
 
 use crate::commands::Error;
 use crate::connect::Fleet;
@@ -19,40 +18,10 @@ pub(super) async fn run(global: &Global) -> Result<ExitCode, Error> {
     let fleet = Fleet::find(global)?;
     let listing = ScheduleStore::new(fleet.broker().await?).list().await?;
     match global.output {
-        Format::Json => output::json(&values(&listing, Timestamp::now()))?,
+        Format::Json => output::json(&view::listing(&listing, Timestamp::now()))?,
         Format::Table => output::text(&table(&listing, Timestamp::now()))?,
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn values(listing: &Listing, now: Timestamp) -> Value {
-    let schedules: Vec<_> = listing.schedules.iter().map(|stored| value(stored, now)).collect();
-    let malformed: Vec<_> = listing
-        .malformed
-        .iter()
-        .map(|(id, error)| json!({ "id": id, "field": error.field, "reason": error.reason }))
-        .collect();
-    json!({ "schedules": schedules, "malformed": malformed })
-}
-
-/// With the words of the file, and how far it has come.
-pub(super) fn value(stored: &Stored, now: Timestamp) -> Value {
-    let (schedule, cursor) = (&stored.schedule, stored.cursor.as_ref());
-    let mut shown = Value::Object(describe(schedule));
-    let pause = schedule.pause.as_ref();
-    shown["paused"] = json!(schedule.is_paused(now));
-    shown["pause_note"] = json!(pause.map(|pause| &pause.note).filter(|note| !note.is_empty()));
-    shown["paused_until"] = json!(pause.and_then(|pause| pause.until));
-    shown["created_at"] = json!(schedule.created_at);
-    let next = schedule.next(cursor, now);
-    shown["next_at"] = json!(next);
-    shown["fires_at"] = json!(next.map(|next| schedule.fires_at(next)));
-    shown["last_at"] = json!(cursor.map(|cursor| cursor.last_instant));
-    shown["fires"] = json!(cursor.map_or(0, |cursor| cursor.fires));
-    shown["misfires"] = json!(cursor.map_or(0, |cursor| cursor.misfires));
-    shown["skipped"] = json!(cursor.map_or(0, |cursor| cursor.skipped));
-    shown["revision"] = json!(stored.revision);
-    shown
 }
 
 fn table(listing: &Listing, now: Timestamp) -> String {
@@ -102,8 +71,8 @@ fn rule(spec: &Spec) -> String {
 
 #[cfg(test)]
 mod tests {
-    use windlass_core::schedule::Cursor;
-    use windlass_scheduler::file::{Format as FileFormat, ReadFile, read};
+    use windlass_schedules::file::{Format as FileFormat, ReadFile, read};
+    use windlass_schedules::store::Stored;
 
     use super::*;
 
@@ -111,33 +80,17 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    fn stored(text: &str, cursor: Option<Cursor>) -> Stored {
+    fn stored(text: &str) -> Stored {
         let no_files: ReadFile<'_> = &|_| Err(std::io::ErrorKind::NotFound.into());
         let schedule = read(text, FileFormat::Json, at(100), no_files).unwrap().remove(0).schedule;
-        Stored { schedule, revision: 3, cursor }
-    }
-
-    #[test]
-    fn a_schedule_is_shown_as_its_file_says_it() {
-        let text =
-            r#"{"id": "a", "kind": "k", "payload": {"n": 1}, "every": "90s", "attempt_timeout": "10m"}"#;
-        let cursor = Cursor { misfires: 2, ..Cursor::at(at(180)) };
-        let shown = value(&stored(text, Some(cursor)), at(181));
-        assert_eq!((&shown["payload"], &shown["misfires"]), (&json!({"n": 1}), &json!(2)));
-        assert_eq!((&shown["next_at"], &shown["last_at"]), (&json!(at(270)), &json!(at(180))));
-        // What is shown can be applied again.
-        for (field, seconds) in [("every", 90), ("attempt_timeout", 600)] {
-            let parsed: jiff::SignedDuration = shown[field].as_str().unwrap().parse().unwrap();
-            assert_eq!(parsed.as_secs(), seconds, "{field}");
-        }
-        assert_eq!((&shown["cron"], &shown["zone"]), (&Value::Null, &Value::Null));
+        Stored { schedule, revision: 3, cursor: None }
     }
 
     #[test]
     fn the_table_says_what_comes_next() {
-        let cron = stored(r#"{"id": "c", "kind": "k", "cron": "0 2 * * *", "zone": "Europe/Berlin"}"#, None);
-        let paused = stored(r#"{"id": "p", "kind": "k", "every": "1m", "paused": true}"#, None);
-        let due = stored(r#"{"id": "d", "kind": "k", "every": "1m"}"#, None);
+        let cron = stored(r#"{"id": "c", "kind": "k", "cron": "0 2 * * *", "zone": "Europe/Berlin"}"#);
+        let paused = stored(r#"{"id": "p", "kind": "k", "every": "1m", "paused": true}"#);
+        let due = stored(r#"{"id": "d", "kind": "k", "every": "1m"}"#);
         let error = windlass_proto::Error::new("id", "is wrong");
         let listing =
             Listing { schedules: vec![cron, paused, due], malformed: vec![("x".to_owned(), error)] };

@@ -5,14 +5,16 @@ use std::process::ExitCode;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use windlass_core::ScheduleId;
-use windlass_core::schedule::{Rule, Spec};
-use windlass_scheduler::ScheduleStore;
+use windlass_core::schedule::{Ends, Rule, Spec, Upcoming};
+use windlass_schedules::ScheduleStore;
+use windlass_schedules::store::Stored;
+use windlass_schedules::view::MOST_NEXT;
 
 use crate::commands::Error;
 use crate::commands::arguments::instant;
 use crate::connect::Fleet;
 use crate::global::Global;
-use crate::output::table::{Table, relative};
+use crate::output::table::{Table, printable, relative};
 use crate::output::{self, Format};
 
 const AFTER_HELP: &str = "\
@@ -22,13 +24,12 @@ Examples:
   windlass schedule next '@every 1h/15m'
   windlass schedule next nightly-report
 
-An expression is looked at as it is: nothing is stored, and no broker is needed. With -o json the instants are printed as
-an array, in UTC (RFC 3339). There are fewer than asked for if the expression names no further ones.
+An expression is looked at as it is: nothing is stored, and no broker is needed. Of a schedule those instants are told
+that it is going to fire as it stands: none of a pause, none outside of its start and end, and no more than its limit still
+allows; where that leaves fewer than were asked for, it is said why. With -o json the instants are printed as an array, in
+UTC (RFC 3339), and the reason on standard error.
 
 Exit codes: 0 printed; 1 failed; 2 the expression, or another argument, is wrong; 4 no such schedule.";
-
-/// How many may be asked for.
-const MOST: usize = 100_000;
 
 /// Of what, and how many.
 #[derive(Debug, clap::Args)]
@@ -51,22 +52,34 @@ pub(super) struct Args {
 /// What is looked at.
 struct Subject {
     spec: Spec,
-    /// Jitter depends on it.
-    id: Option<ScheduleId>,
+    /// Jitter depends on it, and what has fired.
+    stored: Option<Stored>,
     zone: TimeZone,
 }
 
 pub(super) async fn run(args: Args, global: &Global) -> Result<ExitCode, Error> {
     let now = Timestamp::now();
     let after = args.after.as_deref().map(|text| instant("after", text)).transpose()?.unwrap_or(now);
-    if !(1..=MOST).contains(&args.count) {
-        return Err(Error::input("count", format!("is {}: expected 1 to {MOST}", args.count)));
+    if !(1..=MOST_NEXT).contains(&args.count) {
+        return Err(Error::input("count", format!("is {}: expected 1 to {MOST_NEXT}", args.count)));
     }
     let subject = subject(&args, global).await?;
-    let instants = subject.spec.instants_between(after, Timestamp::MAX, args.count);
+    let Upcoming { instants, ends } = if let Some(Stored { schedule, cursor, .. }) = &subject.stored {
+        schedule.upcoming(cursor.as_ref(), now, after, args.count)
+    } else {
+        let instants = subject.spec.instants_between(after, Timestamp::MAX, args.count);
+        let ends = (instants.len() < args.count).then_some(Ends::Rules);
+        Upcoming { instants, ends }
+    };
     match global.output {
-        Format::Json => output::json(&instants)?,
-        Format::Table => output::text(&table(&subject, &instants, now))?,
+        Format::Json => {
+            output::json(&instants)?;
+            // The array is for programs; a person who wonders reads this.
+            if let Some(ends) = ends.filter(|_| subject.stored.is_some()) {
+                output::note(&format!("no further instant: {ends}"));
+            }
+        }
+        Format::Table => output::text(&table(&subject, &instants, ends.as_ref(), now))?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -82,7 +95,7 @@ async fn subject(args: &Args, global: &Global) -> Result<Subject, Error> {
             Rule::Cron(cron) => cron.zone().time_zone().clone(),
             _ => TimeZone::UTC,
         };
-        return Ok(Subject { spec: rule.into(), id: None, zone });
+        return Ok(Subject { spec: rule.into(), stored: None, zone });
     };
     if args.zone.is_some() {
         return Err(Error::input(
@@ -92,31 +105,33 @@ async fn subject(args: &Args, global: &Global) -> Result<Subject, Error> {
     }
     let fleet = Fleet::find(global)?;
     let stored = ScheduleStore::new(fleet.broker().await?).get(&id).await?;
-    let schedule = stored.ok_or_else(|| Error::NoSchedule(id.clone()))?.schedule;
-    let zone = schedule.spec.rules().iter().find_map(|rule| match rule {
+    let stored = stored.ok_or(Error::NoSchedule(id))?;
+    let spec = stored.schedule.spec.clone();
+    let zone = spec.rules().iter().find_map(|rule| match rule {
         Rule::Cron(cron) => Some(cron.zone().time_zone().clone()),
         _ => None,
     });
-    Ok(Subject { spec: schedule.spec, id: Some(id), zone: zone.unwrap_or(TimeZone::UTC) })
+    Ok(Subject { spec, stored: Some(stored), zone: zone.unwrap_or(TimeZone::UTC) })
 }
 
-fn table(subject: &Subject, instants: &[Timestamp], now: Timestamp) -> String {
+fn table(subject: &Subject, instants: &[Timestamp], ends: Option<&Ends>, now: Timestamp) -> String {
+    let why = |ends: &Ends| match &subject.stored {
+        Some(_) => printable(&format!("no further instant: {ends}")),
+        None => "no further instant".to_owned(),
+    };
+    let note = ends.map(|ends| format!("{}\n", why(ends))).unwrap_or_default();
     if instants.is_empty() {
-        return "no further instant\n".to_owned();
+        return note;
     }
-    let has_jitter = subject.id.is_some() && !subject.spec.jitter().is_zero();
+    let jitter_of = subject.stored.as_ref().filter(|_| !subject.spec.jitter().is_zero());
     let mut headings = vec!["LOCAL", "UTC", "IN"];
-    if has_jitter {
-        headings.push("FIRES");
-    }
+    headings.extend(jitter_of.map(|_| "FIRES"));
     let mut table = Table::new(&headings);
     for at in instants {
         let local = at.to_zoned(subject.zone.clone()).strftime("%a %Y-%m-%d %H:%M:%S %:z").to_string();
         let mut row = vec![local, at.to_string(), relative(*at, now)];
-        let fires =
-            subject.id.as_ref().filter(|_| has_jitter).map(|id| subject.spec.fires_at(id, *at).to_string());
-        row.extend(fires);
+        row.extend(jitter_of.map(|stored| stored.schedule.fires_at(*at).to_string()));
         table.row(row);
     }
-    table.render()
+    format!("{}{note}", table.render())
 }

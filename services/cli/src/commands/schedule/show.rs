@@ -3,13 +3,12 @@
 use std::process::ExitCode;
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::Value;
 use windlass_core::ScheduleId;
-use windlass_core::schedule::{Cause, Cursor, Past, Schedule, What};
-use windlass_scheduler::ScheduleStore;
-use windlass_scheduler::store::Stored;
+use windlass_core::schedule::{Cursor, Schedule, What};
+use windlass_schedules::store::Stored;
+use windlass_schedules::{ScheduleStore, view};
 
-use super::list::value;
 use crate::commands::Error;
 use crate::commands::arguments::parse;
 use crate::connect::Fleet;
@@ -33,9 +32,6 @@ Examples:
 What became of its last instants: the job of each that fired, those that were missed or passed over. The last 32 entries
 are kept; those that are missed or passed over in a row are one entry.
 Exit codes: 0 shown; 1 failed; 2 the id is none; 4 no such schedule.";
-
-/// Of the next instants, so many are shown.
-const NEXT: usize = 5;
 
 /// Which schedule.
 #[derive(Debug, clap::Args)]
@@ -65,23 +61,13 @@ async fn find(id: &str, global: &Global) -> Result<Stored, Error> {
 pub(super) async fn show(args: ShowArgs, global: &Global) -> Result<ExitCode, Error> {
     let stored = find(&args.id, global).await?;
     let now = Timestamp::now();
-    let schedule = &stored.schedule;
-    let next: Vec<_> = match schedule.next(stored.cursor.as_ref(), now) {
-        Some(first) => std::iter::once(first)
-            .chain(schedule.spec.instants_between(first, Timestamp::MAX, NEXT - 1))
-            .collect(),
-        None => Vec::new(),
-    };
-    let mut shown = value(&stored, now);
-    shown["next"] = json!(next);
-    shown["edits"] = schedule
-        .edits
-        .iter()
-        .map(|edit| json!({ "at": edit.at, "by": edit.by, "what": edit.what }))
-        .collect();
+    let shown = view::whole(&stored, now);
     match global.output {
         Format::Json => output::json(&shown)?,
-        Format::Table => output::text(&text(&shown, schedule, &next, now))?,
+        Format::Table => {
+            let next = stored.schedule.upcoming(stored.cursor.as_ref(), now, Timestamp::MIN, view::NEXT);
+            output::text(&text(&shown, &stored.schedule, &next.instants, now))?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -108,46 +94,22 @@ fn text(shown: &Value, schedule: &Schedule<bytes::Bytes>, next: &[Timestamp], no
 
 pub(super) async fn history(args: HistoryArgs, global: &Global) -> Result<ExitCode, Error> {
     let stored = find(&args.id, global).await?;
-    let id = &stored.schedule.id;
-    let cursor = stored.cursor.unwrap_or_else(|| Cursor::at(stored.schedule.created_at));
     match global.output {
-        Format::Json => {
-            let entries: Vec<_> = cursor.recent.iter().map(|past| entry(id, past)).collect();
-            output::json(&json!({
-                "id": id,
-                "fires": cursor.fires,
-                "misfires": cursor.misfires,
-                "skipped": cursor.skipped,
-                "waiting": cursor.waiting.iter().map(|waiting| waiting.instant).collect::<Vec<_>>(),
-                "history": entries,
-            }))?;
+        Format::Json => output::json(&view::history(&stored))?,
+        Format::Table => {
+            let nothing = Cursor::at(stored.schedule.created_at);
+            output::text(&table(&stored.schedule.id, stored.cursor.as_ref().unwrap_or(&nothing)))?;
         }
-        Format::Table => output::text(&table(id, &cursor))?,
     }
     Ok(ExitCode::SUCCESS)
-}
-
-const fn word(what: What) -> &'static str {
-    match what {
-        What::Fired(Cause::Rule) => "fired",
-        What::Fired(Cause::Trigger) => "triggered",
-        What::Fired(Cause::Backfill { .. }) => "backfilled",
-        What::Missed => "missed",
-        What::Skipped => "skipped",
-    }
-}
-
-fn entry(id: &ScheduleId, past: &Past) -> Value {
-    let job_id = if let What::Fired(cause) = past.what { Some(cause.job_id(id, past.instant)) } else { None };
-    json!({ "instant": past.instant, "at": past.at, "what": word(past.what), "count": past.count, "job_id": job_id })
 }
 
 fn table(id: &ScheduleId, cursor: &Cursor) -> String {
     let mut table = Table::new(&["INSTANT", "WHAT", "AT", "JOB"]);
     for past in &cursor.recent {
         let what = match past.count {
-            1 => word(past.what).to_owned(),
-            count => format!("{} x {count}", word(past.what)),
+            1 => view::word(past.what).to_owned(),
+            count => format!("{} x {count}", view::word(past.what)),
         };
         let job = if let What::Fired(cause) = past.what {
             cause.job_id(id, past.instant).to_string()
@@ -164,6 +126,8 @@ fn table(id: &ScheduleId, cursor: &Cursor) -> String {
 
 #[cfg(test)]
 mod tests {
+    use windlass_core::schedule::{Cause, Past};
+
     use super::*;
 
     #[test]
@@ -171,13 +135,12 @@ mod tests {
         let at = |second| Timestamp::from_second(second).unwrap();
         let id: ScheduleId = "a".parse().unwrap();
         let past = |what, count| Past { instant: at(60), at: at(61), what, count };
-        let fired = entry(&id, &past(What::Fired(Cause::Rule), 1));
-        assert_eq!(fired["job_id"], json!(windlass::JobId::of_fire(&id, at(60))));
         let cursor = Cursor {
             recent: vec![past(What::Missed, 7), past(What::Fired(Cause::Trigger), 1)],
             ..Cursor::at(at(0))
         };
         let text = table(&id, &cursor);
-        assert!(text.contains("missed x 7") && text.contains("triggered"), "{text}");
+        let job = windlass::JobId::of_trigger(&id, at(60)).to_string();
+        assert!(text.contains("missed x 7") && text.contains("triggered") && text.contains(&job), "{text}");
     }
 }

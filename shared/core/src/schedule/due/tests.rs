@@ -6,11 +6,11 @@ use super::super::{Backfill, Interval, Pause, Policy, Request, Rule, Spec, Templ
 use super::*;
 use crate::Priority;
 
-fn at(second: i64) -> Timestamp {
+pub(in crate::schedule) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
 
-fn every(seconds: u64, policy: Policy) -> Schedule<()> {
+pub(in crate::schedule) fn every(seconds: u64, policy: Policy) -> Schedule<()> {
     Schedule {
         id: "a".parse().unwrap(),
         queue: "q".parse().unwrap(),

@@ -1,12 +1,64 @@
 //! Changes of a schedule by hand: each on the condition that nobody else has changed it meanwhile.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::{Instant, sleep};
+use windlass_broker::Broker;
 use windlass_core::ScheduleId;
 use windlass_core::schedule::{Pause, Request, Wish};
+use windlass_core::trace::TraceParent;
 
-use super::{Author, Error, LONGEST_NOTE, ScheduleStore, Stored, remember};
+use super::{Error, LONGEST_NOTE, ScheduleStore, Stored, remember};
+use crate::Invalid;
+
+/// Who changes a schedule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Author {
+    /// As it is to be told.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+    /// In which trace.
+    pub trace: Option<TraceParent>,
+    /// Why, for people; empty if nobody says.
+    pub reason: String,
+}
 
 /// Requests of one schedule that may stand at one time.
 const MOST_REQUESTS: usize = 100;
+/// Between two looks at whether a request was taken up.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// When a pause that begins now ends by itself, where that is said by its length or by its end.
+pub fn pause_until(
+    now: Timestamp,
+    length: Option<Duration>,
+    until: Option<Timestamp>,
+) -> Result<Option<Timestamp>, Invalid> {
+    let wrong = |field, reason: String| Err(Invalid { field, reason });
+    match (length, until) {
+        (Some(_), Some(_)) => wrong("for", "stands beside `until`: expected one of them".to_owned()),
+        (Some(length), None) => match now.checked_add(length) {
+            Ok(until) => Ok(Some(until)),
+            Err(_) => wrong("for", "is too long: expected at most years".to_owned()),
+        },
+        (None, Some(until)) if until <= now => wrong("until", format!("is {until}: expected a time to come")),
+        (None, until) => Ok(until),
+    }
+}
+
+// === impl Author ===
+
+impl Author {
+    /// Somebody who changes it now, by the broker's clock; by this machine's, if the broker does not tell it.
+    pub async fn now(broker: &Broker, by: impl Into<String>, trace: Option<TraceParent>) -> Self {
+        let at = broker.read_time().await.unwrap_or_else(|_| Timestamp::now());
+        Self { by: by.into(), at, trace, reason: String::new() }
+    }
+}
+
+// === impl ScheduleStore ===
 
 impl ScheduleStore {
     /// Reads, changes and stores a schedule, if it has the revision that is meant, or any if none is.
@@ -66,6 +118,27 @@ impl ScheduleStore {
             Ok(resumed.then(|| "resumed".to_owned()))
         })
         .await
+    }
+
+    /// Waits until the scheduler has taken a request up, and what it asks for has begun; false: not within the time.
+    pub async fn is_taken_up(
+        &self,
+        id: &ScheduleId,
+        request: &Request,
+        timeout: Duration,
+    ) -> Result<bool, Error> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            let cursor = self.cursor(id).await?;
+            let begun = cursor.is_some_and(|cursor| {
+                let waits = cursor.waiting.iter().any(|waiting| waiting.instant == request.at);
+                cursor.requests_through.is_some_and(|through| request.at <= through) && !waits
+            });
+            if begun || Instant::now() >= deadline {
+                return Ok(begun);
+            }
+            sleep(LOOK_EVERY).await;
+        }
     }
 
     /// Asks a schedule for jobs, which the scheduler that leads makes. Gives the time of the request.

@@ -159,7 +159,7 @@ mod tests {
     use windlass_core::schedule::Cursor;
 
     use super::*;
-    use crate::fire::tests::{at, schedule};
+    use crate::sample::{at, schedule};
 
     fn stored(id: &str, period: u64, recent: Vec<Past>) -> Stored {
         let cursor = Cursor { fires: recent.len() as u64, misfires: 2, recent, ..Cursor::at(at(0)) };

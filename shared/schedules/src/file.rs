@@ -120,9 +120,18 @@ pub fn read(
     now: Timestamp,
     read_file: ReadFile<'_>,
 ) -> Result<Vec<Desired>, Error> {
+    read_values(items(text, format)?, now, read_file)
+}
+
+/// The same of schedules that are JSON values already.
+pub fn read_values(
+    items: Vec<serde_json::Value>,
+    now: Timestamp,
+    read_file: ReadFile<'_>,
+) -> Result<Vec<Desired>, Error> {
     let mut schedules: Vec<Desired> = Vec::new();
     let mut ids = std::collections::HashSet::new();
-    for definition in definitions(text, format)? {
+    for definition in definitions(items)? {
         let desired = definition.desired(now, read_file)?;
         if !ids.insert(desired.schedule.id.clone()) {
             return Err(Error::Twice(desired.schedule.id));
@@ -132,23 +141,27 @@ pub fn read(
     Ok(schedules)
 }
 
-fn definitions(text: &str, format: Format) -> Result<Vec<Definition>, Error> {
+fn items(text: &str, format: Format) -> Result<Vec<serde_json::Value>, Error> {
     use serde_json::Value;
     let value = match format {
         Format::Json => serde_json::from_str(text).map_err(Error::Json)?,
         Format::Toml => to_json(toml::Value::Table(toml::from_str(text).map_err(Error::Toml)?)),
     };
-    let items = match value {
-        Value::Array(items) => items,
+    match value {
+        Value::Array(items) => Ok(items),
         Value::Object(mut object) if object.len() == 1 && object.contains_key("schedules") => {
             match object.remove("schedules") {
-                Some(Value::Array(items)) => items,
-                _ => return Err(Error::Form),
+                Some(Value::Array(items)) => Ok(items),
+                _ => Err(Error::Form),
             }
         }
-        value @ Value::Object(_) if value.get("id").is_some() => vec![value],
-        _ => return Err(Error::Form),
-    };
+        value @ Value::Object(_) if value.get("id").is_some() => Ok(vec![value]),
+        _ => Err(Error::Form),
+    }
+}
+
+fn definitions(items: Vec<serde_json::Value>) -> Result<Vec<Definition>, Error> {
+    use serde_json::Value;
     let read = |(place, item): (usize, Value)| {
         let id = item.get("id").and_then(Value::as_str).unwrap_or("without an id").chars().take(64).collect();
         serde_json::from_value(item).map_err(|source| Error::Schedule { number: place + 1, id, source })

@@ -2,16 +2,18 @@
 
 mod edit;
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
 use jiff::Timestamp;
 use prost::Message as _;
 use windlass_broker::Broker;
 use windlass_broker::kv::{self, Bucket};
 use windlass_core::schedule::{Cursor, Edit, MOST_EDITS, Schedule};
-use windlass_core::trace::TraceParent;
 use windlass_core::{InvalidTask, Limits, ScheduleId};
 use windlass_proto::v1;
 
+pub use self::edit::{Author, pause_until};
 use crate::describe::{Difference, differences};
 use crate::file::Desired;
 
@@ -54,17 +56,6 @@ pub enum Applied {
     Unchanged,
 }
 
-/// Who changes a schedule.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Author {
-    /// As it is to be told.
-    pub by: String,
-    /// When.
-    pub at: Timestamp,
-    /// In which trace.
-    pub trace: Option<TraceParent>,
-}
-
 /// What an application is to change.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Planned {
@@ -74,7 +65,7 @@ pub struct Planned {
     pub differences: Vec<Difference>,
     schedule: Schedule<Bytes>,
     /// Of what it was compared with.
-    revision: Option<u64>,
+    pub(crate) revision: Option<u64>,
 }
 
 /// For people, in characters.
@@ -137,7 +128,7 @@ pub enum Error {
 }
 
 /// Reads a value of the schedules' bucket.
-pub(crate) fn decode(key: &str, value: Bytes) -> Result<Schedule<Bytes>, windlass_proto::Error> {
+pub fn decode(key: &str, value: Bytes) -> Result<Schedule<Bytes>, windlass_proto::Error> {
     let schedule = Schedule::try_from(v1::Schedule::decode(value)?)?;
     if schedule.id.as_str() != key {
         let reason = format!("is {}: expected that of the key, {key}", schedule.id);
@@ -148,7 +139,8 @@ pub(crate) fn decode(key: &str, value: Bytes) -> Result<Schedule<Bytes>, windlas
     Ok(schedule)
 }
 
-pub(crate) fn decode_cursor(value: Bytes) -> Result<Cursor, windlass_proto::Error> {
+/// Reads a value of the cursors' bucket.
+pub fn decode_cursor(value: Bytes) -> Result<Cursor, windlass_proto::Error> {
     Cursor::try_from(v1::Cursor::decode(value)?)
 }
 
@@ -171,10 +163,36 @@ fn merge(desired: Desired, old: Option<&Schedule<Bytes>>) -> (Schedule<Bytes>, A
 }
 
 fn remember(schedule: &mut Schedule<Bytes>, author: &Author, what: &str) {
-    let what = what.chars().take(LONGEST_NOTE).collect();
+    let reason = if author.reason.is_empty() { String::new() } else { format!(": {}", author.reason) };
+    let what = format!("{what}{reason}").chars().take(LONGEST_NOTE).collect();
     schedule.edits.push(Edit { at: author.at, by: author.by.clone(), what, trace: author.trace });
     let excess = schedule.edits.len().saturating_sub(MOST_EDITS);
     schedule.edits.drain(..excess);
+}
+
+// === impl Listing ===
+
+impl Listing {
+    fn of(entries: Vec<kv::Entry>) -> Self {
+        let mut listing = Self::default();
+        for entry in entries {
+            match decode(&entry.key, entry.value) {
+                Ok(schedule) => {
+                    listing.schedules.push(Stored { schedule, revision: entry.revision, cursor: None });
+                }
+                Err(error) => listing.malformed.push((entry.key, error)),
+            }
+        }
+        listing
+    }
+
+    fn join(&mut self, cursors: Vec<kv::Entry>) {
+        let mut cursors: HashMap<_, _> = cursors.into_iter().map(|entry| (entry.key, entry.value)).collect();
+        for stored in &mut self.schedules {
+            let value = cursors.remove(stored.schedule.id.as_str());
+            stored.cursor = value.and_then(|value| decode_cursor(value).ok());
+        }
+    }
 }
 
 // === impl ScheduleStore ===
@@ -247,23 +265,20 @@ impl ScheduleStore {
 
     /// Every schedule, by id.
     pub async fn list(&self) -> Result<Listing, Error> {
-        let mut listing = Listing::default();
-        for entry in self.schedules.read_all().await? {
-            match decode(&entry.key, entry.value) {
-                Ok(schedule) => {
-                    listing.schedules.push(Stored { schedule, revision: entry.revision, cursor: None });
-                }
-                Err(error) => listing.malformed.push((entry.key, error)),
-            }
-        }
-        let mut cursors: std::collections::HashMap<_, _> =
-            self.cursors.read_all().await?.into_iter().map(|entry| (entry.key, entry.value)).collect();
-        for stored in &mut listing.schedules {
-            let value = cursors.remove(stored.schedule.id.as_str());
-            stored.cursor = value.and_then(|value| decode_cursor(value).ok());
-        }
+        let mut listing = Listing::of(self.schedules.read_all().await?);
+        listing.join(self.cursors.read_all().await?);
         listing.schedules.sort_by(|a, b| a.schedule.id.cmp(&b.schedule.id));
         Ok(listing)
+    }
+
+    /// A part of them, at most so many, in the order of their last change; and the revision from which to go on, if more
+    /// follow. Any replica may answer, and may lack what was changed a moment ago.
+    pub async fn page(&self, from: u64, most: usize) -> Result<(Listing, Option<u64>), Error> {
+        let (entries, next) = self.schedules.page(from, most).await?;
+        let keys: Vec<_> = entries.iter().map(|entry| entry.key.clone()).collect();
+        let mut listing = Listing::of(entries);
+        listing.join(self.cursors.many(&keys).await?);
+        Ok((listing, next))
     }
 
     /// One schedule.
@@ -274,14 +289,15 @@ impl ScheduleStore {
         Ok(Some(Stored { schedule, revision: entry.revision, cursor: self.cursor(id).await? }))
     }
 
-    /// How far each schedule has come, with the revision that says so, by the schedule's id. What cannot be read is left
-    /// out.
-    pub(crate) async fn cursors(
-        &self,
-    ) -> Result<std::collections::HashMap<String, (Cursor, u64)>, kv::Error> {
+    /// Of what stands under a schedule's key, which may be malformed; none if nothing does.
+    pub async fn revision(&self, id: &ScheduleId) -> Result<Option<u64>, Error> {
+        Ok(self.schedules.get(id.as_str()).await?.map(|entry| entry.revision))
+    }
+
+    /// How far each schedule has come, as it is stored, with the revision that says so, by the schedule's id.
+    pub async fn cursors(&self) -> Result<HashMap<String, (Bytes, u64)>, kv::Error> {
         let entries = self.cursors.read_all().await?;
-        let read = |entry: kv::Entry| Some((entry.key, (decode_cursor(entry.value).ok()?, entry.revision)));
-        Ok(entries.into_iter().filter_map(read).collect())
+        Ok(entries.into_iter().map(|entry| (entry.key, (entry.value, entry.revision))).collect())
     }
 
     /// How far a schedule has come; none if nothing was due yet, and if it cannot be read.
@@ -314,7 +330,7 @@ mod tests {
     use super::*;
     use windlass_core::schedule::Pause;
 
-    use crate::fire::tests::{at, schedule};
+    use crate::sample::{at, schedule};
 
     fn desired(schedule: Schedule<Bytes>) -> Desired {
         Desired { schedule, keeps_pause: false }
@@ -346,11 +362,13 @@ mod tests {
     #[test]
     fn changes_are_remembered_within_bounds() {
         let mut schedule = schedule("a", 60, 100);
-        let author = Author { by: "me".into(), at: at(7), trace: None };
+        let author = Author { by: "me".into(), at: at(7), trace: None, reason: String::new() };
         for number in 0..MOST_EDITS + 5 {
             remember(&mut schedule, &author, &format!("{number}"));
         }
         assert_eq!((schedule.edits.len(), schedule.edits[0].what.as_str()), (MOST_EDITS, "5"));
+        remember(&mut schedule, &Author { reason: "as agreed".into(), ..author }, "resumed");
+        assert_eq!(schedule.edits.last().unwrap().what, "resumed: as agreed");
     }
 
     #[test]
