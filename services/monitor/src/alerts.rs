@@ -12,7 +12,9 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use windlass_broker::Broker;
 use windlass_core::alert::{Alerts, Change};
+use windlass_schedules::misfires::Recent;
 
 pub use deliver::{InvalidWebhook, Webhook};
 pub use rules::{Bound, Options};
@@ -29,6 +31,7 @@ const MOST_RESUMED: u32 = 10_000;
 
 /// What is evaluated, and from what.
 pub(crate) struct Evaluation {
+    pub(crate) broker: Broker,
     pub(crate) store: Store,
     pub(crate) progress: watch::Receiver<Progress>,
     pub(crate) options: Options,
@@ -43,8 +46,9 @@ impl Evaluation {
         let evaluating = async {
             let mut alerts = None;
             let mut backlogs = Backlogs::default();
+            let mut misfires = Recent::default();
             while !stop.is_cancelled() {
-                let round = self.round(&mut alerts, &mut backlogs, &deliveries);
+                let round = self.round(&mut alerts, &mut backlogs, &mut misfires, &deliveries);
                 if let Some(Err(error)) = stop.run_until_cancelled(round).await {
                     metrics::counter!("windlass_monitor_alert_errors_total").increment(1);
                     let error = format!("{:#}", anyhow::Error::new(error));
@@ -60,6 +64,7 @@ impl Evaluation {
         &self,
         alerts: &mut Option<Alerts>,
         backlogs: &mut Backlogs,
+        misfires: &mut Recent,
         deliveries: &Deliveries,
     ) -> Result<(), store::Error> {
         let now = Timestamp::now();
@@ -70,7 +75,14 @@ impl Evaluation {
             alerts.insert(Alerts::resume(fired.into_iter().map(store::resumed)))
         };
         let since = now.checked_sub(SignedDuration::try_from(WINDOW).unwrap_or_default()).unwrap_or(now);
+        // What is known already holds on while the broker is away.
+        match Recent::read(&self.broker).await {
+            Ok(recent) => *misfires = recent,
+            Err(error) => tracing::debug!(%error, "it is not known what schedules missed"),
+        }
+        misfires.forget(self.broker.now());
         let seen = Seen {
+            misfires: misfires.clone(),
             queues: self.store.queues(now).await?,
             happened: self.store.happened(since).await?,
             lost: self.store.count_lost().await?,

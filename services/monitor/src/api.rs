@@ -20,6 +20,7 @@ mod query;
 mod queues;
 mod report;
 mod routes;
+mod schedules;
 pub mod schema;
 mod workers;
 
@@ -113,6 +114,18 @@ pub fn router(api: Api) -> Router {
         .route("/api/v1/queues/{name}/settings", post(queues::set))
         .route("/api/v1/queues/{name}/pause", post(queues::pause))
         .route("/api/v1/queues/{name}/resume", post(queues::resume))
+        .route("/api/v1/schedules", get(schedules::list))
+        .route(
+            "/api/v1/schedules/apply",
+            post(schedules::apply).layer(DefaultBodyLimit::max(schedules::MOST_APPLIED_BYTES)),
+        )
+        .route("/api/v1/schedules/{id}", get(schedules::get).delete(schedules::delete))
+        .route("/api/v1/schedules/{id}/next", get(schedules::next))
+        .route("/api/v1/schedules/{id}/history", get(schedules::history))
+        .route("/api/v1/schedules/{id}/pause", post(schedules::pause))
+        .route("/api/v1/schedules/{id}/resume", post(schedules::resume))
+        .route("/api/v1/schedules/{id}/trigger", post(schedules::trigger))
+        .route("/api/v1/schedules/{id}/backfill", post(schedules::backfill))
         .route("/api/v1/dead", get(letters::list))
         .route("/api/v1/dead/groups", get(letters::groups))
         .route("/api/v1/dead/redrive", post(many::redrive))

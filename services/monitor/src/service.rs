@@ -53,6 +53,7 @@ impl Service for Monitor {
         let store = open(&options).await?;
         let (progress, progress_seen) = watch::channel(Progress::default());
         let evaluation = Evaluation {
+            broker: context.broker.clone(),
             store: store.clone(),
             progress: progress_seen.clone(),
             options: options.alerts.clone(),

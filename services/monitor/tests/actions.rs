@@ -4,6 +4,8 @@
 
 #[allow(dead_code, reason = "shared with the tests of the projection")]
 mod fixture;
+#[path = "acting/schedules.rs"]
+mod schedules;
 
 use fixture::conform::conform;
 use fixture::served::{GRACE, Served, TOKEN};
@@ -33,6 +35,12 @@ const ACTS: &[(&str, &str, &str)] = &[
     ("post", "/api/v1/queues/{name}/settings", "/api/v1/queues/mail/settings"),
     ("post", "/api/v1/queues/{name}/pause", "/api/v1/queues/mail/pause"),
     ("post", "/api/v1/queues/{name}/resume", "/api/v1/queues/mail/resume"),
+    ("post", "/api/v1/schedules/apply", "/api/v1/schedules/apply"),
+    ("post", "/api/v1/schedules/{id}/pause", "/api/v1/schedules/a/pause"),
+    ("post", "/api/v1/schedules/{id}/resume", "/api/v1/schedules/a/resume"),
+    ("post", "/api/v1/schedules/{id}/trigger", "/api/v1/schedules/a/trigger"),
+    ("post", "/api/v1/schedules/{id}/backfill", "/api/v1/schedules/a/backfill"),
+    ("delete", "/api/v1/schedules/{id}", "/api/v1/schedules/a"),
     ("post", "/api/v1/alerts/silences", "/api/v1/alerts/silences"),
     ("delete", "/api/v1/alerts/silences/{id}", "/api/v1/alerts/silences/1"),
     ("delete", "/api/v1/operations/{id}", "/api/v1/operations/01890a5d-ac96-774b-bcce-000000000001"),
@@ -113,7 +121,7 @@ async fn a_body_is_bounded_json_that_means_what_it_says() {
     let document = server.json("/api/v1/openapi.json").await;
     let token = format!("Bearer {TOKEN}");
     let (authorized, text) = (("authorization", token.as_str()), ("content-type", "text/plain"));
-    let large = json!({ "reason": "x".repeat(20_000) }).to_string();
+    let large = |bytes: usize| json!({ "reason": "x".repeat(bytes) }).to_string();
     for (name, route, path) in ACTS.iter().filter(|(name, ..)| *name == "post") {
         let send = async |headers: &[(&str, &str)], body: &str| {
             server.send(method(name), path, headers, body.to_owned()).await
@@ -121,6 +129,8 @@ async fn a_body_is_bounded_json_that_means_what_it_says() {
         for headers in [&[authorized][..], &[authorized, text]] {
             described(&document, name, route, 415, send(headers, "{}").await).await;
         }
+        // Schedules are larger than orders.
+        let large = large(if route.ends_with("/apply") { 2_000_000 } else { 20_000 });
         described(&document, name, route, 413, send(&[authorized, JSON], &large).await).await;
         for (body, field) in [
             ("", "body"),

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use windlass_core::JobState;
 use windlass_core::alert::Breach;
+use windlass_schedules::misfires::{Missed, Recent};
 use windlass_service::Problems;
 
 use super::deliver::Webhook;
@@ -34,6 +35,8 @@ pub struct Options {
     pub backlog_growing: Bound,
     /// Of a queue: jobs that are lost, see the audit; and messages of events that were gone before they were read.
     pub conservation: Bound,
+    /// Of a schedule: instants that were missed, until five minutes have passed without a further one.
+    pub misfires: Bound,
     /// Messages of events that are not stored yet; 1 more where none can be stored or read.
     pub events_behind: Bound,
 }
@@ -60,6 +63,7 @@ pub(super) struct Seen {
     pub(super) lost: BTreeMap<String, u64>,
     /// One that was found in the last minutes.
     pub(super) gap: Option<Gap>,
+    pub(super) misfires: Recent,
     pub(super) progress: Progress,
 }
 
@@ -94,6 +98,7 @@ impl Default for Options {
             worker_lost: bound(0.0, 0),
             backlog_growing: bound(1000.0, 300),
             conservation: bound(0.0, 0),
+            misfires: bound(0.0, 0),
             events_behind: bound(10_000.0, 60),
         }
     }
@@ -101,7 +106,7 @@ impl Default for Options {
 
 impl Options {
     /// The rules by their names.
-    pub fn rules(&self) -> [(&'static str, Bound); 7] {
+    pub fn rules(&self) -> [(&'static str, Bound); 8] {
         [
             ("oldest_age", self.oldest_age),
             ("failure_rate", self.failure_rate),
@@ -109,6 +114,7 @@ impl Options {
             ("worker_lost", self.worker_lost),
             ("backlog_growing", self.backlog_growing),
             ("conservation", self.conservation),
+            ("misfires", self.misfires),
             ("events_behind", self.events_behind),
         ]
     }
@@ -179,6 +185,19 @@ impl Options {
         if let Some(Gap { first_sequence, last_sequence, .. }) = &seen.gap {
             breaches.look("conservation", "events", count(last_sequence - first_sequence + 1), || {
                 format!("the events {first_sequence} to {last_sequence} were gone before they were read")
+            });
+        }
+        for Missed { id, instants } in &seen.misfires.schedules {
+            breaches.look("misfires", id.as_str(), count(instants.count), || {
+                format!(
+                    "{} instants of the schedule {id} were missed, the last at {}",
+                    instants.count, instants.last_at
+                )
+            });
+        }
+        if let Some(others) = &seen.misfires.others {
+            breaches.look("misfires", "others", count(others.count), || {
+                format!("{} instants of further schedules were missed", others.count)
             });
         }
         let lag = seen.progress.lag.unwrap_or_default();
@@ -258,7 +277,8 @@ mod tests {
 
     fn nothing() -> Seen {
         let (queues, happened, lost) = (Vec::new(), Vec::new(), BTreeMap::new());
-        Seen { queues, happened, lost, gap: None, progress: Progress::default() }
+        let (misfires, progress) = (Recent::default(), Progress::default());
+        Seen { queues, happened, lost, gap: None, misfires, progress }
     }
 
     fn check(seen: &Seen, expected: &[(&str, &str, f64)]) {
@@ -286,6 +306,9 @@ mod tests {
         check(&happened(&[("a", "k", "dead", 2), ("a", "l", "dead", 1)]), &[("dead_letters", "a", 3.0)]);
         check(&happened(&[("a", "k", "attempt_crashed", 1)]), &[("worker_lost", "a", 1.0)]);
         check(&Seen { lost: [("mail".to_owned(), 2)].into(), ..nothing() }, &[("conservation", "mail", 2.0)]);
+        let mut misfires = Recent::default();
+        misfires.add(&"nightly".parse().unwrap(), 2, at(0));
+        check(&Seen { misfires, ..nothing() }, &[("misfires", "nightly", 2.0)]);
         let gap = Gap { first_sequence: 3, last_sequence: 5, found_at: at(0) };
         check(&Seen { gap: Some(gap), ..nothing() }, &[("conservation", "events", 3.0)]);
         let standstill = crate::progress::Standstill { since: at(0), reason: "full".to_owned() };

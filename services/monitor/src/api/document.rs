@@ -6,7 +6,8 @@ use utoipa::openapi::{self, ComponentsBuilder};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    Problem, actions, alerts, audit, letters, live, many, operations, query, queues, report, routes, workers,
+    Problem, actions, alerts, audit, letters, live, many, operations, query, queues, report, routes,
+    schedules, workers,
 };
 
 #[derive(OpenApi)]
@@ -23,9 +24,11 @@ use super::{
         actions::redrive, actions::discard, actions::cancel,
         many::redrive, many::discard, many::cancel,
         queues::why_job, queues::get, queues::why_queue, queues::set, queues::pause, queues::resume,
+        schedules::list, schedules::get, schedules::next, schedules::history, schedules::apply, schedules::delete,
+        schedules::pause, schedules::resume, schedules::trigger, schedules::backfill,
         operations::list, operations::get, operations::abort,
     ),
-    tags((name = "jobs"), (name = "queues"), (name = "workers"), (name = "dead letters"), (name = "operations"), (name = "alerts"), (name = "reports"), (name = "status")),
+    tags((name = "jobs"), (name = "queues"), (name = "schedules"), (name = "workers"), (name = "dead letters"), (name = "operations"), (name = "alerts"), (name = "reports"), (name = "status")),
     modifiers(&Token),
 )]
 struct Document;

@@ -166,6 +166,15 @@ impl Parameters {
         }
     }
 
+    /// A list of a body.
+    pub(super) fn array(&mut self, name: &str) -> Result<Option<Vec<Value>>, Problem> {
+        match self.remove(name) {
+            None => Ok(None),
+            Some(Value::Array(members)) => Ok(Some(members)),
+            Some(other) => Err(unfit(name, &other, "a list")),
+        }
+    }
+
     /// Yes or no in a body; no, if it is not there.
     pub(super) fn flag(&mut self, name: &str) -> Result<bool, Problem> {
         match self.remove(name) {

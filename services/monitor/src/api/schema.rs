@@ -8,6 +8,7 @@ mod alert;
 mod audit;
 mod flow;
 mod letter;
+mod schedule;
 mod worker;
 
 use jiff::Timestamp;
@@ -21,6 +22,12 @@ pub use flow::{
     BacklogSchema, Changed, ChangedSetting, PauseQueue, QueueStateSchema, ResumeQueue, SetQueue, WhySchema,
 };
 pub use letter::{GroupSchema, LetterFilter, LetterGroups, LetterList, LetterRowSchema, LetterViewSchema};
+pub use schedule::{
+    AppliedSchedule, AppliedSchedules, ApplySchedules, BackfillSchedule, Backfilled, ChangedField,
+    DeletedSchedule, MalformedSchedule, NextInstant, PastInstant, PauseSchedule, PausedSchedule,
+    ResumeSchedule, ScheduleEdit, ScheduleHistory, ScheduleList, ScheduleNext, ScheduleRow, ScheduleSchema,
+    TriggeredSchedule,
+};
 pub use worker::{Worker, WorkerList};
 
 use crate::progress::{Progress, Standstill};
