@@ -79,6 +79,33 @@ async fn latency_delay_and_idleness_are_told() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn schedules_fire_as_they_are_due() -> Result<()> {
+    let args = [
+        "schedules",
+        "--schedules",
+        "400",
+        "--burst",
+        "50",
+        "--rate",
+        "20",
+        "--for",
+        "3s",
+        "--overlap",
+        "skip",
+    ];
+    let (code, report) = bench(&args).await?;
+    assert_eq!(code, Some(0), "{report}");
+    assert_eq!((&report["burst"]["fires"], &report["steady"]["fires"]), (&50.into(), &60.into()), "{report}");
+    for field in ["/first_fire_seconds", "/idle_memory_mb", "/burst/late/p50_ms", "/steady/late/p99_ms"] {
+        positive(&report, field)?;
+    }
+    assert_eq!(processes(&report)?, ["bench-worker", "broker", "client", "dispatcher", "scheduler"]);
+    let (code, said) = bench(&["schedules", "--schedules", "10", "--burst", "10"]).await?;
+    assert!(code == Some(2) && said.to_string().contains("--schedules"), "{said}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_projection_is_compared_to_bare_inserts() -> Result<()> {
     let (code, report) = bench(&["projection", "--jobs", "2000"]).await?;
     assert_eq!((code, &report["events"]), (Some(0), &6000.into()), "{report}");

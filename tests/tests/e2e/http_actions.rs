@@ -12,7 +12,7 @@ use crate::support::command;
 const TOKEN: &str = "a-token-of-more-than-32-characters-for-tests";
 
 /// The monitor's API, as who shows this token.
-struct Api {
+pub(super) struct Api {
     url: String,
     token: &'static str,
 }
@@ -21,7 +21,7 @@ struct Api {
 
 impl Api {
     /// Starts the monitor; whoever shows [`TOKEN`] may act.
-    async fn start(fleet: &mut Fleet) -> Result<Self> {
+    pub(super) async fn start(fleet: &mut Fleet) -> Result<Self> {
         let file = fleet.folder.path().join("token");
         std::fs::write(&file, format!("{TOKEN}\n"))?;
         fleet.set_env("WINDLASS__MONITOR__OPERATOR_TOKEN_FILE", file);
@@ -29,11 +29,11 @@ impl Api {
         Ok(Self { url: fleet.process("monitor")?.http().await?, token: TOKEN })
     }
 
-    async fn get(&self, path: &str) -> Result<Value> {
+    pub(super) async fn get(&self, path: &str) -> Result<Value> {
         Ok(reqwest::get(format!("{}{path}", self.url)).await?.json().await?)
     }
 
-    async fn post(&self, path: &str, body: &Value) -> Result<(u16, Value)> {
+    pub(super) async fn post(&self, path: &str, body: &Value) -> Result<(u16, Value)> {
         let request = reqwest::Client::new().post(format!("{}{path}", self.url));
         let answer = request.bearer_auth(self.token).json(body).send().await?;
         Ok((answer.status().as_u16(), answer.json().await?))

@@ -16,13 +16,18 @@ use windlass_testkit::{Fleet, PATIENCE};
 
 use super::schedules::apply;
 
-async fn cli(fleet: &Fleet, args: &[&str]) -> Result<Value> {
+pub(super) async fn cli(fleet: &Fleet, args: &[&str]) -> Result<Value> {
     let shown = fleet.cli(&[args, &["-o", "json"]].concat()).await?;
     serde_json::from_str(&shown).with_context(|| format!("{args:?} printed {shown}"))
 }
 
 /// Looks at what a command prints until it is so.
-async fn until(fleet: &Fleet, args: &[&str], what: &str, holds: impl Fn(&Value) -> bool) -> Result<Value> {
+pub(super) async fn until(
+    fleet: &Fleet,
+    args: &[&str],
+    what: &str,
+    holds: impl Fn(&Value) -> bool,
+) -> Result<Value> {
     let looking = async {
         loop {
             let shown = cli(fleet, args).await?;

@@ -14,8 +14,8 @@ use windlass_proto::v1;
 use windlass_testkit::{Fleet, PATIENCE};
 
 /// A rule of these tests, as arithmetic that is none of the product's: the seconds since the epoch that leave this rest.
-struct Rule {
-    id: ScheduleId,
+pub(super) struct Rule {
+    pub(super) id: ScheduleId,
     period: i64,
     rest: i64,
     /// Since when it counts.
@@ -26,17 +26,17 @@ struct Rule {
 
 impl Rule {
     /// Of a schedule as it is listed.
-    fn read(shown: &Value, period: i64, rest: i64) -> Result<Self> {
+    pub(super) fn read(shown: &Value, period: i64, rest: i64) -> Result<Self> {
         let text = |field: &str| shown[field].as_str().with_context(|| format!("no {field}: {shown}"));
         Ok(Self { id: text("id")?.parse()?, period, rest, made_at: text("created_at")?.parse()? })
     }
 
-    async fn of(fleet: &Fleet, id: &str, period: i64, rest: i64) -> Result<Self> {
+    pub(super) async fn of(fleet: &Fleet, id: &str, period: i64, rest: i64) -> Result<Self> {
         Self::read(&listed(fleet, id).await?, period, rest)
     }
 
     /// Its instants up to this one, with the id of each one's job.
-    fn until(&self, last: Timestamp) -> Vec<(Timestamp, JobId)> {
+    pub(super) fn until(&self, last: Timestamp) -> Vec<(Timestamp, JobId)> {
         let first = self.made_at.as_second() + 1;
         let seconds = (first..=last.as_second()).filter(|s| s.rem_euclid(self.period) == self.rest);
         let instants = seconds.filter_map(|s| Timestamp::from_second(s).ok());
@@ -44,7 +44,7 @@ impl Rule {
     }
 
     /// Its first instants.
-    fn first(&self, count: usize) -> Vec<(Timestamp, JobId)> {
+    pub(super) fn first(&self, count: usize) -> Vec<(Timestamp, JobId)> {
         let seconds = self.period * (i64::try_from(count).unwrap_or(i64::MAX) + 1);
         let mut instants = self.until(after(self.made_at, seconds));
         instants.truncate(count);
@@ -52,7 +52,7 @@ impl Rule {
     }
 
     /// The instants of which a job was accepted.
-    fn fired(&self, all: &[Event]) -> BTreeSet<Timestamp> {
+    pub(super) fn fired(&self, all: &[Event]) -> BTreeSet<Timestamp> {
         let accepted: BTreeSet<_> = of(all, Transition::Accepted).map(|e| e.job_id).collect();
         // A clock that is ahead would fire early: those are to be seen as well.
         let known = self.until(after(Timestamp::now(), 60));
@@ -60,11 +60,11 @@ impl Rule {
     }
 }
 
-fn after(instant: Timestamp, seconds: i64) -> Timestamp {
+pub(super) fn after(instant: Timestamp, seconds: i64) -> Timestamp {
     instant + Duration::from_secs(seconds.unsigned_abs())
 }
 
-fn of(all: &[Event], transition: Transition) -> impl Iterator<Item = &Event> {
+pub(super) fn of(all: &[Event], transition: Transition) -> impl Iterator<Item = &Event> {
     all.iter().filter(move |e| e.transition == transition)
 }
 
@@ -79,7 +79,7 @@ pub(super) async fn apply(fleet: &Fleet, name: &str, text: &str) -> Result<Vec<S
     Ok(schedules.iter().filter_map(|s| s["result"].as_str()).map(str::to_owned).collect())
 }
 
-async fn list(fleet: &Fleet) -> Result<Vec<Value>> {
+pub(super) async fn list(fleet: &Fleet) -> Result<Vec<Value>> {
     let told: Value = serde_json::from_str(&fleet.cli(&["schedule", "list", "-o", "json"]).await?)?;
     assert_eq!(told["malformed"], json!([]));
     Ok(told["schedules"].as_array().context("no schedules")?.clone())
@@ -91,7 +91,7 @@ async fn listed(fleet: &Fleet, id: &str) -> Result<Value> {
 }
 
 /// Waits until the jobs of all these instants have succeeded.
-async fn succeeded(fleet: &Fleet, fires: &[(Timestamp, JobId)]) -> Result<Vec<Event>> {
+pub(super) async fn succeeded(fleet: &Fleet, fires: &[(Timestamp, JobId)]) -> Result<Vec<Event>> {
     let all_ended = |all: &[Event]| {
         let ended: BTreeSet<_> = of(all, Transition::Succeeded).map(|e| e.job_id).collect();
         fires.iter().all(|(_, id)| ended.contains(id))
@@ -100,7 +100,7 @@ async fn succeeded(fleet: &Fleet, fires: &[(Timestamp, JobId)]) -> Result<Vec<Ev
 }
 
 /// One job each, one attempt each, and no job that no instant names.
-fn assert_one_job_each(all: &[Event], rules: &[Rule]) {
+pub(super) fn assert_one_job_each(all: &[Event], rules: &[Rule]) {
     let last = after(Timestamp::now(), 1);
     let known: BTreeMap<JobId, Timestamp> =
         rules.iter().flat_map(|rule| rule.until(last)).map(|(instant, id)| (id, instant)).collect();
@@ -181,14 +181,14 @@ async fn each_instant_is_one_job_until_the_schedule_is_deleted() -> Result<()> {
 }
 
 /// Follows who holds the lease.
-struct Leaders {
+pub(super) struct Leaders {
     changes: std::pin::Pin<Box<dyn futures::Stream<Item = Option<v1::LeaderLease>> + Send>>,
 }
 
 // === impl Leaders ===
 
 impl Leaders {
-    async fn watch(fleet: &Fleet) -> Result<Self> {
+    pub(super) async fn watch(fleet: &Fleet) -> Result<Self> {
         let broker = fleet.broker.connect("admin").await?;
         let control = broker.bucket(broker.names().control_bucket());
         let changes = control.watch().await?.map(move |change| {
@@ -201,7 +201,7 @@ impl Leaders {
     }
 
     /// Waits for one of these processes to lead: a holder's name ends with its process and a random word.
-    async fn next(&mut self, fleet: &mut Fleet, labels: &[&'static str]) -> Result<&'static str> {
+    pub(super) async fn next(&mut self, fleet: &mut Fleet, labels: &[&'static str]) -> Result<&'static str> {
         let mut pids = Vec::new();
         for label in labels {
             pids.push((*label, fleet.process(label)?.pid().to_string()));
@@ -307,7 +307,7 @@ async fn a_bad_file_is_refused_with_the_field_and_its_form_and_changes_nothing()
 }
 
 /// The value of a metric without labels, as text; empty if there is none.
-async fn metric(service: &str, name: &str) -> Result<String> {
+pub(super) async fn metric(service: &str, name: &str) -> Result<String> {
     let all = reqwest::get(format!("{service}/metrics")).await?.text().await?;
     let line = all.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     Ok(line.unwrap_or_default().to_owned())

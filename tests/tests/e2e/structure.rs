@@ -12,10 +12,16 @@ fn root() -> PathBuf {
 }
 
 /// What a service may use.
-const SERVICE: &[&str] =
-    &["windlass-core", "windlass-proto", "windlass-broker", "windlass", "windlass-service"];
+const SERVICE: &[&str] = &[
+    "windlass-core",
+    "windlass-proto",
+    "windlass-broker",
+    "windlass-schedules",
+    "windlass",
+    "windlass-service",
+];
 
-/// core ← proto ← broker ← sdk ← services; services never depend on each other, and only the command line on them, and
+/// core ← proto ← broker ← (sdk, schedules) ← services; services never depend on each other, and only the command line on them, and
 /// the fleet for users' tests on the dispatcher.
 #[test]
 fn dependencies_point_one_way() -> Result<()> {
@@ -26,6 +32,7 @@ fn dependencies_point_one_way() -> Result<()> {
         ("windlass-broker", &["windlass-core", "windlass-proto"]),
         ("windlass", &["windlass-core", "windlass-proto", "windlass-broker"]),
         ("windlass-service", &["windlass-core", "windlass-broker"]),
+        ("windlass-schedules", &["windlass-core", "windlass-proto", "windlass-broker"]),
         ("windlass-testkit", &["windlass-core", "windlass-proto", "windlass-broker", "windlass"]),
         // A fleet in the process of a user's tests: beside the command line, the only one that runs a service.
         (
@@ -52,6 +59,7 @@ fn dependencies_point_one_way() -> Result<()> {
                 "windlass-broker",
                 "windlass",
                 "windlass-service",
+                "windlass-schedules",
                 "windlass-scheduler",
                 "windlass-dispatcher",
                 "windlass-worker",

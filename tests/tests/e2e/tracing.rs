@@ -218,6 +218,56 @@ async fn a_redrive_names_the_trace_of_the_death() -> Result<()> {
     Ok(())
 }
 
+/// Each fire is a trace of its own, which leads to the trace in which its schedule was changed last.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fire_names_the_trace_of_its_schedules_last_change() -> Result<()> {
+    let receiver = Receiver::start().await?;
+    let mut fleet = Fleet::start().await?;
+    fleet.set_env("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.url);
+    fleet.set_env("OTEL_BSP_SCHEDULE_DELAY", "100");
+    for service in ["dispatcher", "worker", "scheduler"] {
+        fleet.service(service).await?;
+    }
+    let file = fleet.folder.path().join("traced.json");
+    let file = file.to_str().context("no text")?;
+    let mut traces = BTreeSet::new();
+    for (every, change) in [(1, "0af7651916cd43dd8448eb211c80319c"), (2, "4bf92f3577b34da6a3ce929d0e0e4736")]
+    {
+        let schedule = serde_json::json!({
+            "id": "traced", "kind": "command.run", "payload": {"argv": ["true"]}, "every": format!("{every}s"),
+        });
+        std::fs::write(file, schedule.to_string())?;
+        // As a pipeline that traces itself does it.
+        let mut apply = fleet.command(&["schedule", "apply", "-f", file]).await?;
+        let applied = apply.env("TRACEPARENT", format!("00-{change}-b7ad6b7169203331-01")).output().await?;
+        assert!(applied.status.success(), "{applied:?}");
+        let shown: serde_json::Value =
+            serde_json::from_str(&fleet.cli(&["schedule", "show", "traced", "-o", "json"]).await?)?;
+        let since: jiff::Timestamp = shown["edits"]
+            .as_array()
+            .and_then(|edits| edits.last()?["at"].as_str())
+            .context("no edit")?
+            .parse()?;
+        // The first fire after the change.
+        let instant = jiff::Timestamp::from_second((since.as_second() / every + 1) * every)?;
+        let send = receiver.span("send default", "windlass.schedule.instant", &instant.to_string()).await?;
+        for (key, value) in [("id", "traced"), ("cause", "rule")] {
+            let found = attribute(&send, &format!("windlass.schedule.{key}")).context("no attribute")?;
+            assert!(format!("{found:?}").contains(value), "{key}: {found:?}");
+        }
+        let linked: Vec<_> = send.links.iter().map(|link| hex(&link.trace_id)).collect();
+        assert_eq!(linked, [change], "at {instant}");
+        assert!(send.parent_span_id.is_empty() && hex(&send.trace_id) != change, "it is a trace of its own");
+        traces.insert(hex(&send.trace_id));
+        // The job is part of it.
+        let job = windlass_core::JobId::of_fire(&"traced".parse()?, instant).to_string();
+        let process = receiver.span("process default", "windlass.job.id", &job).await?;
+        assert_eq!(hex(&process.trace_id), hex(&send.trace_id));
+    }
+    assert_eq!(traces.len(), 2, "each fire is another trace");
+    Ok(())
+}
+
 /// A collector that is not there harms nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_collector_harms_nothing() -> Result<()> {

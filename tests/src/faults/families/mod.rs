@@ -205,8 +205,9 @@ impl Family {
         if options.short {
             needs.cast.retain(|label| !["dispatcher-2", "worker-3"].contains(label));
         }
+        needs.three_nodes = matches!(self, Self::RollingRestart | Self::LeaderPause);
         match self {
-            Self::RollingRestart | Self::LeaderPause => needs.three_nodes = true,
+            Self::BrokerKill | Self::RollingRestart | Self::LeaderPause => needs.cast.push("scheduler-1"),
             Self::SchedulerKill => needs.cast.extend(["scheduler-1", "scheduler-2"]),
             Self::MonitorKill | Self::StalledSubscriber => needs.cast.push("monitor-1"),
             Self::DiskFull => needs.small_disk = true,
@@ -229,6 +230,18 @@ impl Family {
     /// Does its harm.
     pub(super) async fn inject(self, scene: &mut Scene<'_>) -> Result<()> {
         sleep(if scene.options.short { WARM_UP / 2 } else { WARM_UP }).await;
+        // Where a scheduler is there and nothing else is told of its schedule, its instants belong to the load.
+        let ticks =
+            matches!(self, Self::BrokerKill | Self::RollingRestart | Self::LeaderPause | Self::Deploy);
+        let ticking = if ticks { Some(schedules::Ticking::start(scene.stage).await?) } else { None };
+        self.harm(scene).await?;
+        match ticking {
+            Some(ticking) => ticking.stop(scene.stage, scene.ledger).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn harm(self, scene: &mut Scene<'_>) -> Result<()> {
         match self {
             Self::WorkerKill => kills::of_service(scene, "worker").await,
             Self::DispatcherKill => kills::of_service(scene, "dispatcher").await,
