@@ -90,7 +90,7 @@ impl Service for Monitor {
             health: context.health.clone(),
         };
         let http_url = endpoint::address(options.public_url.as_deref(), context.http_address);
-        tracing::info!(http_url, database = options.database, "the monitor shows the jobs");
+        tracing::info!(http_url, database = ?options.database, "the monitor shows the jobs");
         // Before the process can be ready: it is not, until it reads.
         context.health.not_ready(projection::CONDITION, "not read yet");
         context.ready();
@@ -117,5 +117,7 @@ fn operator_token(options: &Options) -> anyhow::Result<Option<OperatorToken>> {
 }
 
 async fn open(options: &Options) -> anyhow::Result<Store> {
-    Store::open(&options.database).await.context("the monitor needs its database")
+    let database = options.database.read(options.database_password_file.as_ref());
+    let store = Store::of(database.context("the monitor needs its database")?).await;
+    store.context("the monitor needs its database")
 }

@@ -4,10 +4,19 @@
 
 #[allow(dead_code, reason = "shared with the tests of the API")]
 mod fixture;
+#[path = "retention/past.rs"]
+mod past;
 
-use fixture::{Database, accepted, error, event, job_id, life, second, started};
+use fixture::{Database, On, accepted, error, event, job_id, life, second, started};
 use windlass_core::{Event, JobState, Transition};
 use windlass_monitor::store::{Filter, Totals};
+
+on_both![
+    old_jobs_go_by_state_and_age_and_stay_counted,
+    jobs_are_found_by_error_and_time_in_stable_pages,
+    what_is_no_matter_any_more_goes_too,
+    a_report_sums_up_a_time,
+];
 
 fn dead(queue: &str, job: u64, at: i64) -> Vec<Event> {
     let dead = Event { error: Some(error("no such file")), ..event(queue, job, Transition::Dead, 1, at) };
@@ -20,9 +29,8 @@ async fn found(database: &Database, filter: Filter) -> Vec<u64> {
     all.into_iter().map(|job| number(job.id.to_string())).collect()
 }
 
-#[tokio::test]
-async fn old_jobs_go_by_state_and_age_and_stay_counted() {
-    let mut database = Database::new().await;
+async fn old_jobs_go_by_state_and_age_and_stay_counted(on: On) {
+    let mut database = Database::on(on).await;
     for job in 1..=5 {
         database.tell(life("mail", job)).await;
         database.tell(dead("mail", 10 + job, 25)).await;
@@ -44,9 +52,8 @@ async fn old_jobs_go_by_state_and_age_and_stay_counted() {
     assert_eq!((counts["succeeded"], counts["dead"], counts["queued"]), (0, 1, 1));
 }
 
-#[tokio::test]
-async fn jobs_are_found_by_error_and_time_in_stable_pages() {
-    let mut database = Database::new().await;
+async fn jobs_are_found_by_error_and_time_in_stable_pages(on: On) {
+    let mut database = Database::on(on).await;
     for job in 1..=6 {
         database.tell(dead("mail", job, i64::try_from(job).unwrap() * 100)).await;
     }
@@ -79,9 +86,8 @@ async fn jobs_are_found_by_error_and_time_in_stable_pages() {
     }
 }
 
-#[tokio::test]
-async fn what_is_no_matter_any_more_goes_too() {
-    let mut database = Database::new().await;
+async fn what_is_no_matter_any_more_goes_too(on: On) {
+    let mut database = Database::on(on).await;
     database.tell(vec![event("mail", 1, Transition::Refused, 1, 5)]).await;
     database.tell(vec![accepted("mail", 2, 1), accepted("mail", 3, 1)]).await;
     let (store, mail) = (&database.store, "mail".parse().unwrap());
@@ -98,9 +104,8 @@ async fn what_is_no_matter_any_more_goes_too() {
     assert_eq!(store.report(second(0), second(600)).await.unwrap().kinds, []);
 }
 
-#[tokio::test]
-async fn a_report_sums_up_a_time() {
-    let mut database = Database::new().await;
+async fn a_report_sums_up_a_time(on: On) {
+    let mut database = Database::on(on).await;
     for job in 1..=4 {
         database.tell(life("mail", job)).await;
     }

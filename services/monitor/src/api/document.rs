@@ -6,7 +6,8 @@ use utoipa::openapi::{self, ComponentsBuilder};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    Problem, actions, alerts, audit, letters, live, many, operations, query, queues, report, routes, workers,
+    Problem, actions, alerts, audit, letters, live, many, operations, past, query, queues, report, routes,
+    workers,
 };
 
 #[derive(OpenApi)]
@@ -19,13 +20,14 @@ use super::{
     ),
     paths(
         routes::list_jobs, routes::get_job, routes::list_queues, routes::get_status, audit::get, alerts::list, alerts::silence, alerts::end_silence, report::get, live::watch, workers::list, get,
+        past::get, past::list, past::job,
         letters::list, letters::groups, letters::letter,
         actions::redrive, actions::discard, actions::cancel,
         many::redrive, many::discard, many::cancel,
         queues::why_job, queues::get, queues::why_queue, queues::set, queues::pause, queues::resume,
         operations::list, operations::get, operations::abort,
     ),
-    tags((name = "jobs"), (name = "queues"), (name = "workers"), (name = "dead letters"), (name = "operations"), (name = "alerts"), (name = "reports"), (name = "status")),
+    tags((name = "jobs"), (name = "past"), (name = "queues"), (name = "workers"), (name = "dead letters"), (name = "operations"), (name = "alerts"), (name = "reports"), (name = "status")),
     modifiers(&Token),
 )]
 struct Document;
