@@ -9,7 +9,7 @@ use windlass_service::{Context, Service};
 
 use crate::alerts::Evaluation;
 use crate::api::{self, Api, OperatorToken};
-use crate::audit::{Audit, Audited};
+use crate::audit::{self, Audit, Audited};
 use crate::endpoint;
 use crate::live::Teller;
 use crate::operations::Operations;
@@ -64,6 +64,7 @@ impl Service for Monitor {
             store: store.clone(),
             progress: progress_seen.clone(),
             every: options.audit_every,
+            compared: audit::COMPARED,
             audited,
         };
         let operations =

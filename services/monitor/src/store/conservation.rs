@@ -1,6 +1,6 @@
 //! What an audit asks the database for, and what it found.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use windlass_core::{JobId, JobState, QueueName};
 use super::database::Pooled;
 use super::rows::{from_ns, id_of, to_ns, word};
 use super::sql::Sql;
-use super::{Error, Store, WRITE_TIMEOUT, in_time};
+use super::{Error, READ_TIMEOUT, Store, WRITE_TIMEOUT, bounded, in_time};
 use crate::api::schema::JobStateSchema;
 
 const FIND: &str = "find the jobs that live";
@@ -73,14 +73,30 @@ impl Store {
         Ok(totals)
     }
 
-    /// Jobs of this queue that were accepted before then and have not ended, at most so many.
-    pub async fn live(&self, queue: &QueueName, before: Timestamp, most: u32) -> Result<Vec<JobId>, Error> {
+    /// Jobs of this queue that were accepted before then and have not ended: one part of so many, at most so many jobs.
+    pub async fn live(
+        &self,
+        queue: &QueueName,
+        before: Timestamp,
+        (part, of): (u64, u64),
+        most: usize,
+    ) -> Result<HashSet<JobId>, Error> {
         let mut sql = Sql::new("SELECT id FROM jobs");
         sql.push(self.readers.hint(" INDEXED BY jobs_live"));
         sql.push(" WHERE ended_at_ns IS NULL AND queue = ").push_bind(queue.as_str());
-        sql.push(" AND accepted_at_ns < ").push_bind(to_ns(before)).push(" LIMIT ").push_bind(most);
-        let ids: Vec<(Vec<u8>,)> = self.read_all(FIND, sql).await?;
-        ids.iter().map(|(id,)| id_of(id)).collect()
+        sql.push(" AND accepted_at_ns < ").push_bind(to_ns(before));
+        let (mut ids, mut unread) = (HashSet::new(), None);
+        let take = |(id,): (Vec<u8>,)| match id_of(&id) {
+            // Their tails are random.
+            Ok(id) if id.as_uuid().as_u64_pair().1 % of.max(1) == part && ids.len() < most => {
+                ids.insert(id);
+            }
+            Ok(_) => {}
+            Err(error) => unread = Some(error),
+        };
+        let read = async { sql.each(&mut self.readers.acquire().await?.on(), take).await };
+        bounded(FIND, READ_TIMEOUT, read).await?;
+        unread.map_or(Ok(ids), Err)
     }
 
     /// Whether a job has not ended, as far as is known.
