@@ -37,7 +37,7 @@ pub struct Database(Options);
 
 #[derive(Debug, Clone)]
 enum Options {
-    Sqlite(SqliteConnectOptions),
+    Sqlite(Box<SqliteConnectOptions>),
     Postgres(Box<PgConnectOptions>),
 }
 
@@ -96,7 +96,7 @@ impl Database {
             .synchronous(SqliteSynchronous::Full)
             .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string())
             .busy_timeout(WAIT);
-        Ok(Self(Options::Sqlite(options)))
+        Ok(Self(Options::Sqlite(Box::new(options))))
     }
 
     /// With this password, where it is a server's.
@@ -129,7 +129,7 @@ impl Database {
             return Err(Error::Url(format!("{self}, which is no server,")));
         };
         let failed = |source| Error::Open { database: self.to_string(), source };
-        let mut connection = options.connect().await.map_err(failed)?;
+        let mut connection = Box::pin(options.connect()).await.map_err(failed)?;
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.map_err(failed)?;
         connection.close().await.map_err(failed)?;
         Ok(PgConnectOptions::clone(options))
@@ -141,7 +141,8 @@ impl Database {
         let open = |source| Error::Open { database: shown.clone(), source };
         match self.0 {
             Options::Sqlite(options) => {
-                let cached = |kib: u32| options.clone().pragma("cache_size", format!("-{kib}"));
+                let cached =
+                    |kib: u32| SqliteConnectOptions::clone(&options).pragma("cache_size", format!("-{kib}"));
                 let writer = SqlitePoolOptions::new().max_connections(1).acquire_timeout(WAIT);
                 let writer = writer.connect_with(cached(WRITER_CACHE_KIB)).await.map_err(open)?;
                 SQLITE_MIGRATIONS.run(&writer).await.map_err(migrated)?;
@@ -152,18 +153,19 @@ impl Database {
             }
             Options::Postgres(options) => {
                 // One monitor at a time: others that start meanwhile wait, and find it done.
-                let patient = options.clone().options([("lock_timeout", ms(MIGRATION_WAIT))]);
+                let patient =
+                    PgConnectOptions::clone(&options).options([("lock_timeout", ms(MIGRATION_WAIT))]);
                 let migrator = PgPoolOptions::new().max_connections(1).acquire_timeout(WAIT);
-                let migrator = migrator.connect_with(patient).await.map_err(open)?;
+                let migrator = Box::pin(migrator.connect_with(patient)).await.map_err(open)?;
                 let outcome = POSTGRES_MIGRATIONS.run(&migrator).await.map_err(migrated);
                 migrator.close().await;
                 outcome?;
                 let with =
                     |settings: &[(&'static str, String)]| options.clone().options(settings.iter().cloned());
                 let writer = PgPoolOptions::new().max_connections(1).acquire_timeout(WAIT);
-                let writer = writer.connect_with(with(&writing())).await.map_err(open)?;
+                let writer = Box::pin(writer.connect_with(with(&writing()))).await.map_err(open)?;
                 let readers = PgPoolOptions::new().max_connections(READERS).acquire_timeout(WAIT);
-                let readers = readers.connect_with(with(&reading())).await.map_err(open)?;
+                let readers = Box::pin(readers.connect_with(with(&reading()))).await.map_err(open)?;
                 Ok((Pool::Postgres(writer), Pool::Postgres(readers)))
             }
         }
@@ -197,9 +199,10 @@ fn migrated(error: MigrateError) -> Error {
 }
 
 /// What every session of Postgres is told: plans are made for the values at hand, as tables grow by millions within
-/// the life of a session.
-fn session() -> [(&'static str, String); 2] {
-    [("plan_cache_mode", "force_custom_plan".to_owned()), ("jit", "off".to_owned())]
+/// the life of a session, and for disks that seek fast.
+fn session() -> [(&'static str, String); 3] {
+    let custom = ("plan_cache_mode", "force_custom_plan".to_owned());
+    [custom, ("random_page_cost", "1.1".to_owned()), ("jit", "off".to_owned())]
 }
 
 /// Of the session that writes: a commit is on the disk before it is told.
@@ -233,8 +236,9 @@ fn ms(duration: Duration) -> String {
 impl Pool {
     pub(super) async fn acquire(&self) -> Result<Pooled, sqlx::Error> {
         match self {
-            Self::Sqlite(pool) => pool.acquire().await.map(Pooled::Sqlite),
-            Self::Postgres(pool) => pool.acquire().await.map(Pooled::Postgres),
+            // To make a connection is a large future, and rare.
+            Self::Sqlite(pool) => Box::pin(pool.acquire()).await.map(Pooled::Sqlite),
+            Self::Postgres(pool) => Box::pin(pool.acquire()).await.map(Pooled::Postgres),
         }
     }
 

@@ -102,12 +102,18 @@ impl Store {
     fn lived_at(&self, at: Timestamp, queue: Option<&QueueName>) -> Sql {
         let mut sql = Sql::new("SELECT queue, history FROM jobs");
         sql.push(self.readers.hint(" INDEXED BY jobs_live")).push(" WHERE ended_at_ns IS NULL");
-        push_accepted(&mut sql, at, queue);
-        sql.push(" UNION ALL SELECT queue, history FROM jobs")
-            .push(self.readers.hint(" INDEXED BY jobs_by_end"));
-        sql.push(" WHERE state IN ('succeeded', 'dead', 'cancelled', 'expired') AND ended_at_ns IS NOT NULL");
-        sql.push(" AND ended_at_ns > ").push_bind(to_ns(at));
-        push_accepted(&mut sql, at, queue);
+        sql.push(" AND (accepted_at_ns IS NULL OR accepted_at_ns <= ").push_bind(to_ns(at)).push(")");
+        push_queue(&mut sql, queue);
+        // Two conditions that the index alone decides, in place of one that it does not.
+        for accepted in [" AND accepted_at_ns <= ", " AND accepted_at_ns IS NULL AND ended_at_ns > "] {
+            sql.push(" UNION ALL SELECT queue, history FROM jobs");
+            sql.push(self.readers.hint(" INDEXED BY jobs_by_end"));
+            sql.push(
+                " WHERE state IN ('succeeded', 'dead', 'cancelled', 'expired') AND ended_at_ns IS NOT NULL",
+            );
+            sql.push(" AND ended_at_ns > ").push_bind(to_ns(at)).push(accepted).push_bind(to_ns(at));
+            push_queue(&mut sql, queue);
+        }
         sql
     }
 
@@ -216,8 +222,7 @@ fn ended_by(at: Timestamp, queue: Option<&QueueName>) -> Sql {
     sql
 }
 
-fn push_accepted(sql: &mut Sql, at: Timestamp, queue: Option<&QueueName>) {
-    sql.push(" AND (accepted_at_ns IS NULL OR accepted_at_ns <= ").push_bind(to_ns(at)).push(")");
+fn push_queue(sql: &mut Sql, queue: Option<&QueueName>) {
     if let Some(queue) = queue {
         sql.push(" AND queue = ").push_bind(queue.as_str());
     }
