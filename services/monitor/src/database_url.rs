@@ -12,6 +12,9 @@ use crate::store::{self, Database};
 #[serde(transparent)]
 pub struct DatabaseUrl(String);
 
+/// What is shown in place of a password.
+const HIDDEN: &str = "***";
+
 /// What is configured cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -45,12 +48,34 @@ impl DatabaseUrl {
         Ok(database.with_password(text.trim_end_matches(['\r', '\n'])))
     }
 
+    /// As it stands, but for a password.
     fn shown(&self) -> String {
         match Database::parse(&self.0) {
-            Ok(database) => database.to_string(),
+            Ok(database) if database.is_postgres() => redact(&self.0),
+            Ok(_) => self.0.clone(),
             Err(error) => error.to_string(),
         }
     }
+}
+
+/// Hides the passwords of a URL (RFC 3986, sections 3.2.1 and 3.4).
+fn redact(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let (rest, query) = rest.split_once('?').map_or((rest, None), |(rest, query)| (rest, Some(query)));
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let authority = match authority.rsplit_once('@') {
+        Some((user, host)) => match user.split_once(':') {
+            Some((user, _)) => format!("{user}:{HIDDEN}@{host}"),
+            None => authority.to_owned(),
+        },
+        None => authority.to_owned(),
+    };
+    let hidden = |pair: &str| match pair.split_once('=') {
+        Some((name @ "password", _)) => format!("{name}={HIDDEN}"),
+        _ => pair.to_owned(),
+    };
+    let query = query.map(|query| format!("?{}", query.split('&').map(hidden).collect::<Vec<_>>().join("&")));
+    format!("{scheme}://{authority}{path}{}", query.unwrap_or_default())
 }
 
 impl fmt::Debug for DatabaseUrl {
@@ -75,8 +100,11 @@ mod tests {
     fn a_password_is_never_shown() {
         for (url, shown) in [
             ("monitor.db", "monitor.db"),
-            ("postgres://me:secret@db/jobs", "postgres://me@db:5432/jobs"),
-            ("postgres://db/jobs?user=me&password=secret", "postgres://me@db:5432/jobs"),
+            ("sqlite:monitor.db", "sqlite:monitor.db"),
+            ("postgres://me@db/jobs?sslmode=require", "postgres://me@db/jobs?sslmode=require"),
+            ("postgres://me:secret@db/jobs", "postgres://me:***@db/jobs"),
+            ("postgres://me:se%40cret:secret@db:6000/jobs", "postgres://me:***@db:6000/jobs"),
+            ("postgres://db/jobs?user=me&password=secret", "postgres://db/jobs?user=me&password=***"),
         ] {
             let url = DatabaseUrl::new(url);
             assert_eq!(format!("{url:?}"), shown);

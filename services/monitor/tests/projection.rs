@@ -378,13 +378,13 @@ async fn two_that_write_at_once_lose_nothing() {
 
 #[tokio::test]
 async fn tls_is_spoken_where_it_is_asked_for() {
+    const IN_USE: &str = "SELECT CAST(BOOL_AND(ssl) AS TEXT) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) \
+         WHERE application_name = 'windlass-monitor'";
     let server = TestPostgres::with_tls().await.unwrap();
     let socket = server.database().await.unwrap();
     let ca = server.ca().display().to_string();
     let url = format!("{}?sslmode=verify-full&sslrootcert={ca}", server.tcp_url(&socket));
     let store = Store::open(&url).await.unwrap();
-    const IN_USE: &str = "SELECT CAST(BOOL_AND(ssl) AS TEXT) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) \
-         WHERE application_name = 'windlass-monitor'";
     assert_eq!(texts_of(&socket, IN_USE).await, ["true"]);
     store.close().await;
     // A server whose certificate nobody vouches for, one under another name, and one that cannot.

@@ -75,12 +75,11 @@ pub(super) async fn run(args: Args, scene: &Scene) -> Result<(), Error> {
     scene.screen.busy("telling of jobs");
     tell(&stage, &settings, jobs).await?;
     let name = if server.is_some() { "postgres" } else { "sqlite" };
-    let (database, bare) = match server {
-        Some(server) => scratch(scene, &server).await?,
-        None => {
-            let file = stage.database();
-            (file.display().to_string(), file.with_file_name("bare.db").display().to_string())
-        }
+    let (database, bare) = if let Some(server) = server {
+        scratch(scene, &server).await?
+    } else {
+        let file = stage.database();
+        (file.display().to_string(), file.with_file_name("bare.db").display().to_string())
     };
     stage.services(scene, &[Program::Monitor], &[("WINDLASS__MONITOR__DATABASE", &database)]).await?;
     scene.screen.busy("measuring the monitor");
