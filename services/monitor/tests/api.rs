@@ -361,7 +361,6 @@ async fn the_document_describes_what_is_sent() {
             "400",
         ),
         ("/api/v1/past", format!("/api/v1/past?at={}", second(5)), "200"),
-        ("/api/v1/past/jobs", format!("/api/v1/past/jobs?at={}", second(5)), "200"),
         ("/api/v1/past/jobs/{id}", format!("/api/v1/past/jobs/{twice}?at={}", second(5)), "409"),
         ("/api/v1/audit", "/api/v1/audit".to_owned(), "200"),
         ("/api/v1/alerts", "/api/v1/alerts".to_owned(), "200"),

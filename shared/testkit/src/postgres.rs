@@ -136,6 +136,16 @@ impl TestPostgres {
         Ok(format!("postgres:///{name}?host={host}&port={port}&user={USER}&password={PASSWORD}"))
     }
 
+    /// The names of all databases.
+    pub async fn databases(&self) -> Result<Vec<String>> {
+        let mut command = Command::new(self.bin.join("psql"));
+        command.arg("-h").arg(self.folder.path()).args(["-p", &self.port.to_string(), "-U", USER]);
+        command.args(["-At", "-c", "SELECT datname FROM pg_database ORDER BY 1", "postgres"]);
+        command.env("PGPASSWORD", PASSWORD);
+        let names = tokio::task::spawn_blocking(move || run(&mut command)).await??;
+        Ok(names.lines().map(ToOwned::to_owned).collect())
+    }
+
     /// Stops it as a crash does, and waits until it is gone.
     pub fn stop(&mut self) -> Result<()> {
         self.shell.stop()
@@ -213,11 +223,12 @@ fn as_runner_of(program: &Path) -> Command {
     command
 }
 
-fn run(command: &mut Command) -> Result<()> {
+/// Returns what it said.
+fn run(command: &mut Command) -> Result<String> {
     // Not in a folder that who runs it may not enter.
     let output = command.current_dir("/").stdin(Stdio::null()).output();
     let output = output.with_context(|| format!("{} cannot be run", command.get_program().display()))?;
     let complaint = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{} failed: {}", command.get_program().display(), complaint.trim());
-    Ok(())
+    Ok(String::from_utf8(output.stdout)?)
 }

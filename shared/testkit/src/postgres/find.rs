@@ -16,7 +16,7 @@ const LEAST_VERSION: u32 = 13;
 /// Where Debian has them, by version.
 const DEBIAN: &str = "/usr/lib/postgresql";
 
-/// The folder with `postgres`, `initdb`, `pg_ctl` and `createdb`, found or installed once a process.
+/// The folder with `postgres`, `initdb`, `pg_ctl`, `createdb` and `psql`, found or installed once a process.
 pub(super) async fn bin() -> Result<PathBuf> {
     static BIN: OnceCell<PathBuf> = OnceCell::const_new();
     let found = BIN.get_or_try_init(|| async {
@@ -58,7 +58,7 @@ fn cache() -> Result<PathBuf> {
 
 /// All of them are there, and new enough.
 fn check(bin: &Path) -> Result<()> {
-    for program in ["initdb", "pg_ctl", "createdb"] {
+    for program in ["initdb", "pg_ctl", "createdb", "psql"] {
         ensure!(bin.join(program).is_file(), "{} is missing", bin.join(program).display());
     }
     let output = Command::new(bin.join("postgres")).arg("--version").output()?;
