@@ -15,6 +15,8 @@ mod live;
 mod many;
 mod operations;
 mod page;
+mod past;
+mod past_page;
 mod problem;
 mod query;
 mod queues;
@@ -138,6 +140,9 @@ pub fn router(api: Api) -> Router {
         .route("/api/v1/status", get(routes::get_status))
         .route("/api/v1/audit", get(audit::get))
         .route("/api/v1/report", get(report::get))
+        .route("/api/v1/past", get(past::get))
+        .route("/api/v1/past/jobs", get(past::list))
+        .route("/api/v1/past/jobs/{id}", get(past::job))
         .route("/api/v1/live", get(live::watch))
         .route("/api/v1/alerts", get(alerts::list))
         .route("/api/v1/alerts/silences", post(alerts::silence))
@@ -146,6 +151,8 @@ pub fn router(api: Api) -> Router {
         .route("/api/v1/openapi.json", get(document::get))
         .route("/", get(page::list))
         .route("/jobs/{id}", get(page::job))
+        .route("/past", get(past_page::past))
+        .route("/past/jobs/{id}", get(past_page::job))
         .route("/style.css", get(page::style))
         .fallback(routes::not_found)
         .method_not_allowed_fallback(routes::method_not_allowed)

@@ -22,14 +22,15 @@ use windlass_core::{JobId, QueueName};
 use crate::progress::Progress;
 use crate::store::{self, Store, Totals};
 
-/// So many jobs are compared one by one at a time.
-const MOST_COMPARED: u32 = 200_000;
+/// About so many jobs are compared one by one at a time; of a queue with more, a part of its jobs, and the others in the
+/// next rounds.
+pub(crate) const COMPARED: u64 = 200_000;
+/// A bound to what is held in memory of them: some 20 MB.
+const MOST_COMPARED: usize = 400_000;
 /// Fewer are asked for one after the other, without a list of all.
 const FEW: usize = 200;
 /// So many suspects are looked at in a round; others in the next.
 const MOST_SUSPECTS: usize = 5000;
-/// Names of a queue that are held in memory: some 40 MB.
-const MOST_NAMES: usize = 1_000_000;
 /// A queue whose counts agree is compared after this all the same, and later if it is long: work that is left of a job
 /// that ended would hide the loss of another.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
@@ -43,6 +44,8 @@ pub(crate) struct Audit {
     pub(crate) progress: watch::Receiver<Progress>,
     /// Between two rounds; jobs that were accepted later than that are left to the next.
     pub(crate) every: Duration,
+    /// About so many jobs are compared one by one at a time: [`COMPARED`].
+    pub(crate) compared: u64,
     pub(crate) audited: watch::Sender<Audited>,
 }
 
@@ -55,6 +58,15 @@ pub struct Audited {
     pub failure: Option<String>,
     /// How many jobs that have not ended stand in the streams, by queue, where that was counted.
     pub standing: BTreeMap<String, u64>,
+}
+
+/// What was compared of a queue.
+#[derive(Debug, Clone, Copy, Default)]
+struct Swept {
+    /// Last.
+    at: Option<Instant>,
+    /// So many parts, one after the other.
+    parts: u64,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -74,7 +86,7 @@ enum Error {
 impl Audit {
     /// Runs until stopped.
     pub(crate) async fn run(self, stop: &CancellationToken) {
-        let mut swept = BTreeMap::new();
+        let mut swept = BTreeMap::<QueueName, Swept>::new();
         while !stop.is_cancelled() {
             stop.run_until_cancelled(tokio::time::sleep(self.every)).await;
             match stop.run_until_cancelled(self.round(&mut swept)).await {
@@ -92,12 +104,13 @@ impl Audit {
         }
     }
 
-    async fn round(&self, swept: &mut BTreeMap<QueueName, Instant>) -> Result<BTreeMap<String, u64>, Error> {
+    async fn round(&self, swept: &mut BTreeMap<QueueName, Swept>) -> Result<BTreeMap<String, u64>, Error> {
         self.resolve().await?;
         let mut standing = BTreeMap::new();
         for (queue, Totals { live, .. }) in self.store.totals().await? {
+            let before = swept.entry(queue.clone()).or_default();
             if live == 0 {
-                swept.insert(queue.clone(), Instant::now());
+                before.at = Some(Instant::now());
                 standing.insert(queue.to_string(), 0);
                 continue;
             }
@@ -105,10 +118,11 @@ impl Audit {
             let counted = u64::try_from(jobs.count_standing(&queue).await?).unwrap_or(u64::MAX);
             standing.insert(queue.to_string(), counted);
             let patience = SWEEP_EVERY * u32::try_from(1 + live / 100_000).unwrap_or(u32::MAX);
-            let is_due = swept.get(&queue).is_none_or(|at| at.elapsed() >= patience);
+            let is_due = before.at.is_none_or(|at| at.elapsed() >= patience);
             if live > counted || is_due {
-                self.sweep(&jobs, &queue).await?;
-                swept.insert(queue, Instant::now());
+                let parts = live.div_ceil(self.compared.max(1)).max(1);
+                self.sweep(&jobs, &queue, (before.parts % parts, parts)).await?;
+                *before = Swept { at: Some(Instant::now()), parts: before.parts + 1 };
             }
         }
         let lost = self.store.count_lost().await?;
@@ -120,25 +134,20 @@ impl Audit {
         Ok(standing)
     }
 
-    /// Compares the jobs of a queue one by one.
-    async fn sweep(&self, jobs: &Jobs, queue: &QueueName) -> Result<(), Error> {
+    /// Compares the jobs of a queue one by one: one part of so many.
+    async fn sweep(&self, jobs: &Jobs, queue: &QueueName, part: (u64, u64)) -> Result<(), Error> {
         let age = SignedDuration::try_from(self.every).unwrap_or(SignedDuration::ZERO);
         let before = Timestamp::now().checked_sub(age).unwrap_or(Timestamp::MIN);
-        let mut suspects = self.store.live(queue, before, MOST_COMPARED).await?;
+        let mut suspects = self.store.live(queue, before, part, MOST_COMPARED).await?;
         if suspects.len() > FEW {
-            let Some(standing) = jobs.standing(queue, MOST_NAMES).await? else {
-                tracing::debug!(%queue, "too many jobs to be compared one by one");
-                return Ok(());
-            };
-            suspects.retain(|id| !standing.contains(id));
+            jobs.strike_out(queue, &mut suspects).await?;
         }
-        suspects.truncate(MOST_SUSPECTS);
         if suspects.is_empty() {
             return Ok(());
         }
         self.catch_up().await?;
         let mut lost = Vec::new();
-        for id in suspects {
+        for id in suspects.into_iter().take(MOST_SUSPECTS) {
             if self.store.lives(queue, id).await? && !self.stands(queue, id).await? {
                 lost.push(id);
             }
@@ -182,3 +191,6 @@ impl Audit {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

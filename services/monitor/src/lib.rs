@@ -6,6 +6,7 @@
 pub mod alerts;
 pub mod api;
 pub mod audit;
+pub mod database_url;
 pub mod floor;
 pub mod job_set;
 pub mod live;

@@ -8,16 +8,19 @@ use windlass_service::{Problems, Validate};
 
 use crate::alerts;
 use crate::api::OperatorToken;
+use crate::database_url::{self, DatabaseUrl};
 use crate::retention::Retention;
-use crate::store;
 use crate::trace_url::TraceUrl;
 
 /// What can be configured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
-    /// The database: a path, or a URL as `sqlite:windlass-monitor.db`. A relative one is under the working directory.
-    pub database: String,
+    /// The database: a path, a URL as `sqlite:windlass-monitor.db`, or one as `postgres://USER@HOST/DATABASE`. A relative
+    /// path is under the working directory.
+    pub database: DatabaseUrl,
+    /// A file that holds one line, the password for the database server. Read at the start.
+    pub database_password_file: Option<PathBuf>,
     /// Where a trace can be seen, as `http://localhost:16686/trace/{trace_id}`; without it pages show the bare id.
     pub trace_url: Option<TraceUrl>,
     /// How many messages of EVENTS (of up to 250 events) are stored in one transaction.
@@ -45,7 +48,8 @@ const MOST_BATCH_SIZE: usize = 1000;
 impl Default for Options {
     fn default() -> Self {
         Self {
-            database: "windlass-monitor.db".to_owned(),
+            database: DatabaseUrl::new("windlass-monitor.db"),
+            database_password_file: None,
             trace_url: None,
             batch_size: 500,
             operator_token_file: None,
@@ -59,8 +63,15 @@ impl Default for Options {
 
 impl Validate for Options {
     fn validate(&self, problems: &mut Problems) {
-        if let Err(error) = store::connect_options(&self.database) {
-            problems.add("database", error);
+        match self.database.read(self.database_password_file.as_ref()) {
+            Err(error @ database_url::Error::Database(_)) => problems.add("database", error),
+            Err(error) => problems.add("database_password_file", format!("{:#}", anyhow::Error::new(error))),
+            Ok(database) if self.database_password_file.is_some() && !database.is_postgres() => {
+                let key = "database_password_file";
+                problems
+                    .add(key, "stands beside a file: expected a database as postgres://USER@HOST/DATABASE");
+            }
+            Ok(_) => {}
         }
         if !(1..=MOST_BATCH_SIZE).contains(&self.batch_size) {
             problems.add("batch_size", format!("found {}, expected 1 to {MOST_BATCH_SIZE}", self.batch_size));
@@ -95,7 +106,13 @@ mod tests {
     #[test]
     fn everything_wrong_is_named() {
         check(&Options::default(), &[]);
-        check(&Options { database: ":memory:".to_owned(), ..Options::default() }, &["database"]);
+        let of = |database: &str| DatabaseUrl::new(database);
+        check(&Options { database: of(":memory:"), ..Options::default() }, &["database"]);
+        let file = Some("/nowhere/password".into());
+        check(
+            &Options { database: of("postgres://db/x"), database_password_file: file, ..Options::default() },
+            &["database_password_file"],
+        );
         check(
             &Options { batch_size: 0, public_url: Some("file:///x".to_owned()), ..Options::default() },
             &["batch_size", "public_url"],

@@ -34,8 +34,8 @@ const LINGER: Duration = Duration::from_millis(5);
 const LINGER_OF_MANY: Duration = Duration::from_millis(100);
 /// Many, in one batch.
 const MANY: usize = 100;
-/// About the most events of a batch: some 20 MB in memory.
-const MOST_EVENTS: usize = 10_000;
+/// About the most events of a batch: some 10 MB in memory, and the next is read meanwhile.
+const MOST_EVENTS: usize = 5_000;
 /// After a failure.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Longer than every time limit within one round.

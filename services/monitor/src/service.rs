@@ -9,7 +9,7 @@ use windlass_service::{Context, Service};
 
 use crate::alerts::Evaluation;
 use crate::api::{self, Api, OperatorToken};
-use crate::audit::{Audit, Audited};
+use crate::audit::{self, Audit, Audited};
 use crate::endpoint;
 use crate::live::Teller;
 use crate::operations::Operations;
@@ -65,6 +65,7 @@ impl Service for Monitor {
             store: store.clone(),
             progress: progress_seen.clone(),
             every: options.audit_every,
+            compared: audit::COMPARED,
             audited,
         };
         let operations =
@@ -91,7 +92,7 @@ impl Service for Monitor {
             health: context.health.clone(),
         };
         let http_url = endpoint::address(options.public_url.as_deref(), context.http_address);
-        tracing::info!(http_url, database = options.database, "the monitor shows the jobs");
+        tracing::info!(http_url, database = ?options.database, "the monitor shows the jobs");
         // Before the process can be ready: it is not, until it reads.
         context.health.not_ready(projection::CONDITION, "not read yet");
         context.ready();
@@ -118,5 +119,7 @@ fn operator_token(options: &Options) -> anyhow::Result<Option<OperatorToken>> {
 }
 
 async fn open(options: &Options) -> anyhow::Result<Store> {
-    Store::open(&options.database).await.context("the monitor needs its database")
+    let database = options.database.read(options.database_password_file.as_ref());
+    let store = Store::of(database.context("the monitor needs its database")?).await;
+    store.context("the monitor needs its database")
 }

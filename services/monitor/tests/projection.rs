@@ -5,11 +5,29 @@
 #[allow(dead_code, reason = "shared with the tests of the API")]
 mod fixture;
 
-use fixture::{Database, accepted, event, job_id, life, second, started};
-use sqlx::ConnectOptions as _;
+use fixture::{Database, On, accepted, event, job_id, life, second, started};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection};
 use windlass_core::history::{History, JobView};
 use windlass_core::{Event, JobState, Transition};
-use windlass_monitor::store::{Error, Filter, JobRow, Message, Store, connect_options};
+use windlass_monitor::store::{Error, Filter, JobRow, Message, Store};
+use windlass_testkit::TestPostgres;
+use windlass_testkit::postgres::PASSWORD;
+
+on_both![
+    a_job_is_what_its_events_fold_to,
+    a_second_acceptance_is_kept,
+    the_same_messages_again_change_nothing,
+    the_order_of_events_does_not_matter,
+    a_restart_resumes,
+    a_large_batch_is_stored_whole,
+    a_job_that_ended_is_told_once,
+    refusals_alone_are_no_job,
+    a_lost_head_is_recorded_once,
+    another_stream_starts_again,
+    a_newer_schema_is_refused,
+    a_timer_that_ended_counts_as_queued,
+    a_rebuild_ends_in_the_same_tables,
+];
 
 async fn find(store: &Store, job: u64) -> JobView {
     store.find(job_id(job), None).await.unwrap().pop().unwrap()
@@ -32,32 +50,62 @@ async fn attempts(
         .collect()
 }
 
-/// All that a database knows of jobs, but the order in which it heard of them: what a rebuild must lead to.
-async fn tables(path: &str) -> Vec<String> {
-    const TABLES: [&str; 4] = [
-        "SELECT json_array(queue, hex(id), kind, state, priority, attempt_count, accepted_at_ns, due_at_ns, \
-         ended_at_ns, ready_at_ns, attempt_started_ns, attempt_ended_ns, error_code, error_message, error_terminal, \
-         fingerprint, key, tenant, trace_id, hex(claimed_id), hex(history)) FROM jobs ORDER BY id, queue",
-        "SELECT json_array(queue, hex(id), told_ns, hex(history)) FROM remarks ORDER BY id, queue",
-        "SELECT json_array(queue, state, jobs) FROM counts WHERE jobs <> 0 ORDER BY queue, state",
-        "SELECT json_array(minute, queue, kind, what, bucket, count) FROM figures WHERE count <> 0 \
-         ORDER BY minute, queue, kind, what, bucket",
+/// All that a database knows of jobs, but the order in which it heard of them: what a rebuild must lead to. The same from
+/// either.
+async fn tables(url: &str) -> Vec<String> {
+    const JOBS: &str = "queue id* kind state priority attempt_count accepted_at_ns due_at_ns ended_at_ns ready_at_ns \
+         attempt_started_ns attempt_ended_ns error_code error_message error_terminal? fingerprint key tenant trace_id \
+         claimed_id* history*";
+    const TABLES: [(&str, &str, &str); 4] = [
+        (JOBS, "jobs", "ORDER BY id, queue"),
+        ("queue id* told_ns history*", "remarks", "ORDER BY id, queue"),
+        ("queue state jobs", "counts", "WHERE jobs <> 0 ORDER BY queue, state"),
+        (
+            "minute queue kind what bucket count",
+            "figures",
+            "WHERE count <> 0 ORDER BY minute, queue, kind, what, bucket",
+        ),
     ];
-    let mut connection = connect_options(path).unwrap().connect().await.unwrap();
     let mut all = Vec::new();
-    for sql in TABLES {
-        all.extend(sqlx::query_scalar::<_, String>(sql).fetch_all(&mut connection).await.unwrap());
+    for (columns, table, rest) in TABLES {
+        let texts: Vec<_> = columns.split_whitespace().map(|column| text(url, column)).collect();
+        all.extend(texts_of(url, &format!("SELECT {} FROM {table} {rest}", texts.join(" || '|' || "))).await);
     }
     all
+}
+
+/// A column as text: bytes have a `*` after their name, truths a `?`.
+fn text(url: &str, column: &str) -> String {
+    let text = match (column.strip_suffix('*'), column.strip_suffix('?')) {
+        (Some(column), _) if is_postgres(url) => format!("UPPER(ENCODE({column}, 'hex'))"),
+        (Some(column), _) => format!("HEX({column})"),
+        (_, Some(column)) => format!("CAST(CAST({column} AS INTEGER) AS TEXT)"),
+        (None, None) => format!("CAST({column} AS TEXT)"),
+    };
+    format!("COALESCE(NULLIF({text}, ''), 'none')")
+}
+
+fn is_postgres(url: &str) -> bool {
+    url.starts_with("postgres:")
+}
+
+async fn texts_of(url: &str, sql: &str) -> Vec<String> {
+    let sql = AssertSqlSafe(sql.to_owned());
+    if is_postgres(url) {
+        let mut connection = PgConnection::connect(url).await.unwrap();
+        sqlx::query_scalar(sql).fetch_all(&mut connection).await.unwrap()
+    } else {
+        let mut connection = SqliteConnection::connect(url).await.unwrap();
+        sqlx::query_scalar(sql).fetch_all(&mut connection).await.unwrap()
+    }
 }
 
 fn message(sequence: u64, events: Vec<Event>) -> Message {
     Message { sequence, events, ..Message::default() }
 }
 
-#[tokio::test]
-async fn a_job_is_what_its_events_fold_to() {
-    let mut database = Database::new().await;
+async fn a_job_is_what_its_events_fold_to(on: On) {
+    let mut database = Database::on(on).await;
     assert_eq!(database.tell(life("mail", 1)).await, 5);
     let expected = History::from_iter(life("mail", 1)).view().unwrap();
     assert_eq!(find(&database.store, 1).await, expected);
@@ -75,8 +123,7 @@ async fn a_job_is_what_its_events_fold_to() {
 }
 
 /// An id that was forgotten and accepted again: the database keeps both acceptances, in one batch or in two.
-#[tokio::test]
-async fn a_second_acceptance_is_kept() {
+async fn a_second_acceptance_is_kept(on: On) {
     let mut again = life("mail", 1).remove(0);
     (again.at, again.accepted_at) = (second(5000), Some(second(5000)));
     let mut events = life("mail", 1);
@@ -84,13 +131,13 @@ async fn a_second_acceptance_is_kept() {
     let expected = History::from_iter(events.clone()).view().unwrap();
     let note = expected.transitions.last().and_then(|t| t.note.clone()).unwrap_or_default();
     assert!(note.contains("accepted again"), "{note}");
-    let mut at_once = Database::new().await;
+    let mut at_once = Database::on(on).await;
     at_once.tell(events).await;
-    let mut later = Database::new().await;
+    let mut later = Database::on(on).await;
     later.tell(life("mail", 1)).await;
     assert_eq!(later.tell(vec![again.clone()]).await, 1);
     assert_eq!(later.tell(vec![again.clone()]).await, 0);
-    let mut before = Database::new().await;
+    let mut before = Database::on(on).await;
     before.tell(vec![again]).await;
     before.tell(life("mail", 1)).await;
     for database in [at_once, later, before] {
@@ -98,35 +145,32 @@ async fn a_second_acceptance_is_kept() {
     }
 }
 
-#[tokio::test]
-async fn the_same_messages_again_change_nothing() {
-    let database = Database::new().await;
+async fn the_same_messages_again_change_nothing(on: On) {
+    let database = Database::on(on).await;
     let messages = vec![message(1, life("mail", 1)), message(2, life("mail", 2))];
     assert_eq!(database.store.apply(messages.clone()).await.unwrap().ended.len(), 2);
-    let (before, tables_before) = (rows(&database.store).await, tables(&database.path()).await);
+    let (before, tables_before) = (rows(&database.store).await, tables(database.url()).await);
     let again = database.store.apply(messages).await.unwrap();
     assert_eq!((again.changed, again.ended), (0, vec![]));
     assert_eq!(rows(&database.store).await, before);
-    assert_eq!(tables(&database.path()).await, tables_before);
+    assert_eq!(tables(database.url()).await, tables_before);
 }
 
-#[tokio::test]
-async fn the_order_of_events_does_not_matter() {
-    let mut forward = Database::new().await;
+async fn the_order_of_events_does_not_matter(on: On) {
+    let mut forward = Database::on(on).await;
     forward.tell(life("mail", 1)).await;
-    let mut backward = Database::new().await;
+    let mut backward = Database::on(on).await;
     // Each in a transaction of its own, the end first.
     for event in life("mail", 1).into_iter().rev() {
         assert_eq!(backward.tell(vec![event]).await, 1);
     }
     assert_eq!(find(&backward.store, 1).await, find(&forward.store, 1).await);
     assert_eq!(rows(&backward.store).await, rows(&forward.store).await);
-    assert_eq!(tables(&backward.path()).await, tables(&forward.path()).await);
+    assert_eq!(tables(backward.url()).await, tables(forward.url()).await);
 }
 
-#[tokio::test]
-async fn a_restart_resumes() {
-    let mut database = Database::new().await;
+async fn a_restart_resumes(on: On) {
+    let mut database = Database::on(on).await;
     let events = life("mail", 1);
     // The later message first, as after a restart of the reader.
     database.store.apply(vec![message(3, events[2..4].to_vec())]).await.unwrap();
@@ -138,9 +182,8 @@ async fn a_restart_resumes() {
     assert_eq!(find(&database.store, 1).await, History::from_iter(events).view().unwrap());
 }
 
-#[tokio::test]
-async fn a_large_batch_is_stored_whole() {
-    let mut database = Database::new().await;
+async fn a_large_batch_is_stored_whole(on: On) {
+    let mut database = Database::on(on).await;
     let count = 700;
     let events = (0..count).flat_map(|job| [accepted("mail", job, 1), started("mail", job, 1, 2)]).collect();
     assert_eq!(database.tell(events).await, 1400);
@@ -149,9 +192,8 @@ async fn a_large_batch_is_stored_whole() {
     assert_eq!(database.store.queues(second(10)).await.unwrap()[0].counts["running"], 700);
 }
 
-#[tokio::test]
-async fn a_job_that_ended_is_told_once() {
-    let database = Database::new().await;
+async fn a_job_that_ended_is_told_once(on: On) {
+    let database = Database::on(on).await;
     let succeeded = event("mail", 1, Transition::Succeeded, 1, 3);
     let apply = async |sequence, event: &Event| {
         database.store.apply(vec![message(sequence, vec![event.clone()])]).await.unwrap().ended
@@ -162,18 +204,16 @@ async fn a_job_that_ended_is_told_once() {
     assert_eq!(apply(4, &succeeded).await, []);
 }
 
-#[tokio::test]
-async fn refusals_alone_are_no_job() {
-    let mut database = Database::new().await;
+async fn refusals_alone_are_no_job(on: On) {
+    let mut database = Database::on(on).await;
     database.tell(vec![event("mail", 1, Transition::Refused, 1, 1)]).await;
     assert_eq!(rows(&database.store).await, []);
     database.tell(vec![accepted("mail", 1, 0)]).await;
     assert_eq!(find(&database.store, 1).await.transitions.len(), 2);
 }
 
-#[tokio::test]
-async fn a_lost_head_is_recorded_once() {
-    let mut database = Database::new().await;
+async fn a_lost_head_is_recorded_once(on: On) {
+    let mut database = Database::on(on).await;
     let store = &database.store;
     assert!(!store.follow("2026-01-01T00:00:00Z", 9).await.unwrap());
     store.apply(vec![message(4, vec![]), message(8, vec![])]).await.unwrap();
@@ -188,9 +228,8 @@ async fn a_lost_head_is_recorded_once() {
     assert_eq!(database.store.processed().await.unwrap().iter().collect::<Vec<_>>(), [1..=6, 8..=8]);
 }
 
-#[tokio::test]
-async fn another_stream_starts_again() {
-    let mut database = Database::new().await;
+async fn another_stream_starts_again(on: On) {
+    let mut database = Database::on(on).await;
     database.store.follow("2026-01-01T00:00:00Z", u64::MAX).await.unwrap();
     database.tell(life("mail", 1)).await;
     database.tell(life("mail", 2)).await;
@@ -202,25 +241,21 @@ async fn another_stream_starts_again() {
     assert_eq!(rows(&database.store).await.len(), 2, "what was told of jobs stays");
 }
 
-#[tokio::test]
-async fn a_newer_schema_is_refused() {
-    let database = Database::new().await;
+async fn a_newer_schema_is_refused(on: On) {
+    let database = Database::on(on).await;
     database.store.close().await;
-    let mut connection = connect_options(&database.path()).unwrap().connect().await.unwrap();
-    sqlx::query(
+    let bytes = if on == On::Postgres { "''" } else { "x'00'" };
+    let later = format!(
         "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
-         VALUES (9999, 'later', TRUE, x'00', 0)",
-    )
-    .execute(&mut connection)
-    .await
-    .unwrap();
-    let refused = Store::open(&database.path()).await.unwrap_err();
+         VALUES (9999, 'later', TRUE, {bytes}, 0) RETURNING description"
+    );
+    texts_of(database.url(), &later).await;
+    let refused = Store::open(database.url()).await.unwrap_err();
     assert!(matches!(refused, Error::Newer { version: 9999 }), "{refused}");
 }
 
-#[tokio::test]
-async fn a_timer_that_ended_counts_as_queued() {
-    let mut database = Database::new().await;
+async fn a_timer_that_ended_counts_as_queued(on: On) {
+    let mut database = Database::on(on).await;
     let scheduled = Event { due_at: Some(second(60)), ..accepted("mail", 1, 0) };
     database.tell(vec![scheduled]).await;
     for (now, state, other, age) in [
@@ -240,8 +275,7 @@ async fn a_timer_that_ended_counts_as_queued() {
 }
 
 /// However the same messages come: one by one, some twice, all at once, or backwards.
-#[tokio::test]
-async fn a_rebuild_ends_in_the_same_tables() {
+async fn a_rebuild_ends_in_the_same_tables(on: On) {
     let mut events = Vec::new();
     for job in 1..=40 {
         events.extend(life(if job % 2 == 0 { "mail" } else { "sms" }, job));
@@ -254,7 +288,7 @@ async fn a_rebuild_ends_in_the_same_tables() {
     }
     let messages: Vec<Message> =
         events.chunks(3).zip(1..).map(|(events, sequence)| message(sequence, events.to_vec())).collect();
-    let (slow, fast, backward) = (Database::new().await, Database::new().await, Database::new().await);
+    let (slow, fast, backward) = (Database::on(on).await, Database::on(on).await, Database::on(on).await);
     for one in &messages {
         slow.store.apply(vec![one.clone()]).await.unwrap();
         if one.sequence % 3 == 0 {
@@ -265,18 +299,21 @@ async fn a_rebuild_ends_in_the_same_tables() {
     for some in messages.rchunks(7) {
         backward.store.apply(some.to_vec()).await.unwrap();
     }
-    let expected = tables(&slow.path()).await;
+    let expected = tables(slow.url()).await;
     assert!(expected.len() > 120, "{expected:?}");
-    assert_eq!(tables(&fast.path()).await, expected);
-    assert_eq!(tables(&backward.path()).await, expected);
+    let other = Database::new().await;
+    other.store.apply(messages.clone()).await.unwrap();
+    assert_eq!(tables(other.url()).await, expected, "SQLite says the same");
+    assert_eq!(tables(fast.url()).await, expected);
+    assert_eq!(tables(backward.url()).await, expected);
 }
 
 #[tokio::test]
 async fn what_an_earlier_version_stored_is_carried_over() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("monitor.db").display().to_string();
-    let mut connection = connect_options(&path).unwrap().connect().await.unwrap();
-    let all = sqlx::migrate!("./migrations");
+    let mut connection = SqliteConnection::connect(&format!("sqlite:{path}?mode=rwc")).await.unwrap();
+    let all = sqlx::migrate!("./migrations/sqlite");
     let earlier = all.iter().filter(|migration| migration.version <= 21).cloned().collect();
     sqlx::migrate::Migrator::with_migrations(earlier).run(&mut connection).await.unwrap();
     for (transition, attempt, at) in [("accepted", 0, 1), ("started", 1, 2), ("succeeded", 1, 3)] {
@@ -300,4 +337,63 @@ async fn what_an_earlier_version_stored_is_carried_over() {
     store.close().await;
     // Once, and for good.
     assert_eq!(find(&Store::open(&path).await.unwrap(), 1).await, job);
+}
+
+/// Two monitors that start at once: one makes the tables, the other waits and finds them.
+#[tokio::test]
+async fn two_that_start_at_once_make_the_tables_once() {
+    for _ in 0..3 {
+        let url = TestPostgres::shared().await.unwrap().database().await.unwrap();
+        let (one, other, third) = tokio::join!(Store::open(&url), Store::open(&url), Store::open(&url));
+        let stores = [one.unwrap(), other.unwrap(), third.unwrap()];
+        assert_eq!(stores[0].processed().await.unwrap().count(), 0);
+    }
+}
+
+/// Two that fold the same jobs at once lose nothing of each other: who writes, writes alone.
+#[tokio::test]
+async fn two_that_write_at_once_lose_nothing() {
+    let database = Database::on(On::Postgres).await;
+    let other = Store::open(database.url()).await.unwrap();
+    let lives: Vec<Vec<Event>> = (1..=60).map(|job| life("mail", job)).collect();
+    let messages = |part: usize| -> Vec<Message> {
+        let of = |(place, events): (usize, &Vec<Event>)| {
+            let events = events.iter().skip(part).step_by(2).cloned().collect();
+            message(u64::try_from(place * 2 + part + 1).unwrap(), events)
+        };
+        lives.iter().enumerate().map(of).collect()
+    };
+    let tell = async |store: &Store, messages: Vec<Message>| {
+        for some in messages.chunks(3) {
+            store.apply(some.to_vec()).await.unwrap();
+        }
+    };
+    tokio::join!(tell(&database.store, messages(0)), tell(&other, messages(1)));
+    let expected = Database::new().await;
+    expected.store.apply(messages(0)).await.unwrap();
+    expected.store.apply(messages(1)).await.unwrap();
+    assert_eq!(tables(database.url()).await, tables(expected.url()).await);
+    assert_eq!(database.store.processed().await.unwrap().iter().collect::<Vec<_>>(), [1..=120]);
+}
+
+#[tokio::test]
+async fn tls_is_spoken_where_it_is_asked_for() {
+    const IN_USE: &str = "SELECT CAST(BOOL_AND(ssl) AS TEXT) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) \
+         WHERE application_name = 'windlass-monitor'";
+    let server = TestPostgres::with_tls().await.unwrap();
+    let socket = server.database().await.unwrap();
+    let ca = server.ca().display().to_string();
+    let url = format!("{}?sslmode=verify-full&sslrootcert={ca}", server.tcp_url(&socket));
+    let store = Store::open(&url).await.unwrap();
+    assert_eq!(texts_of(&socket, IN_USE).await, ["true"]);
+    store.close().await;
+    // A server whose certificate nobody vouches for, one under another name, and one that cannot.
+    let unknown = format!("{}?sslmode=verify-full", server.tcp_url(&socket));
+    let renamed = url.replace("@localhost:", "@127.0.0.1:");
+    let plain =
+        format!("{}&sslmode=require", TestPostgres::shared().await.unwrap().database().await.unwrap());
+    for refused in [unknown, renamed, plain] {
+        let error = anyhow::Error::new(Store::open(&refused).await.unwrap_err());
+        assert!(!format!("{error:#} {error:?}").contains(PASSWORD), "{error:?}");
+    }
 }

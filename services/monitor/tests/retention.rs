@@ -4,10 +4,23 @@
 
 #[allow(dead_code, reason = "shared with the tests of the API")]
 mod fixture;
+#[path = "retention/past.rs"]
+mod past;
 
-use fixture::{Database, accepted, error, event, job_id, life, second, started};
-use windlass_core::{Event, JobState, Transition};
-use windlass_monitor::store::{Filter, Totals};
+use fixture::{Database, On, accepted, error, event, job_id, life, second, started};
+use windlass_core::alert::Silence;
+use windlass_core::told::{LogLevel, LogLine, Progress};
+use windlass_core::{Event, JobState, QueueName, Transition};
+use windlass_monitor::store::{Filter, Message, Totals};
+
+on_both![
+    old_jobs_go_by_state_and_age_and_stay_counted,
+    jobs_are_found_by_error_and_time_in_stable_pages,
+    what_is_no_matter_any_more_goes_too,
+    a_report_sums_up_a_time,
+    what_handlers_told_is_kept_once,
+    silences_and_rejections_are_found,
+];
 
 fn dead(queue: &str, job: u64, at: i64) -> Vec<Event> {
     let dead = Event { error: Some(error("no such file")), ..event(queue, job, Transition::Dead, 1, at) };
@@ -20,9 +33,8 @@ async fn found(database: &Database, filter: Filter) -> Vec<u64> {
     all.into_iter().map(|job| number(job.id.to_string())).collect()
 }
 
-#[tokio::test]
-async fn old_jobs_go_by_state_and_age_and_stay_counted() {
-    let mut database = Database::new().await;
+async fn old_jobs_go_by_state_and_age_and_stay_counted(on: On) {
+    let mut database = Database::on(on).await;
     for job in 1..=5 {
         database.tell(life("mail", job)).await;
         database.tell(dead("mail", 10 + job, 25)).await;
@@ -44,9 +56,8 @@ async fn old_jobs_go_by_state_and_age_and_stay_counted() {
     assert_eq!((counts["succeeded"], counts["dead"], counts["queued"]), (0, 1, 1));
 }
 
-#[tokio::test]
-async fn jobs_are_found_by_error_and_time_in_stable_pages() {
-    let mut database = Database::new().await;
+async fn jobs_are_found_by_error_and_time_in_stable_pages(on: On) {
+    let mut database = Database::on(on).await;
     for job in 1..=6 {
         database.tell(dead("mail", job, i64::try_from(job).unwrap() * 100)).await;
     }
@@ -79,9 +90,8 @@ async fn jobs_are_found_by_error_and_time_in_stable_pages() {
     }
 }
 
-#[tokio::test]
-async fn what_is_no_matter_any_more_goes_too() {
-    let mut database = Database::new().await;
+async fn what_is_no_matter_any_more_goes_too(on: On) {
+    let mut database = Database::on(on).await;
     database.tell(vec![event("mail", 1, Transition::Refused, 1, 5)]).await;
     database.tell(vec![accepted("mail", 2, 1), accepted("mail", 3, 1)]).await;
     let (store, mail) = (&database.store, "mail".parse().unwrap());
@@ -98,9 +108,8 @@ async fn what_is_no_matter_any_more_goes_too() {
     assert_eq!(store.report(second(0), second(600)).await.unwrap().kinds, []);
 }
 
-#[tokio::test]
-async fn a_report_sums_up_a_time() {
-    let mut database = Database::new().await;
+async fn a_report_sums_up_a_time(on: On) {
+    let mut database = Database::on(on).await;
     for job in 1..=4 {
         database.tell(life("mail", job)).await;
     }
@@ -119,4 +128,67 @@ async fn a_report_sums_up_a_time() {
     let failure = &report.failures[0];
     assert_eq!((failure.jobs, failure.example, failure.last_at), (1, job_id(9), second(60)));
     assert_eq!(database.store.report(second(600), second(1200)).await.unwrap().kinds, []);
+}
+
+async fn what_handlers_told_is_kept_once(on: On) {
+    let mut database = Database::on(on).await;
+    database.tell(vec![accepted("mail", 1, 1), started("mail", 1, 1, 2)]).await;
+    let queue = "mail".parse::<QueueName>().unwrap();
+    let line = |sequence, message: &str| LogLine {
+        queue: queue.clone(),
+        job_id: job_id(1),
+        attempt: 1,
+        sequence,
+        at: second(3),
+        level: LogLevel::Info,
+        message: message.to_owned(),
+    };
+    let progress = |at, fraction| Progress {
+        queue: queue.clone(),
+        job_id: job_id(1),
+        attempt: 1,
+        fraction,
+        note: "half\0way".to_owned(),
+        at: second(at),
+    };
+    // Twice in a batch, and again in the next.
+    let lines = vec![line(1, "first"), line(2, "second"), line(1, "first")];
+    for sequence in [7, 8] {
+        let told = vec![progress(5, Some(0.5)), progress(4, None)];
+        let message = Message { sequence, events: vec![], progress: told, lines: lines.clone() };
+        database.store.apply(vec![message]).await.unwrap();
+    }
+    let job = database.store.find(job_id(1), None).await.unwrap().remove(0);
+    let shown: Vec<_> = job.logs.iter().map(|line| (line.sequence, line.message.as_str())).collect();
+    assert_eq!(shown, [(1, "first"), (2, "second")]);
+    let progress = job.progress.unwrap();
+    assert_eq!((progress.fraction, progress.at), (Some(0.5), second(5)));
+    database.tell(vec![event("mail", 1, Transition::Succeeded, 1, 9)]).await;
+    assert_eq!(database.store.remove_ended(JobState::Succeeded, second(10), 9).await.unwrap(), 1);
+    assert_eq!(database.store.find(job_id(1), None).await.unwrap(), []);
+}
+
+async fn silences_and_rejections_are_found(on: On) {
+    let mut database = Database::on(on).await;
+    let store = &database.store;
+    let silence = Silence { rule: Some("oldest_age".to_owned()), subject: None, until: second(50) };
+    let ids = [store.silence(&silence, "a").await.unwrap(), store.silence(&silence, "b").await.unwrap()];
+    assert!(store.end_silence(ids[0]).await.unwrap() && !store.end_silence(ids[0]).await.unwrap());
+    let left: Vec<_> = store.silences(second(49)).await.unwrap().into_iter().map(|row| row.id).collect();
+    assert_eq!(left, [ids[1]]);
+    assert_eq!(store.silences(second(50)).await.unwrap(), []);
+    let rejected = Event { claimed_id: Some(job_id(9)), ..event("mail", 3, Transition::Rejected, 0, 4) };
+    database.tell(vec![rejected.clone()]).await;
+    let (store, sms) = (&database.store, "sms".parse().unwrap());
+    assert_eq!(store.rejected(job_id(9), None).await.unwrap(), Some(rejected));
+    assert_eq!(store.rejected(job_id(9), Some(&sms)).await.unwrap(), None);
+    let all = store.live(&sms, second(9), (0, 1), 10).await.unwrap();
+    assert!(all.is_empty());
+    database.tell((10..40).map(|job| accepted("sms", job, 1)).collect()).await;
+    let mut parts = Vec::new();
+    for part in 0..3 {
+        parts.extend(database.store.live(&sms, second(9), (part, 3), 100).await.unwrap());
+    }
+    parts.sort();
+    assert_eq!(parts, (10..40).map(job_id).collect::<Vec<_>>());
 }

@@ -21,6 +21,9 @@ pub use self::write::{EncodedEvent, EventWriter, Storing};
 
 /// For looking at the stream.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+/// Messages that are asked for ahead, and held until they are taken: of up to 64 KiB each.
+const MOST_AHEAD: usize = 100;
+
 /// Events could not be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -124,8 +127,9 @@ impl EventReader {
         let mut events = 0;
         let mut until = Instant::now() + wait;
         while messages.len() < max && events < most_events {
-            if self.puller.outstanding() < max / 2 + 1 {
-                let room = max - self.puller.outstanding().min(max);
+            let ahead = max.min(MOST_AHEAD);
+            if self.puller.outstanding() < ahead / 2 + 1 {
+                let room = ahead - self.puller.outstanding().min(ahead);
                 self.puller.request(room).await?;
             }
             match timeout_at(until, self.puller.next()).await {

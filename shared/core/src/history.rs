@@ -1,6 +1,7 @@
 //! A job's history, folded from its events: what the API and the command line show.
 
 mod fold;
+mod past;
 #[cfg(test)]
 mod tests;
 mod value;

@@ -3,6 +3,7 @@
 pub mod broker;
 pub mod cluster;
 pub mod fleet;
+pub mod postgres;
 pub mod process;
 pub mod programs;
 pub mod proxy;
@@ -12,6 +13,7 @@ pub mod tap;
 pub use broker::{Servers, TestBroker};
 pub use cluster::Cluster;
 pub use fleet::Fleet;
+pub use postgres::TestPostgres;
 pub use process::{PATIENCE, Process, ProcessOptions};
 pub use programs::program;
 pub use proxy::{Proxy, Weather};

@@ -6,8 +6,9 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 use windlass_broker::provision::Layout;
+use windlass_testkit::postgres::PASSWORD;
 use windlass_testkit::process::{Signal, signal};
-use windlass_testkit::{Cluster, PATIENCE, TestBroker, program};
+use windlass_testkit::{Cluster, PATIENCE, TestBroker, TestPostgres, program};
 
 /// JetStream's word for it.
 const STREAM_NOT_FOUND: u64 = 10_059;
@@ -113,6 +114,26 @@ async fn a_projection_is_compared_to_bare_inserts() -> Result<()> {
     let bare = positive(&report, "/bare_inserts_events_per_second")?;
     let ratio = positive(&report, "/ratio_to_bare_inserts")?;
     assert!((ratio - rate / bare).abs() < 1e-6, "{report}");
+    assert_eq!(report["database"], "sqlite", "{report}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_projection_into_postgres_leaves_nothing_there() -> Result<()> {
+    let mut server = TestPostgres::start().await?;
+    let url = server.database().await?;
+    let (code, report) = bench(&["projection", "--jobs", "2000", "--database", &url]).await?;
+    assert_eq!((code, &report["events"]), (Some(0), &6000.into()), "{report}");
+    assert_eq!(report["database"], "postgres", "{report}");
+    for field in ["/events_per_second", "/bare_inserts_events_per_second", "/database_bytes_per_job"] {
+        positive(&report, field)?;
+    }
+    assert_eq!(server.databases().await?, ["postgres", "template0", "template1", "test_0"]);
+    // Nobody answers there any more.
+    server.stop()?;
+    let (code, message) = bench(&["projection", "--jobs", "1000", "--database", &url]).await?;
+    let message = message.to_string();
+    assert!(code != Some(0) && !message.contains(PASSWORD), "{code:?} {message}");
     Ok(())
 }
 

@@ -7,7 +7,8 @@ use serde::Serialize;
 use tokio::time::Instant;
 use windlass_broker::events::{EncodedEvent, EventWriter, extent};
 use windlass_core::{Event, JobId, Kind, Outcome, PoolName, QueueName, Transition};
-use windlass_monitor::floor::bare_inserts;
+use windlass_monitor::floor::{Scratch, bare_inserts, bytes};
+use windlass_monitor::store;
 
 use super::Error;
 use super::error::start_error;
@@ -26,6 +27,9 @@ pub(crate) struct Args {
     /// How many jobs: three events each
     #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1000..=1_000_000))]
     jobs: u64,
+    /// A Postgres server to measure on, as postgres://USER@HOST/DATABASE [default: SQLite, in a file]
+    #[arg(long, value_name = "URL")]
+    database: Option<String>,
     #[command(flatten)]
     settings: Settings,
 }
@@ -35,8 +39,12 @@ The events of jobs that succeed are stored on the broker first, in batches as a 
 started on them, until all are in its database. The floor inserts the rows that it has written into another database, in
 transactions of 10,000, and does nothing else.
 
+On Postgres two databases are made beside the one that is named, and removed at the end: the user must have the right to
+create databases. The password may stand in the variable PGPASSWORD, or in ~/.pgpass.
+
 Examples:
   windlass bench projection
+  windlass bench projection --database postgres://windlass@127.0.0.1/postgres
   windlass bench projection --jobs 1000000 -o json";
 
 /// Jobs of which the same transition is told one after the other.
@@ -48,6 +56,7 @@ const EVENTS_OF_A_JOB: u64 = 3;
 
 #[derive(Debug, Serialize)]
 struct Report {
+    database: &'static str,
     events_per_second: f64,
     bare_inserts_events_per_second: f64,
     ratio_to_bare_inserts: f64,
@@ -60,22 +69,27 @@ struct Report {
 }
 
 pub(super) async fn run(args: Args, scene: &Scene) -> Result<(), Error> {
-    let Args { jobs, settings } = args;
+    let Args { jobs, database: server, settings } = args;
     let settings = scene.complete(settings)?;
     let mut stage = Stage::open(scene, &settings, layout(&settings)).await?;
     scene.screen.busy("telling of jobs");
     tell(&stage, &settings, jobs).await?;
-    stage.services(scene, &[Program::Monitor], &[]).await?;
+    let name = if server.is_some() { "postgres" } else { "sqlite" };
+    let (database, bare) = if let Some(server) = server {
+        scratch(scene, &server).await?
+    } else {
+        let file = stage.database();
+        (file.display().to_string(), file.with_file_name("bare.db").display().to_string())
+    };
+    stage.services(scene, &[Program::Monitor], &[("WINDLASS__MONITOR__DATABASE", &database)]).await?;
     scene.screen.busy("measuring the monitor");
     stage.begin()?;
     let (share, took) = project(&stage).await?;
     let processes = stage.used()?;
     stage.stop_services().await;
     scene.screen.busy("measuring bare inserts");
-    let database = stage.database();
-    let bare = database.with_file_name("bare.db");
-    let bytes = std::fs::metadata(&database).map_or(0, |file| file.len());
-    let measured = bare_inserts(&database.display().to_string(), &bare.display().to_string()).await;
+    let bytes = bytes(&database).await.map_err(|error| start_error(error.into()))?;
+    let measured = bare_inserts(&database, &bare).await;
     let (rows, bare_took) = measured.map_err(|error| start_error(error.into()))?;
     if rows != jobs {
         return Err(Error::Stalled { what: "are in the database", found: rows, jobs, waited: PATIENCE });
@@ -90,6 +104,7 @@ pub(super) async fn run(args: Args, scene: &Scene) -> Result<(), Error> {
         .map(|share| share.cpu_seconds)
         .sum();
     let report = Report {
+        database: name,
         events_per_second: per_second,
         bare_inserts_events_per_second: bare_per_second,
         ratio_to_bare_inserts: per_second / bare_per_second,
@@ -101,6 +116,16 @@ pub(super) async fn run(args: Args, scene: &Scene) -> Result<(), Error> {
         settings,
     };
     show(&report, scene.format, for_people)
+}
+
+/// Two databases on this server, which go when all is over.
+async fn scratch(scene: &Scene, server: &str) -> Result<(String, String), Error> {
+    let failed = |error: store::Error| start_error(error.into());
+    let names = ["", "_bare"].map(|part| format!("windlass_bench_{}{part}", std::process::id()));
+    let scratch = Scratch::beside(server, names.into()).map_err(failed)?;
+    *scene.scratch.lock().await = Some(scratch.clone());
+    let mut urls = scratch.create().await.map_err(failed)?.into_iter();
+    Ok((urls.next().unwrap_or_default(), urls.next().unwrap_or_default()))
 }
 
 /// Stores the events of these jobs on the broker.
@@ -200,10 +225,11 @@ async fn project(stage: &Stage) -> Result<(f64, Duration), Error> {
 
 fn for_people(report: &Report) -> String {
     format!(
-        "{:.0} events/s into the database, {} jobs of {EVENTS_OF_A_JOB} events\n\
+        "{:.0} events/s into {}, {} jobs of {EVENTS_OF_A_JOB} events\n\
          {:.2} of bare batched inserts of the same rows ({:.0} events/s)\n\
          {:.1} us of the monitor's CPU for each job, {:.0} bytes of its database\n\n{}",
         report.events_per_second,
+        report.database,
         report.jobs,
         report.ratio_to_bare_inserts,
         report.bare_inserts_events_per_second,

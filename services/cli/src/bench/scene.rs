@@ -1,6 +1,10 @@
 //! What every measurement is given.
 
+use tokio::sync::Mutex;
+use windlass_monitor::floor::Scratch;
+
 use super::Error;
+use super::error::start_error;
 use super::given::Given;
 use super::running::Leftovers;
 use super::settings::{Settings, Whose};
@@ -17,6 +21,8 @@ pub(super) struct Scene {
     pub(super) given: Option<Given>,
     /// What is to be stopped at the end.
     pub(super) leftovers: Leftovers,
+    /// Databases that were made for it.
+    pub(super) scratch: Mutex<Option<Scratch>>,
 }
 
 // === impl Scene ===
@@ -29,6 +35,7 @@ impl Scene {
             format: global.output,
             given: Given::of(global)?,
             leftovers: Leftovers::default(),
+            scratch: Mutex::default(),
         })
     }
 
@@ -41,7 +48,12 @@ impl Scene {
     pub(super) async fn clean(&self) -> Result<(), Error> {
         self.screen.busy("stopping");
         self.leftovers.stop().await;
-        self.remove_streams().await
+        let scratch = self.scratch.lock().await.take();
+        let removed = match &scratch {
+            Some(scratch) => scratch.remove().await.map_err(|error| start_error(error.into())),
+            None => Ok(()),
+        };
+        self.remove_streams().await.and(removed)
     }
 
     /// Removes what was made on a broker that is not ours.

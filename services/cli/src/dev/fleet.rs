@@ -219,12 +219,12 @@ impl Plan<'_> {
             ("WINDLASS__DRAIN__TIMEOUT".into(), format!("{drain_seconds}s").into()),
         ];
         environment.extend(self.credentials(&service)?);
-        environment.extend(self.environment.iter().cloned());
         if is_monitor {
             environment
                 .push(("WINDLASS__MONITOR__DATABASE".into(), self.data.path().join("monitor.db").into()));
             environment.extend(trace_url());
         }
+        environment.extend(self.environment.iter().cloned());
         let given = std::env::vars_os().map(|(name, _)| name);
         let is_ours =
             |name: &OsString| name.to_str().is_some_and(|name| OURS.iter().any(|o| name.starts_with(o)));

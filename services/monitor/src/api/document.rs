@@ -6,7 +6,7 @@ use utoipa::openapi::{self, ComponentsBuilder};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    Problem, actions, alerts, audit, letters, live, many, operations, query, queues, report, routes,
+    Problem, actions, alerts, audit, letters, live, many, operations, past, query, queues, report, routes,
     schedules, workers,
 };
 
@@ -20,6 +20,7 @@ use super::{
     ),
     paths(
         routes::list_jobs, routes::get_job, routes::list_queues, routes::get_status, audit::get, alerts::list, alerts::silence, alerts::end_silence, report::get, live::watch, workers::list, get,
+        past::get, past::list, past::job,
         letters::list, letters::groups, letters::letter,
         actions::redrive, actions::discard, actions::cancel,
         many::redrive, many::discard, many::cancel,
@@ -28,7 +29,7 @@ use super::{
         schedules::pause, schedules::resume, schedules::trigger, schedules::backfill,
         operations::list, operations::get, operations::abort,
     ),
-    tags((name = "jobs"), (name = "queues"), (name = "schedules"), (name = "workers"), (name = "dead letters"), (name = "operations"), (name = "alerts"), (name = "reports"), (name = "status")),
+    tags((name = "jobs"), (name = "past"), (name = "queues"), (name = "schedules"), (name = "workers"), (name = "dead letters"), (name = "operations"), (name = "alerts"), (name = "reports"), (name = "status")),
     modifiers(&Token),
 )]
 struct Document;

@@ -95,7 +95,7 @@ fn readable_result(job: &JobView, value: &serde_json::Value) -> String {
     }
 }
 
-fn readable_errors(mut job: JobView) -> JobView {
+pub(super) fn readable_errors(mut job: JobView) -> JobView {
     let attempts = job.attempts.iter_mut().filter_map(|attempt| attempt.error.as_mut());
     for error in attempts.chain(job.error.as_mut()) {
         error.message = readable(&error.message).into_owned();
@@ -116,7 +116,7 @@ pub(super) async fn style() -> Response {
     (headers, STYLE).into_response()
 }
 
-fn render(status: StatusCode, page: &impl Template) -> Response {
+pub(super) fn render(status: StatusCode, page: &impl Template) -> Response {
     match page.render() {
         Ok(html) => (status, Html(html)).into_response(),
         Err(error) => {
@@ -127,13 +127,13 @@ fn render(status: StatusCode, page: &impl Template) -> Response {
 }
 
 /// An instant for people, to the millisecond; the page says that all are in UTC.
-fn instant(at: &Timestamp) -> String {
+pub(super) fn instant(at: &Timestamp) -> String {
     at.to_zoned(TimeZone::UTC).strftime("%Y-%m-%d %H:%M:%S%.3f").to_string()
 }
 
 /// Seconds for people.
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "templates pass references")]
-fn duration(seconds: &f64) -> String {
+pub(super) fn duration(seconds: &f64) -> String {
     match *seconds {
         short if short < 1.0 => format!("{:.0} ms", short * 1000.0),
         some if some < 60.0 => format!("{some:.1} s"),

@@ -89,12 +89,16 @@ fn encoded(text: &str) -> String {
 
 /// Reads the parameters of one job: its id, and perhaps its queue.
 pub(super) fn job(path: RawPath, raw: RawQuery) -> Result<(JobId, Option<QueueName>), Problem> {
-    let text = path.map(|Path(text)| text).unwrap_or_default();
-    let id = text.parse().map_err(|error| bad("id", &error, ID_FORM))?;
+    let id = id(path)?;
     let mut parameters = Parameters::new(raw)?;
     let queue = parameters.take("queue", QUEUE_FORM)?;
     parameters.end("queue")?;
     Ok((id, queue))
+}
+
+pub(super) fn id(path: RawPath) -> Result<JobId, Problem> {
+    let text = path.map(|Path(text)| text).unwrap_or_default();
+    text.parse().map_err(|error| bad("id", &error, ID_FORM))
 }
 
 /// Refuses parameters where none are known.

@@ -1,12 +1,10 @@
 //! The projection on a real broker, with the rights that the monitor has.
 
-use std::path::Path;
-
 use tokio::task::JoinHandle;
 use windlass_broker::events::EventWriter;
 use windlass_broker::provision::Layout;
 use windlass_core::{Event, JobId, JobState, Kind, PoolName, Transition};
-use windlass_testkit::{SmallDisk, TestBroker};
+use windlass_testkit::{SmallDisk, TestBroker, TestPostgres};
 
 use super::*;
 
@@ -19,8 +17,8 @@ struct Running {
 }
 
 impl Running {
-    async fn start(server: &TestBroker, database: &Path) -> Self {
-        let store = Store::open(&database.display().to_string()).await.unwrap();
+    async fn start(server: &TestBroker, database: &str) -> Self {
+        let store = Store::open(database).await.unwrap();
         let (progress, progress_seen) = watch::channel(Progress::default());
         let (health, stop) = (Health::new(), CancellationToken::new());
         let projection = Projection {
@@ -69,6 +67,10 @@ fn event(job: u64, transition: Transition) -> Event {
     Event::new("default".parse().unwrap(), job_id(job), kind, transition, 1, Timestamp::now())
 }
 
+fn file(server: &TestBroker, name: &str) -> String {
+    server.folder().join(name).display().to_string()
+}
+
 async fn broker() -> (TestBroker, EventWriter) {
     let server = TestBroker::with_credentials().await.unwrap();
     server.provision(&Layout::default()).await.unwrap();
@@ -79,7 +81,7 @@ async fn broker() -> (TestBroker, EventWriter) {
 #[tokio::test]
 async fn events_are_projected_and_a_restart_resumes() {
     let (server, writer) = broker().await;
-    let database = server.folder().join("monitor.db");
+    let database = file(&server, "monitor.db");
     say(&writer, 1, Transition::Accepted).await;
     say(&writer, 1, Transition::Started).await;
     let mut running = Running::start(&server, &database).await;
@@ -102,12 +104,12 @@ async fn what_another_database_got_is_a_gap() {
     let (server, writer) = broker().await;
     say(&writer, 1, Transition::Accepted).await;
     say(&writer, 2, Transition::Accepted).await;
-    let mut first = Running::start(&server, &server.folder().join("first.db")).await;
+    let mut first = Running::start(&server, &file(&server, "first.db")).await;
     first.catch_up(2).await;
     first.stop().await;
 
     say(&writer, 3, Transition::Accepted).await;
-    let mut second = Running::start(&server, &server.folder().join("second.db")).await;
+    let mut second = Running::start(&server, &file(&server, "second.db")).await;
     second.catch_up(3).await;
     assert_eq!(second.state(3).await, JobState::Queued);
     let gaps = second.store.gaps(10).await.unwrap();
@@ -124,7 +126,7 @@ async fn a_full_disk_is_survived() {
         Err(error) => return tracing::warn!(%error, "not tested"),
     };
     let (server, writer) = broker().await;
-    let mut running = Running::start(&server, &disk.path().join("monitor.db")).await;
+    let mut running = Running::start(&server, &disk.path().join("monitor.db").display().to_string()).await;
     say(&writer, 1, Transition::Accepted).await;
     running.catch_up(1).await;
 
@@ -145,5 +147,32 @@ async fn a_full_disk_is_survived() {
     tokio::time::timeout(Duration::from_secs(30), goes_on).await.unwrap().unwrap();
     assert!(running.health.readiness().ready);
     assert_eq!(running.state(1).await, JobState::Running);
+    running.stop().await;
+}
+
+/// A database server that crashes: its monitor says so, and stores what came meanwhile once it is there again.
+#[tokio::test]
+async fn a_server_that_goes_away_is_survived() {
+    let (server, writer) = broker().await;
+    let mut postgres = TestPostgres::start().await.unwrap();
+    say(&writer, 1, Transition::Accepted).await;
+    let mut running = Running::start(&server, &postgres.database().await.unwrap()).await;
+    running.catch_up(1).await;
+
+    postgres.stop().unwrap();
+    say(&writer, 1, Transition::Started).await;
+    let stands = running.progress.wait_for(|progress| progress.standstill.is_some());
+    let standstill = tokio::time::timeout(Duration::from_secs(30), stands).await.unwrap().unwrap().clone();
+    let reason = standstill.standstill.unwrap().reason;
+    assert!(!reason.contains(windlass_testkit::postgres::PASSWORD), "{reason}");
+    assert!(!running.health.readiness().ready);
+
+    postgres.restart().unwrap();
+    say(&writer, 2, Transition::Accepted).await;
+    running.catch_up(3).await;
+    assert_eq!((running.state(1).await, running.state(2).await), (JobState::Running, JobState::Queued));
+    assert_eq!(running.store.gaps(10).await.unwrap(), []);
+    let goes_on = running.progress.wait_for(|progress| progress.standstill.is_none());
+    tokio::time::timeout(Duration::from_secs(30), goes_on).await.unwrap().unwrap();
     running.stop().await;
 }

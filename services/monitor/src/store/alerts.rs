@@ -8,7 +8,8 @@ use utoipa::ToSchema;
 use windlass_core::alert::{Alert, Breach, Silence};
 
 use super::rows::{from_ns, to_ns};
-use super::{Error, Store};
+use super::sql::Sql;
+use super::{Error, Store, WRITE_TIMEOUT, bounded};
 
 const WRITE: &str = "record an alert";
 const TELL: &str = "tell the alerts";
@@ -81,27 +82,25 @@ impl Store {
     /// Records that an alert has fired, or is over.
     pub async fn record_alert(&self, alert: &FiredAlert) -> Result<(), Error> {
         const SQL: &str = "INSERT INTO alerts (rule, subject, value, detail, since_ns, fired_at_ns, resolved_at_ns) \
-             VALUES (?, ?, ?, ?, ?, ?, ?) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7) \
              ON CONFLICT (fired_at_ns, rule, subject) DO UPDATE SET resolved_at_ns = excluded.resolved_at_ns";
-        let query = sqlx::query(SQL)
-            .bind(alert.rule.clone())
-            .bind(alert.subject.clone())
+        let sql = Sql::new(SQL)
+            .bind(alert.rule.as_str())
+            .bind(alert.subject.as_str())
             .bind(alert.value)
-            .bind(alert.detail.clone())
+            .bind(alert.detail.as_str())
             .bind(to_ns(alert.since))
             .bind(to_ns(alert.fired_at))
             .bind(alert.resolved_at.map(to_ns));
-        let mut writer = self.writer(WRITE).await?;
-        let outcome = query.execute(&mut *writer).await.map(|_| ());
-        self.give_back(writer, outcome.map_err(|source| Error::Statement(WRITE, source))).await
+        self.write(WRITE, sql).await.map(|_| ())
     }
 
     /// Alerts that are not over, or the latest that are; newest first.
     pub async fn alerts(&self, resolved: bool, limit: u32) -> Result<Vec<FiredAlert>, Error> {
         type Row = (String, String, f64, String, i64, i64, Option<i64>);
         const SQL: &str = "SELECT rule, subject, value, detail, since_ns, fired_at_ns, resolved_at_ns FROM alerts \
-             WHERE (resolved_at_ns IS NOT NULL) = ? ORDER BY fired_at_ns DESC LIMIT ?";
-        let query = sqlx::query_as::<_, Row>(SQL).bind(resolved).bind(limit);
+             WHERE (resolved_at_ns IS NOT NULL) = $1 ORDER BY fired_at_ns DESC LIMIT $2";
+        let sql = Sql::new(SQL).bind(resolved).bind(limit);
         let alert = |(rule, subject, value, detail, since, fired, resolved): Row| {
             Ok(FiredAlert {
                 rule,
@@ -114,48 +113,47 @@ impl Store {
                 silenced: false,
             })
         };
-        super::read(TELL, query.fetch_all(&self.readers)).await?.into_iter().map(alert).collect()
+        self.read_all::<Row>(TELL, sql).await?.into_iter().map(alert).collect()
     }
 
     /// Keeps alerts from being told; returns the silence's id.
     pub async fn silence(&self, silence: &Silence, reason: &str) -> Result<i64, Error> {
-        const SQL: &str = "INSERT INTO silences (rule, subject, reason, until_ns) VALUES (?, ?, ?, ?)";
-        let query = sqlx::query(SQL)
-            .bind(silence.rule.clone())
-            .bind(silence.subject.clone())
-            .bind(reason.to_owned())
+        const SQL: &str =
+            "INSERT INTO silences (rule, subject, reason, until_ns) VALUES ($1, $2, $3, $4) RETURNING id";
+        let sql = Sql::new(SQL)
+            .bind(silence.rule.as_deref())
+            .bind(silence.subject.as_deref())
+            .bind(reason)
             .bind(to_ns(silence.until));
         let mut writer = self.writer(WRITE).await?;
-        let outcome = query.execute(&mut *writer).await.map(|done| done.last_insert_rowid());
-        self.give_back(writer, outcome.map_err(|source| Error::Statement(WRITE, source))).await
+        let made = async { sql.optional::<(i64,)>(&mut writer.on()).await?.ok_or(sqlx::Error::RowNotFound) };
+        let outcome = bounded(WRITE, WRITE_TIMEOUT, made).await.map(|(id,)| id);
+        self.give_back(writer, outcome).await
     }
 
     /// Ends a silence; false if there is none of this id.
     pub async fn end_silence(&self, id: i64) -> Result<bool, Error> {
-        let mut writer = self.writer(WRITE).await?;
-        let query = sqlx::query("DELETE FROM silences WHERE id = ?").bind(id);
-        let outcome = query.execute(&mut *writer).await.map(|done| done.rows_affected() > 0);
-        self.give_back(writer, outcome.map_err(|source| Error::Statement(WRITE, source))).await
+        let sql = Sql::new("DELETE FROM silences WHERE id = $1").bind(id);
+        Ok(self.write(WRITE, sql).await? > 0)
     }
 
     /// The silences that hold at this instant.
     pub async fn silences(&self, now: Timestamp) -> Result<Vec<SilenceRow>, Error> {
         type Row = (i64, Option<String>, Option<String>, String, i64);
-        const SQL: &str = "SELECT id, rule, subject, reason, until_ns FROM silences WHERE until_ns > ? ORDER BY id LIMIT 1000";
-        let query = sqlx::query_as::<_, Row>(SQL).bind(to_ns(now));
+        const SQL: &str = "SELECT id, rule, subject, reason, until_ns FROM silences WHERE until_ns > $1 ORDER BY id LIMIT 1000";
+        let sql = Sql::new(SQL).bind(to_ns(now));
         let row = |(id, rule, subject, reason, until): Row| {
             Ok(SilenceRow { id, rule, subject, reason, until: from_ns("until_ns", until)? })
         };
-        super::read(TELL, query.fetch_all(&self.readers)).await?.into_iter().map(row).collect()
+        self.read_all::<Row>(TELL, sql).await?.into_iter().map(row).collect()
     }
 
     /// What happened since this minute, by queue, kind and [`super::figures::What`].
     pub async fn happened(&self, since: Timestamp) -> Result<Vec<(String, String, String, u64)>, Error> {
-        const SQL: &str = "SELECT queue, kind, what, SUM(count) FROM figures \
-             WHERE minute >= ? AND what NOT IN ('wait', 'run') GROUP BY queue, kind, what";
-        let query =
-            sqlx::query_as::<_, (String, String, String, i64)>(SQL).bind(super::figures::minute(since));
-        let rows = super::read("sum up what happened", query.fetch_all(&self.readers)).await?;
+        const SQL: &str = "SELECT queue, kind, what, CAST(SUM(count) AS BIGINT) FROM figures \
+             WHERE minute >= $1 AND what NOT IN ('wait', 'run') GROUP BY queue, kind, what";
+        let sql = Sql::new(SQL).bind(super::figures::minute(since));
+        let rows: Vec<(String, String, String, i64)> = self.read_all("sum up what happened", sql).await?;
         Ok(rows
             .into_iter()
             .map(|(queue, kind, what, count)| (queue, kind, what, count.unsigned_abs()))

@@ -1,86 +1,65 @@
 //! Rows of jobs as they are, for a measurement.
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row as _, SqliteConnection};
+use super::batch::Type;
+use super::database::Pool;
+use super::sql::{Row as Stored, Sql, Value};
+use super::write::{COLUMNS, STORE_MOVED};
+use super::{Error, Store};
 
-use super::write::STORE_MOVED;
+const MEASURE: &str = "measure bare inserts";
 
-/// The columns of a job, in the order in which they are written.
-pub(crate) struct Row {
-    texts: Vec<Option<String>>,
-    numbers: Vec<Option<i64>>,
-    id: Vec<u8>,
-    claimed_id: Option<Vec<u8>>,
-    history: Vec<u8>,
-}
-
-const TEXTS: [&str; 9] =
-    ["queue", "kind", "state", "priority", "error_code", "error_message", "fingerprint", "key", "tenant"];
-const NUMBERS: [&str; 8] = [
-    "attempt_count",
-    "accepted_at_ns",
-    "due_at_ns",
-    "ended_at_ns",
-    "ready_at_ns",
-    "attempt_started_ns",
-    "attempt_ended_ns",
-    "error_terminal",
-];
+/// A job, in the order in which its columns are written.
+pub(crate) struct Row([Value; COLUMNS.len()]);
 
 // === impl Row ===
 
 impl Row {
-    pub(crate) fn read(row: &SqliteRow) -> Result<Self, sqlx::Error> {
-        let mut texts = TEXTS.iter().map(|name| row.try_get(*name)).collect::<Result<Vec<_>, _>>()?;
-        texts.push(row.try_get("trace_id")?);
-        Ok(Self {
-            texts,
-            numbers: NUMBERS.iter().map(|name| row.try_get(*name)).collect::<Result<_, _>>()?,
-            id: row.try_get("id")?,
-            claimed_id: row.try_get("claimed_id")?,
-            history: row.try_get("history")?,
-        })
+    fn read(row: &Stored) -> Result<Self, sqlx::Error> {
+        let mut values = COLUMNS.map(|_| Value::Bool(None));
+        for (value, (name, of)) in values.iter_mut().zip(COLUMNS) {
+            *value = match of {
+                Type::Bool => Value::Bool(row.get(name)?),
+                Type::Int => Value::Int(row.get(name)?),
+                Type::Real => Value::Real(row.get(name)?),
+                Type::Text => Value::Text(row.get(name)?),
+                Type::Bytes => Value::Bytes(row.get(name)?),
+            };
+        }
+        Ok(Self(values))
     }
 }
 
-/// Those after this one, at most so many.
-pub(crate) async fn read(
-    connection: &mut SqliteConnection,
-    after: i64,
-    limit: usize,
-) -> Result<Vec<SqliteRow>, sqlx::Error> {
-    sqlx::query("SELECT * FROM jobs WHERE seq > ? ORDER BY seq LIMIT ?")
-        .bind(after)
-        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-        .fetch_all(connection)
-        .await
-}
+// === impl Store ===
 
-/// Writes them.
-pub(crate) async fn insert(connection: &mut SqliteConnection, rows: &[Row]) -> Result<(), sqlx::Error> {
-    STORE_MOVED
-        .execute(connection, rows, |query, row| {
-            let [queue, kind, state, priority, code, message, fingerprint, key, tenant, trace_id] =
-                row.texts.as_slice()
-            else {
-                return query;
-            };
-            let [attempts, accepted, due, ended, ready, started, attempt_ended, terminal] =
-                row.numbers.as_slice()
-            else {
-                return query;
-            };
-            let query = query.bind(queue.clone()).bind(row.id.clone());
-            let query =
-                [kind, state, priority].into_iter().fold(query, |query, text| query.bind(text.clone()));
-            let query = [attempts, accepted, due, ended, ready, started, attempt_ended]
-                .into_iter()
-                .fold(query, |query, number| query.bind(*number));
-            let query = query.bind(code.clone()).bind(message.clone()).bind(*terminal);
-            let query = [fingerprint, key, tenant, trace_id]
-                .into_iter()
-                .fold(query, |query, text| query.bind(text.clone()));
-            query.bind(row.claimed_id.clone()).bind(row.history.clone())
-        })
-        .await
+impl Store {
+    /// The jobs after this one, at most so many, and the last of them.
+    pub(crate) async fn bare_rows(&self, after: i64, limit: u32) -> Result<(Vec<Row>, i64), Error> {
+        const SQL: &str = "SELECT * FROM jobs WHERE seq > $1 ORDER BY seq LIMIT $2";
+        let failed = |source| Error::Statement(MEASURE, source);
+        let rows = self.read_rows(MEASURE, Sql::new(SQL).bind(after).bind(limit)).await?;
+        let last = rows.last().map_or(Ok(after), |row| row.get("seq")).map_err(failed)?;
+        Ok((rows.iter().map(Row::read).collect::<Result<_, _>>().map_err(failed)?, last))
+    }
+
+    /// Inserts them in one transaction.
+    pub(crate) async fn insert_bare(&self, rows: &[Row]) -> Result<(), Error> {
+        let mut writer = self.writer(MEASURE).await?;
+        let outcome = async {
+            let mut transaction = writer.begin().await?;
+            STORE_MOVED.execute(&mut transaction.on(), rows, |row| row.0.clone()).await?;
+            transaction.commit().await
+        };
+        let outcome = super::bounded(MEASURE, super::WRITE_TIMEOUT, outcome).await;
+        self.give_back(writer, outcome).await
+    }
+
+    /// What it takes on the disk, indexes included.
+    pub(crate) async fn bytes(&self) -> Result<u64, Error> {
+        let sql = match &self.readers {
+            Pool::Sqlite(_) => "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size",
+            Pool::Postgres(_) => "SELECT pg_database_size(current_database())",
+        };
+        let bytes: Option<(i64,)> = self.read_optional(MEASURE, Sql::new(sql)).await?;
+        Ok(bytes.map_or(0, |(bytes,)| bytes.unsigned_abs()))
+    }
 }

@@ -7,12 +7,14 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use jiff::Timestamp;
-use sqlx::SqliteConnection;
 use windlass_core::history::{JobView, state_at};
 use windlass_core::{JobState, Outcome};
 
+use super::batch::Insert;
+use super::batch::Type::{Int, Text};
+use super::database::Connection;
 use super::project::Job;
-use super::write::{Sized, ready_at};
+use super::write::ready_at;
 
 /// What is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -29,19 +31,16 @@ pub enum What {
     Run,
 }
 
-static ADD_COUNTS: LazyLock<Sized> = LazyLock::new(|| {
-    Sized::insert(
-        "INSERT INTO counts (queue, state, jobs)",
-        3,
-        "ON CONFLICT (queue, state) DO UPDATE SET jobs = jobs + excluded.jobs",
-    )
+static ADD_COUNTS: LazyLock<Insert<3>> = LazyLock::new(|| {
+    let columns = [("queue", Text), ("state", Text), ("jobs", Int)];
+    let add = "ON CONFLICT (queue, state) DO UPDATE SET jobs = counts.jobs + excluded.jobs";
+    Insert::new("counts", columns, add)
 });
-static ADD_FIGURES: LazyLock<Sized> = LazyLock::new(|| {
-    Sized::insert(
-        "INSERT INTO figures (minute, queue, kind, what, bucket, count)",
-        6,
-        "ON CONFLICT (minute, queue, kind, what, bucket) DO UPDATE SET count = count + excluded.count",
-    )
+static ADD_FIGURES: LazyLock<Insert<6>> = LazyLock::new(|| {
+    let columns =
+        [("minute", Int), ("queue", Text), ("kind", Text), ("what", Text), ("bucket", Int), ("count", Int)];
+    let add = "ON CONFLICT (minute, queue, kind, what, bucket) DO UPDATE SET count = figures.count + excluded.count";
+    Insert::new("figures", columns, add)
 });
 
 // === impl What ===
@@ -67,7 +66,7 @@ impl What {
 }
 
 /// Adds what these jobs changed.
-pub(super) async fn store(connection: &mut SqliteConnection, jobs: &[Job]) -> Result<(), sqlx::Error> {
+pub(super) async fn store(on: &mut Connection<'_>, jobs: &[Job]) -> Result<(), sqlx::Error> {
     let mut counts = HashMap::<(&str, JobState), i64>::new();
     let mut figures = HashMap::<(i64, &str, &str, What, i64), i64>::new();
     for job in jobs {
@@ -82,20 +81,15 @@ pub(super) async fn store(connection: &mut SqliteConnection, jobs: &[Job]) -> Re
     }
     let counts: Vec<_> = counts.into_iter().filter(|(_, count)| *count != 0).collect();
     ADD_COUNTS
-        .execute(connection, &counts, |query, ((queue, state), count)| {
-            query.bind((*queue).to_owned()).bind(state.as_str()).bind(*count)
+        .execute(on, &counts, |((queue, state), count)| {
+            [(*queue).into(), state.as_str().into(), (*count).into()]
         })
         .await?;
     let figures: Vec<_> = figures.into_iter().filter(|(_, count)| *count != 0).collect();
     ADD_FIGURES
-        .execute(connection, &figures, |query, ((minute, queue, kind, what, bucket), count)| {
-            query
-                .bind(*minute)
-                .bind((*queue).to_owned())
-                .bind((*kind).to_owned())
-                .bind(what.as_str())
-                .bind(*bucket)
-                .bind(*count)
+        .execute(on, &figures, |((minute, queue, kind, what, bucket), count)| {
+            let (queue, kind) = ((*queue).into(), (*kind).into());
+            [(*minute).into(), queue, kind, what.as_str().into(), (*bucket).into(), (*count).into()]
         })
         .await
 }

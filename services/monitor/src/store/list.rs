@@ -6,16 +6,19 @@ use std::str::FromStr;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use sqlx::QueryBuilder;
-use sqlx::Row as _;
-use sqlx::sqlite::{Sqlite, SqliteRow};
 use utoipa::ToSchema;
-use windlass_core::history::state_at;
+use windlass_core::history::{JobView, state_at};
 use windlass_core::{JobError, JobId, JobState, Kind, Priority, QueueName};
 
 use super::rows::{error_of, from_ns, id_of, to_ns, word};
+use super::sql::{Row, Sql};
+use super::write::ready_at;
 use super::{Error, Store};
 use crate::api::schema::{JobErrorSchema, JobStateSchema, PrioritySchema};
+
+/// What a list shows of a job.
+const SHOWN: &str = "seq, queue, id, kind, state, priority, attempt_count, accepted_at_ns, due_at_ns, ended_at_ns, \
+     ready_at_ns, attempt_started_ns, attempt_ended_ns, error_code, error_message, error_terminal, trace_id";
 
 /// Which jobs: all that is named holds of each.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -111,6 +114,18 @@ pub struct QueueCounts {
 
 // === impl Cursor ===
 
+impl Cursor {
+    /// In a list by the time of acceptance.
+    pub(super) fn by_time(accepted_at_ns: i64, seq: i64) -> Self {
+        Self { accepted_at_ns: Some(accepted_at_ns), seq }
+    }
+
+    /// In such a list.
+    pub(super) fn time(self) -> Option<(i64, i64)> {
+        Some((self.accepted_at_ns?, self.seq))
+    }
+}
+
 impl Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.accepted_at_ns {
@@ -138,27 +153,28 @@ impl Filter {
     }
 
     /// One statement: the jobs of this state as it is stored, newest first.
-    fn push_arm(&self, query: &mut QueryBuilder<Sqlite>, arm: Arm, cursor: Option<Cursor>, limit: i64) {
+    /// `aside` keeps a condition from choosing the index.
+    fn push_arm(&self, sql: &mut Sql, arm: Arm, cursor: Option<Cursor>, limit: i64, aside: &'static str) {
         let timed = self.goes_by_time();
-        query.push("SELECT * FROM jobs WHERE TRUE");
+        sql.push("SELECT ").push(SHOWN).push(" FROM jobs WHERE TRUE");
         match (cursor, timed) {
             (Some(Cursor { accepted_at_ns: Some(nanos), seq }), true) => {
-                query.push(" AND (accepted_at_ns, seq) < (").push_bind(nanos).push(", ");
-                query.push_bind(seq).push(")");
+                sql.push(" AND (accepted_at_ns, seq) < (").push_bind(nanos).push(", ");
+                sql.push_bind(seq).push(")");
             }
             (Some(Cursor { seq, .. }), _) => {
-                query.push(" AND seq < ").push_bind(seq);
+                sql.push(" AND seq < ").push_bind(seq);
             }
             (None, _) => {}
         }
         if let Some(since) = self.since {
-            query.push(" AND accepted_at_ns >= ").push_bind(to_ns(since));
+            sql.push(" AND accepted_at_ns >= ").push_bind(to_ns(since));
         }
         if let Some(until) = self.until {
-            query.push(" AND accepted_at_ns < ").push_bind(to_ns(until));
+            sql.push(" AND accepted_at_ns < ").push_bind(to_ns(until));
         }
         // Within a time its index is walked, not the one of a queue or a kind, whose jobs would have to be sorted.
-        let aside = if timed { "+" } else { "" };
+        let aside = if timed { aside } else { "" };
         let equal = [
             (aside, "queue", self.queue.as_ref().map(QueueName::as_str)),
             (aside, "kind", self.kind.as_ref().map(Kind::as_str)),
@@ -168,12 +184,12 @@ impl Filter {
         ];
         for (aside, column, value) in equal {
             if let Some(value) = value {
-                query.push(" AND ").push(aside).push(column).push(" = ").push_bind(value.to_owned());
+                sql.push(" AND ").push(aside).push(column).push(" = ").push_bind(value.to_owned());
             }
         }
-        arm.push(query);
-        query.push(if timed { " ORDER BY accepted_at_ns DESC, seq DESC" } else { " ORDER BY seq DESC" });
-        query.push(" LIMIT ").push_bind(limit);
+        arm.push(sql);
+        sql.push(if timed { " ORDER BY accepted_at_ns DESC, seq DESC" } else { " ORDER BY seq DESC" });
+        sql.push(" LIMIT ").push_bind(limit);
     }
 }
 
@@ -204,20 +220,47 @@ impl Arm {
         }
     }
 
-    fn push(self, query: &mut QueryBuilder<Sqlite>) {
+    fn push(self, sql: &mut Sql) {
         let (Self::Stored(state) | Self::Due(state, _) | Self::NotDue(state, _)) = self else { return };
-        query.push(" AND state = ").push_bind(state.as_str());
+        sql.push(" AND state = ").push_bind(state.as_str());
         if state != JobState::Succeeded {
             // As its index says.
-            query.push(" AND state <> 'succeeded'");
+            sql.push(" AND state <> 'succeeded'");
         }
         match self {
-            Self::Due(_, now) => query.push(" AND due_at_ns <= ").push_bind(to_ns(now)),
+            Self::Due(_, now) => sql.push(" AND due_at_ns <= ").push_bind(to_ns(now)),
             Self::NotDue(_, now) => {
-                query.push(" AND (due_at_ns IS NULL OR due_at_ns > ").push_bind(to_ns(now)).push(")")
+                sql.push(" AND (due_at_ns IS NULL OR due_at_ns > ").push_bind(to_ns(now)).push(")")
             }
-            Self::Any | Self::Stored(_) => query,
+            Self::Any | Self::Stored(_) => sql,
         };
+    }
+}
+
+// === impl JobRow ===
+
+impl JobRow {
+    /// A job at an instant, by its history.
+    pub(super) fn of(view: &JobView, now: Timestamp) -> Self {
+        let state = state_at(view.state, view.due_at, now);
+        let latest = view.attempts.last();
+        let of = [ready_at(view), latest.and_then(|a| a.started_at), latest.and_then(|a| a.ended_at)];
+        let (wait_seconds, run_seconds) = spans(state, of, now);
+        Self {
+            id: view.id,
+            kind: view.kind.clone(),
+            queue: view.queue.clone(),
+            state,
+            priority: view.priority,
+            accepted_at: view.accepted_at,
+            due_at: view.due_at,
+            ended_at: view.ended_at,
+            attempt_count: u32::try_from(view.attempts.len()).unwrap_or(u32::MAX),
+            wait_seconds,
+            run_seconds,
+            error: view.error.clone(),
+            trace_id: view.trace_id.clone(),
+        }
     }
 }
 
@@ -235,22 +278,27 @@ impl Store {
         const WHAT: &str = "list jobs";
         // One more than asked for tells whether more follow.
         let rows = i64::from(limit) + 1;
-        let mut query = QueryBuilder::<Sqlite>::new("SELECT * FROM (");
+        let mut sql = Sql::new("SELECT * FROM (");
+        let aside = self.readers.hint("+");
         for (place, arm) in Arm::of(filter.state, now).into_iter().enumerate() {
-            query.push(if place == 0 { "SELECT * FROM (" } else { " UNION ALL SELECT * FROM (" });
-            filter.push_arm(&mut query, arm, cursor, rows);
-            query.push(")");
+            sql.push(if place == 0 { "SELECT * FROM (" } else { " UNION ALL SELECT * FROM (" });
+            filter.push_arm(&mut sql, arm, cursor, rows, aside);
+            sql.push(") AS arm");
         }
         let timed = filter.goes_by_time();
-        query.push(if timed { ") ORDER BY accepted_at_ns DESC, seq DESC" } else { ") ORDER BY seq DESC" });
-        query.push(" LIMIT ").push_bind(rows);
-        let rows = super::read(WHAT, query.build().fetch_all(&self.readers)).await?;
+        sql.push(if timed {
+            ") AS page ORDER BY accepted_at_ns DESC, seq DESC"
+        } else {
+            ") AS page ORDER BY seq DESC"
+        });
+        sql.push(" LIMIT ").push_bind(rows);
+        let rows = self.read_rows(WHAT, sql).await?;
         let within = usize::try_from(limit).unwrap_or(usize::MAX);
-        let place = |row: &SqliteRow| {
+        let place = |row: &Row| {
             let column = |source| Error::Statement(WHAT, source);
-            let accepted_at_ns: Option<i64> = row.try_get("accepted_at_ns").map_err(column)?;
+            let accepted_at_ns: Option<i64> = row.get("accepted_at_ns").map_err(column)?;
             let accepted_at_ns = accepted_at_ns.filter(|_| timed);
-            Ok(Cursor { accepted_at_ns, seq: row.try_get("seq").map_err(column)? })
+            Ok(Cursor { accepted_at_ns, seq: row.get("seq").map_err(column)? })
         };
         let next_cursor = match rows.get(within) {
             Some(_) => rows.get(within.saturating_sub(1)).map(place).transpose()?,
@@ -267,13 +315,13 @@ impl Store {
         const SQL: &str = "SELECT queue, state, jobs, \
              CASE WHEN jobs > 0 AND state IN ('scheduled', 'retrying') THEN \
              (SELECT COUNT(*) FROM jobs WHERE ended_at_ns IS NULL AND queue = counts.queue AND state = counts.state \
-             AND ready_at_ns <= ?1 AND due_at_ns <= ?1) ELSE 0 END, \
+             AND ready_at_ns <= $1 AND due_at_ns <= $1) ELSE 0 END, \
              CASE WHEN jobs > 0 AND state IN ('queued', 'scheduled', 'retrying') THEN \
              (SELECT MIN(ready_at_ns) FROM jobs WHERE ended_at_ns IS NULL AND queue = counts.queue \
              AND state = counts.state) END \
              FROM counts ORDER BY queue";
-        let query = sqlx::query_as::<_, (String, String, i64, i64, Option<i64>)>(SQL).bind(to_ns(now));
-        let rows = super::read(WHAT, query.fetch_all(&self.readers)).await?;
+        let rows: Vec<(String, String, i64, i64, Option<i64>)> =
+            self.read_all(WHAT, Sql::new(SQL).bind(to_ns(now))).await?;
         let mut queues: Vec<QueueCounts> = Vec::new();
         for (name, state, count, due, ready_at) in rows {
             if queues.last().is_none_or(|queue| queue.name != name) {
@@ -300,25 +348,33 @@ fn seconds(from: Timestamp, to: Timestamp) -> f64 {
     to.duration_since(from).max(SignedDuration::ZERO).as_secs_f64()
 }
 
-fn job_row(row: &SqliteRow, now: Timestamp) -> Result<JobRow, Error> {
-    let column = |source| Error::Statement("tell a job", source);
-    let text = |name: &str| row.try_get::<String, _>(name).map_err(column);
-    let instant = |name: &'static str| {
-        let nanos: Option<i64> = row.try_get(name).map_err(column)?;
-        nanos.map(|nanos| from_ns(name, nanos)).transpose()
-    };
-    let due_at = instant("due_at_ns")?;
-    let state = state_at(word("state", &text("state")?)?, due_at, now);
-    let (ready_at, started_at) = (instant("ready_at_ns")?, instant("attempt_started_ns")?);
-    let attempt_ended_at = instant("attempt_ended_ns")?;
+/// How long a job has waited and run: since when it could run, when it did, and until when.
+fn spans(state: JobState, of: [Option<Timestamp>; 3], now: Timestamp) -> (Option<f64>, Option<f64>) {
+    let [ready_at, started_at, attempt_ended_at] = of;
     let waits_until = match state {
         JobState::Queued => Some(now),
         JobState::Scheduled | JobState::Held | JobState::Retrying => None,
         _ => started_at,
     };
     let runs_until = attempt_ended_at.or((state == JobState::Running).then_some(now));
+    let between = |from: Option<Timestamp>, to| from.zip(to).map(|(from, to)| seconds(from, to));
+    (between(ready_at, waits_until), between(started_at, runs_until))
+}
+
+fn job_row(row: &Row, now: Timestamp) -> Result<JobRow, Error> {
+    let column = |source| Error::Statement("tell a job", source);
+    let text = |name: &str| row.get::<String>(name).map_err(column);
+    let instant = |name: &'static str| {
+        let nanos: Option<i64> = row.get(name).map_err(column)?;
+        nanos.map(|nanos| from_ns(name, nanos)).transpose()
+    };
+    let due_at = instant("due_at_ns")?;
+    let state = state_at(word("state", &text("state")?)?, due_at, now);
+    let (ready_at, started_at) = (instant("ready_at_ns")?, instant("attempt_started_ns")?);
+    let attempt_ended_at = instant("attempt_ended_ns")?;
+    let (wait_seconds, run_seconds) = spans(state, [ready_at, started_at, attempt_ended_at], now);
     Ok(JobRow {
-        id: id_of(row.try_get("id").map_err(column)?)?,
+        id: id_of(&row.get::<Vec<u8>>("id").map_err(column)?)?,
         kind: text("kind")?,
         queue: text("queue")?,
         state,
@@ -326,10 +382,10 @@ fn job_row(row: &SqliteRow, now: Timestamp) -> Result<JobRow, Error> {
         accepted_at: instant("accepted_at_ns")?,
         due_at,
         ended_at: instant("ended_at_ns")?,
-        attempt_count: row.try_get("attempt_count").map_err(column)?,
-        wait_seconds: ready_at.zip(waits_until).map(|(from, to)| seconds(from, to)),
-        run_seconds: started_at.zip(runs_until).map(|(from, to)| seconds(from, to)),
+        attempt_count: u32::try_from(row.get::<i64>("attempt_count").map_err(column)?).unwrap_or(u32::MAX),
+        wait_seconds,
+        run_seconds,
         error: error_of(row).map_err(column)?,
-        trace_id: row.try_get("trace_id").map_err(column)?,
+        trace_id: row.get("trace_id").map_err(column)?,
     })
 }

@@ -8,19 +8,19 @@
 
 use std::collections::HashMap;
 
-use sqlx::{Connection as _, Row as _, SqliteConnection};
 use windlass_core::history::{History, JobView};
 use windlass_core::told::{LogLine, Progress};
 use windlass_core::{Event, JobId, QueueName, Transition};
 
+use super::batch::{most_ids, rows_of};
+use super::database::{Connection, Pooled};
 use super::rows::{id_of, word};
 use super::sequences::{load_ranges, store_ranges};
-use super::{Error, Store, figures, history, write};
+use super::sql::Sql;
+use super::{Error, Store, WRITE_TIMEOUT, figures, history, in_time, write};
 
 const STORE: &str = "store a batch";
 const LOAD: &str = "load the jobs of a batch";
-/// Ids in one look; what is left over is filled with the nil id, so that one statement is prepared and no more.
-const IDS: usize = 200;
 
 /// A message of EVENTS.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -76,30 +76,31 @@ impl Store {
     /// Stores what these messages tell and that they were processed, all or nothing.
     pub async fn apply(&self, messages: Vec<Message>) -> Result<Applied, Error> {
         let mut writer = self.writer(STORE).await?;
-        let outcome = apply(&mut writer, messages).await;
+        let outcome = in_time(STORE, WRITE_TIMEOUT, apply(&mut writer, messages)).await;
         self.give_back(writer, outcome).await
     }
 }
 
-async fn apply(writer: &mut SqliteConnection, mut messages: Vec<Message>) -> Result<Applied, Error> {
+async fn apply(writer: &mut Pooled, mut messages: Vec<Message>) -> Result<Applied, Error> {
     let write = |source| Error::Statement(STORE, source);
-    let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(write)?;
+    let mut transaction = writer.begin().await.map_err(write)?;
     let events = messages.iter_mut().flat_map(|message| std::mem::take(&mut message.events)).collect();
-    let applied = join(&mut transaction, events).await?;
-    super::told::store(&mut transaction, &messages).await.map_err(write)?;
-    let mut ranges = load_ranges(&mut transaction).await?;
+    let on = &mut transaction.on();
+    let applied = join(on, events).await?;
+    super::told::store(on, &messages).await.map_err(write)?;
+    let mut ranges = load_ranges(on).await.map_err(write)?;
     for message in &messages {
         ranges.insert(message.sequence..=message.sequence);
     }
-    store_ranges(&mut transaction, &ranges).await.map_err(write)?;
+    store_ranges(on, &ranges).await.map_err(write)?;
     transaction.commit().await.map_err(write)?;
     Ok(applied)
 }
 
 /// Stores what these events tell.
-pub(super) async fn join(connection: &mut SqliteConnection, events: Vec<Event>) -> Result<Applied, Error> {
+pub(super) async fn join(on: &mut Connection<'_>, events: Vec<Event>) -> Result<Applied, Error> {
     let mut named = group(events);
-    load(connection, &mut named).await?;
+    load(on, &mut named).await?;
     let mut applied = Applied::default();
     let mut jobs = Vec::with_capacity(named.len());
     for Named { queue, id, events, known: mut history, had_remarks } in named {
@@ -119,8 +120,8 @@ pub(super) async fn join(connection: &mut SqliteConnection, events: Vec<Event>) 
         jobs.push(Job { queue, id, history, before, after, had_remarks, accepted_late });
     }
     let write = |source| Error::Statement(STORE, source);
-    write::jobs(connection, &jobs).await.map_err(write)?;
-    figures::store(connection, &jobs).await.map_err(write)?;
+    write::jobs(on, &jobs).await.map_err(write)?;
+    figures::store(on, &jobs).await.map_err(write)?;
     applied.jobs = jobs.into_iter().filter_map(|job| job.after).collect();
     Ok(applied)
 }
@@ -150,22 +151,17 @@ fn group(events: Vec<Event>) -> Vec<Named> {
 }
 
 /// Reads what is known of them.
-async fn load(connection: &mut SqliteConnection, named: &mut [Named]) -> Result<(), Error> {
+async fn load(on: &mut Connection<'_>, named: &mut [Named]) -> Result<(), Error> {
     let read = |source| Error::Statement(LOAD, source);
     // There is rarely any.
-    let remarks: Option<i64> = sqlx::query_scalar("SELECT 1 FROM remarks LIMIT 1")
-        .fetch_optional(&mut *connection)
-        .await
-        .map_err(read)?;
+    let remarks: Option<(String,)> =
+        Sql::new("SELECT queue FROM remarks LIMIT 1").optional(on).await.map_err(read)?;
     let sources = [Some("jobs"), remarks.map(|_| "remarks")];
-    for chunk in named.chunks_mut(IDS) {
+    for chunk in named.chunks_mut(most_ids(on)) {
+        let ids: Vec<JobId> = chunk.iter().map(|job| job.id).collect();
         for table in sources.iter().flatten() {
-            let mut query = sqlx::query(write::select_by_ids(table, IDS));
-            for place in 0..IDS {
-                let id = chunk.get(place).map_or(JobId::nil(), |job| job.id);
-                query = query.bind(id.as_uuid().as_bytes().to_vec());
-            }
-            let rows = query.fetch_all(&mut *connection).await.map_err(read)?;
+            let select = format!("SELECT queue, id, history FROM {table} WHERE id");
+            let rows = rows_of(on, &select, &ids).await.map_err(read)?;
             if rows.is_empty() {
                 continue;
             }
@@ -174,14 +170,14 @@ async fn load(connection: &mut SqliteConnection, named: &mut [Named]) -> Result<
                 places.entry(job.id).or_default().push(place);
             }
             for row in &rows {
-                let id = id_of(row.try_get("id").map_err(read)?)?;
-                let queue: &str = row.try_get("queue").map_err(read)?;
+                let id = id_of(&row.get::<Vec<u8>>("id").map_err(read)?)?;
+                let queue: String = row.get("queue").map_err(read)?;
                 let of = places.get(&id).into_iter().flatten().copied();
                 let Some(place) = of.into_iter().find(|place| chunk[*place].queue.as_str() == queue) else {
                     continue;
                 };
                 let job = &mut chunk[place];
-                job.known = history::decode(&word("queue", queue)?, row.try_get("history").map_err(read)?)?;
+                job.known = history::decode(&word("queue", &queue)?, row.get("history").map_err(read)?)?;
                 job.had_remarks = *table == "remarks";
             }
         }

@@ -9,6 +9,7 @@ use windlass_core::JobId;
 
 use super::figures::{minute, seconds_of};
 use super::rows::{from_ns, id_of, to_ns};
+use super::sql::Sql;
 use super::{Error, Store};
 
 const TELL: &str = "sum up what happened";
@@ -156,11 +157,12 @@ impl Store {
     }
 
     async fn kinds(&self, first: i64, end: i64) -> Result<Vec<KindReport>, Error> {
-        const SQL: &str = "SELECT queue, kind, what, bucket, SUM(count) FROM figures \
-             WHERE minute >= ? AND minute < ? GROUP BY queue, kind, what, bucket";
-        let query = sqlx::query_as::<_, (String, String, String, i64, i64)>(SQL).bind(first).bind(end);
+        const SQL: &str = "SELECT queue, kind, what, bucket, CAST(SUM(count) AS BIGINT) FROM figures \
+             WHERE minute >= $1 AND minute < $2 GROUP BY queue, kind, what, bucket";
+        let rows: Vec<(String, String, String, i64, i64)> =
+            self.read_all(TELL, Sql::new(SQL).bind(first).bind(end)).await?;
         let mut kinds = BTreeMap::<(String, String), (KindReport, Buckets, Buckets)>::new();
-        for (queue, kind, what, bucket, count) in super::read(TELL, query.fetch_all(&self.readers)).await? {
+        for (queue, kind, what, bucket, count) in rows {
             let count = u64::try_from(count).unwrap_or_default();
             let (report, wait, run) = kinds.entry((queue, kind)).or_default();
             match what.as_str() {
@@ -187,11 +189,12 @@ impl Store {
     }
 
     async fn course(&self, first: i64, end: i64, part: i64) -> Result<Vec<Course>, Error> {
-        const SQL: &str = "SELECT minute / ?3 * ?3, what, SUM(count) FROM figures \
-             WHERE minute >= ?1 AND minute < ?2 AND what NOT IN ('wait', 'run') GROUP BY 1, 2 ORDER BY 1";
-        let query = sqlx::query_as::<_, (i64, String, i64)>(SQL).bind(first).bind(end).bind(part);
+        const SQL: &str = "SELECT minute / $3 * $3, what, CAST(SUM(count) AS BIGINT) FROM figures \
+             WHERE minute >= $1 AND minute < $2 AND what NOT IN ('wait', 'run') GROUP BY 1, 2 ORDER BY 1";
+        let rows: Vec<(i64, String, i64)> =
+            self.read_all(TELL, Sql::new(SQL).bind(first).bind(end).bind(part)).await?;
         let mut course: Vec<Course> = Vec::new();
-        for (minute, what, count) in super::read(TELL, query.fetch_all(&self.readers)).await? {
+        for (minute, what, count) in rows {
             let (at, count) = (from_minute(minute)?, u64::try_from(count).unwrap_or_default());
             if course.last().is_none_or(|last| last.at != at) {
                 course.push(Course { at, accepted: 0, succeeded: 0, dead: 0, failed_attempts: 0 });
@@ -210,14 +213,20 @@ impl Store {
 
     async fn failures(&self, from: Timestamp, to: Timestamp) -> Result<Vec<Failure>, Error> {
         type Row = (String, String, String, i64, i64, String, String, i64, i64, Vec<u8>);
-        // The bare columns are those of the row with the greatest `ended_at_ns` (SQLite, "Bare columns in an aggregate").
-        const SQL: &str = "SELECT fingerprint, COALESCE(error_code, ''), COALESCE(error_message, ''), COUNT(*), \
-             COUNT(DISTINCT kind), kind, queue, \
-             (SELECT MIN(first.ended_at_ns) FROM jobs AS first WHERE first.fingerprint = jobs.fingerprint \
-             AND first.ended_at_ns >= ?1), MAX(ended_at_ns), id \
-             FROM jobs WHERE state = 'dead' AND ended_at_ns IS NOT NULL AND ended_at_ns >= ?1 AND ended_at_ns < ?2 \
-             AND fingerprint IS NOT NULL GROUP BY fingerprint ORDER BY COUNT(*) DESC, fingerprint LIMIT ?3";
-        let query = sqlx::query_as::<_, Row>(SQL).bind(to_ns(from)).bind(to_ns(to)).bind(MOST_FAILURES);
+        // What is told of the latest is read from its own row.
+        const SQL: &str = "SELECT alike.fingerprint, COALESCE(latest.error_code, ''), COALESCE(latest.error_message, ''), \
+             alike.jobs, alike.kinds, latest.kind, latest.queue, \
+             (SELECT MIN(first.ended_at_ns) FROM jobs AS first WHERE first.fingerprint = alike.fingerprint \
+             AND first.ended_at_ns >= $1), alike.last_at_ns, latest.id \
+             FROM (SELECT fingerprint, COUNT(*) AS jobs, COUNT(DISTINCT kind) AS kinds, \
+             MAX(ended_at_ns) AS last_at_ns FROM jobs \
+             WHERE state = 'dead' AND ended_at_ns IS NOT NULL AND ended_at_ns >= $1 AND ended_at_ns < $2 \
+             AND fingerprint IS NOT NULL GROUP BY fingerprint ORDER BY jobs DESC, fingerprint LIMIT $3) AS alike \
+             JOIN jobs AS latest ON latest.seq = (SELECT MAX(last.seq) FROM jobs AS last \
+             WHERE last.state = 'dead' AND last.ended_at_ns IS NOT NULL AND last.ended_at_ns = alike.last_at_ns \
+             AND last.fingerprint = alike.fingerprint) \
+             ORDER BY alike.jobs DESC, alike.fingerprint";
+        let sql = Sql::new(SQL).bind(to_ns(from)).bind(to_ns(to)).bind(MOST_FAILURES);
         let failure = |row: Row| {
             let (fingerprint, code, message, jobs, kinds, kind, queue, first, last, id) = row;
             Ok(Failure {
@@ -233,7 +242,7 @@ impl Store {
                 example: id_of(&id)?,
             })
         };
-        super::read(TELL, query.fetch_all(&self.readers)).await?.into_iter().map(failure).collect()
+        self.read_all::<Row>(TELL, sql).await?.into_iter().map(failure).collect()
     }
 }
 

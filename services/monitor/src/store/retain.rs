@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use sqlx::{Connection as _, QueryBuilder, SqliteConnection};
 use windlass_core::JobState;
 
+use super::database::Pooled;
 use super::rows::{id_of, to_ns};
-use super::{Error, Store};
+use super::sql::Sql;
+use super::{Error, Store, WRITE_TIMEOUT, in_time};
 
 const REMOVE: &str = "remove what is old";
 
@@ -18,7 +19,8 @@ impl Store {
     /// known of them; what they added to the figures stays. Returns how many.
     pub async fn remove_ended(&self, state: JobState, before: Timestamp, limit: u32) -> Result<usize, Error> {
         let mut writer = self.writer(REMOVE).await?;
-        let outcome = remove_ended(&mut writer, state, before, limit).await;
+        let removed = remove_ended(&mut writer, state, before, limit);
+        let outcome = in_time(REMOVE, WRITE_TIMEOUT, removed).await;
         self.give_back(writer, outcome).await
     }
 
@@ -26,82 +28,77 @@ impl Store {
     /// that were found again, alerts that are over, silences that have ended; at most so many of each.
     pub async fn remove_remarks(&self, before: Timestamp, limit: u32) -> Result<usize, Error> {
         const REMARKS: &str = "DELETE FROM remarks WHERE (id, queue) IN \
-             (SELECT id, queue FROM remarks WHERE told_ns < ? LIMIT ?)";
-        const GAPS: &str =
-            "DELETE FROM gaps WHERE rowid IN (SELECT rowid FROM gaps WHERE found_at_ns < ? LIMIT ?)";
+             (SELECT id, queue FROM remarks WHERE told_ns < $1 LIMIT $2)";
+        const GAPS: &str = "DELETE FROM gaps WHERE (first_sequence, found_at_ns) IN \
+             (SELECT first_sequence, found_at_ns FROM gaps WHERE found_at_ns < $1 LIMIT $2)";
         const LOST: &str = "DELETE FROM discrepancies WHERE (queue, id) IN \
-             (SELECT queue, id FROM discrepancies WHERE resolved_at_ns < ? LIMIT ?)";
+             (SELECT queue, id FROM discrepancies WHERE resolved_at_ns < $1 LIMIT $2)";
         const ALERTS: &str = "DELETE FROM alerts WHERE (fired_at_ns, rule, subject) IN \
-             (SELECT fired_at_ns, rule, subject FROM alerts WHERE resolved_at_ns < ? LIMIT ?)";
+             (SELECT fired_at_ns, rule, subject FROM alerts WHERE resolved_at_ns < $1 LIMIT $2)";
         const SILENCES: &str =
-            "DELETE FROM silences WHERE id IN (SELECT id FROM silences WHERE until_ns < ? LIMIT ?)";
+            "DELETE FROM silences WHERE id IN (SELECT id FROM silences WHERE until_ns < $1 LIMIT $2)";
         self.remove(&[REMARKS, GAPS, LOST, ALERTS, SILENCES], to_ns(before), limit).await
     }
 
     /// Removes the figures of minutes before then, at most so many rows.
     pub async fn remove_figures(&self, before: Timestamp, limit: u32) -> Result<usize, Error> {
         const FIGURES: &str = "DELETE FROM figures WHERE (minute, queue, kind, what, bucket) IN \
-             (SELECT minute, queue, kind, what, bucket FROM figures WHERE minute < ? LIMIT ?)";
+             (SELECT minute, queue, kind, what, bucket FROM figures WHERE minute < $1 LIMIT $2)";
         self.remove(&[FIGURES], super::figures::minute(before), limit).await
     }
 
     async fn remove(&self, statements: &[&'static str], before: i64, limit: u32) -> Result<usize, Error> {
-        let mut writer = self.writer(REMOVE).await?;
-        let outcome = async {
-            let mut removed = 0;
-            for sql in statements {
-                let done = sqlx::query(*sql).bind(before).bind(limit).execute(&mut *writer).await;
-                removed += done.map_err(|source| Error::Statement(REMOVE, source))?.rows_affected();
-            }
-            Ok(usize::try_from(removed).unwrap_or(usize::MAX))
+        let mut removed = 0;
+        for sql in statements {
+            removed += self.write(REMOVE, Sql::new(sql).bind(before).bind(limit)).await?;
         }
-        .await;
-        self.give_back(writer, outcome).await
+        Ok(usize::try_from(removed).unwrap_or(usize::MAX))
     }
 }
 
 async fn remove_ended(
-    writer: &mut SqliteConnection,
+    writer: &mut Pooled,
     state: JobState,
     before: Timestamp,
     limit: u32,
 ) -> Result<usize, Error> {
-    const OLD: &str = "SELECT seq, queue, id FROM jobs WHERE state = ? AND ended_at_ns IS NOT NULL \
-         AND ended_at_ns < ? ORDER BY ended_at_ns LIMIT ?";
-    const COUNT: &str =
-        "UPDATE counts SET jobs = jobs - ?1, removed = removed + ?1 WHERE queue = ?2 AND state = ?3";
+    const OLD: &str = "SELECT seq, queue, id, ended_at_ns FROM jobs WHERE state = $1 AND ended_at_ns IS NOT NULL \
+         AND ended_at_ns < $2 ORDER BY ended_at_ns LIMIT $3";
+    const COUNT: &str = "UPDATE counts SET jobs = jobs - $1, removed = removed + $1, \
+         removed_until_ns = CASE WHEN removed_until_ns > $2 THEN removed_until_ns ELSE $2 END \
+         WHERE queue = $3 AND state = $4";
     let failed = |source| Error::Statement(REMOVE, source);
-    let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-    let old: Vec<(i64, String, Vec<u8>)> = sqlx::query_as(OLD)
-        .bind(state.as_str())
-        .bind(to_ns(before))
-        .bind(limit)
-        .fetch_all(&mut *transaction)
-        .await
-        .map_err(failed)?;
+    let mut transaction = writer.begin().await.map_err(failed)?;
+    let on = &mut transaction.on();
+    let old = Sql::new(OLD).bind(state.as_str()).bind(to_ns(before)).bind(limit);
+    let old: Vec<(i64, String, Vec<u8>, i64)> = old.all(on).await.map_err(failed)?;
     if old.is_empty() {
         return Ok(0);
     }
-    let mut query = QueryBuilder::new("DELETE FROM jobs WHERE seq IN (");
-    let mut sequences = query.separated(", ");
-    for (seq, _, _) in &old {
-        sequences.push_bind(*seq);
-    }
-    query.push(")").build().persistent(false).execute(&mut *transaction).await.map_err(failed)?;
-    let mut queues = BTreeMap::<&str, i64>::new();
-    for (_, queue, id) in &old {
-        *queues.entry(queue).or_default() += 1;
+    // How many, and when the latest of them ended.
+    let mut queues = BTreeMap::<&str, (i64, i64)>::new();
+    let mut jobs = Sql::new("DELETE FROM jobs WHERE seq IN (VALUES ");
+    let mut told = [
+        Sql::new("DELETE FROM progress WHERE (queue, job_id) IN (VALUES "),
+        Sql::new("DELETE FROM log_lines WHERE (queue, job_id) IN (VALUES "),
+    ];
+    for (place, (seq, queue, id, ended)) in old.iter().enumerate() {
+        let (count, until) = queues.entry(queue).or_insert((0, *ended));
+        (*count, *until) = (*count + 1, (*until).max(*ended));
+        let open = if place == 0 { "(" } else { ", (" };
+        jobs.push(open).push_bind(*seq).push(")");
         let id = id_of(id)?.to_string();
-        for table in [
-            "DELETE FROM progress WHERE queue = ? AND job_id = ?",
-            "DELETE FROM log_lines WHERE queue = ? AND job_id = ?",
-        ] {
-            sqlx::query(table).bind(queue).bind(&id).execute(&mut *transaction).await.map_err(failed)?;
+        for sql in &mut told {
+            sql.push(open).push_bind(queue.as_str()).push(", ").push_bind(id.as_str()).push(")");
         }
     }
-    for (queue, count) in queues {
-        let counted = sqlx::query(COUNT).bind(count).bind(queue).bind(state.as_str());
-        counted.execute(&mut *transaction).await.map_err(failed)?;
+    for mut sql in told.into_iter().chain([jobs]) {
+        sql.push(")");
+        sql.execute(on).await.map_err(failed)?;
+    }
+    for (queue, (count, until)) in queues {
+        let counted = Sql::new(COUNT).bind(count).bind(until).bind(queue).bind(state.as_str());
+        counted.execute(on).await.map_err(failed)?;
     }
     transaction.commit().await.map_err(failed)?;
     Ok(old.len())

@@ -3,11 +3,10 @@
 use std::str::FromStr;
 
 use jiff::Timestamp;
-use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
 use windlass_core::{JobError, JobId};
 
 use super::Error;
+use super::sql::Row;
 
 /// Instants outside of the years 1678 to 2262 are stored as the nearest that fits.
 pub(super) fn to_ns(at: Timestamp) -> i64 {
@@ -33,9 +32,9 @@ pub(super) fn error_columns(error: Option<&JobError>) -> (Option<&str>, Option<&
     (error.map(|e| e.code.as_str()), error.map(|e| e.message.as_str()), error.map(|e| e.terminal))
 }
 
-pub(super) fn error_of(row: &SqliteRow) -> Result<Option<JobError>, sqlx::Error> {
-    let Some(code) = row.try_get("error_code")? else { return Ok(None) };
-    let message: Option<String> = row.try_get("error_message")?;
-    let terminal: Option<bool> = row.try_get("error_terminal")?;
+pub(super) fn error_of(row: &Row) -> Result<Option<JobError>, sqlx::Error> {
+    let Some(code) = row.get("error_code")? else { return Ok(None) };
+    let message: Option<String> = row.get("error_message")?;
+    let terminal: Option<bool> = row.get("error_terminal")?;
     Ok(Some(JobError { code, message: message.unwrap_or_default(), terminal: terminal.unwrap_or_default() }))
 }

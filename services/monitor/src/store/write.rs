@@ -1,27 +1,45 @@
-//! The statements that write jobs: many rows in each, prepared once.
+//! The statements that write jobs.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 use jiff::Timestamp;
-use sqlx::sqlite::{Sqlite, SqliteArguments};
-use sqlx::{AssertSqlSafe, SqliteConnection};
 use windlass_core::flow::FlowKey;
 use windlass_core::history::JobView;
 use windlass_core::{Event, JobError, JobState, Transition};
 
+use super::batch::Insert;
+use super::batch::Type::{self, Bool, Bytes, Int, Text};
+use super::database::Connection;
 use super::history;
 use super::project::Job;
 use super::rows::{error_columns, to_ns};
+use super::sql::{Sql, Value};
 
-type Query = sqlx::query::Query<'static, Sqlite, SqliteArguments>;
-
-/// Rows in one statement: as many as there are of the largest, and the rest by the smaller ones.
-const SIZES: [usize; 3] = [100, 10, 1];
-
-const COLUMNS: &str = "queue, id, kind, state, priority, attempt_count, accepted_at_ns, due_at_ns, ended_at_ns, \
-     ready_at_ns, attempt_started_ns, attempt_ended_ns, error_code, error_message, error_terminal, fingerprint, key, \
-     tenant, trace_id, claimed_id, history";
 const COLUMN_COUNT: usize = 21;
+/// In the order in which they are written.
+pub(super) const COLUMNS: [(&str, Type); COLUMN_COUNT] = [
+    ("queue", Text),
+    ("id", Bytes),
+    ("kind", Text),
+    ("state", Text),
+    ("priority", Text),
+    ("attempt_count", Int),
+    ("accepted_at_ns", Int),
+    ("due_at_ns", Int),
+    ("ended_at_ns", Int),
+    ("ready_at_ns", Int),
+    ("attempt_started_ns", Int),
+    ("attempt_ended_ns", Int),
+    ("error_code", Text),
+    ("error_message", Text),
+    ("error_terminal", Bool),
+    ("fingerprint", Text),
+    ("key", Text),
+    ("tenant", Text),
+    ("trace_id", Text),
+    ("claimed_id", Bytes),
+    ("history", Bytes),
+];
 /// What changes while a job lives.
 const MOVED: &str = "state = excluded.state, attempt_count = excluded.attempt_count, due_at_ns = excluded.due_at_ns, \
      ended_at_ns = excluded.ended_at_ns, ready_at_ns = excluded.ready_at_ns, \
@@ -32,54 +50,15 @@ const MOVED: &str = "state = excluded.state, attempt_count = excluded.attempt_co
 const FIXED: &str = "kind = excluded.kind, priority = excluded.priority, accepted_at_ns = excluded.accepted_at_ns, \
      key = excluded.key, tenant = excluded.tenant, trace_id = excluded.trace_id, claimed_id = excluded.claimed_id";
 
-/// One statement for each size.
-pub(super) struct Sized([Arc<str>; SIZES.len()]);
+pub(super) static STORE_MOVED: LazyLock<Insert<COLUMN_COUNT>> = LazyLock::new(|| upsert(MOVED));
+static STORE_WHOLE: LazyLock<Insert<COLUMN_COUNT>> = LazyLock::new(|| upsert(&format!("{MOVED}, {FIXED}")));
 
-pub(super) static STORE_MOVED: LazyLock<Sized> = LazyLock::new(|| Sized::upsert(MOVED));
-static STORE_WHOLE: LazyLock<Sized> = LazyLock::new(|| Sized::upsert(&format!("{MOVED}, {FIXED}")));
-
-// === impl Sized ===
-
-impl Sized {
-    /// What stands before the rows, how many columns a row has, and what stands after them.
-    pub(super) fn insert(into: &str, columns: usize, after: &str) -> Self {
-        let row = format!("({})", vec!["?"; columns].join(", "));
-        Self(
-            SIZES.map(|rows| format!("{into} VALUES {} {after}", vec![row.as_str(); rows].join(", ")).into()),
-        )
-    }
-
-    fn upsert(set: &str) -> Self {
-        let into = format!("INSERT INTO jobs ({COLUMNS})");
-        Self::insert(&into, COLUMN_COUNT, &format!("ON CONFLICT (id, queue) DO UPDATE SET {set}"))
-    }
-
-    pub(super) async fn execute<T>(
-        &self,
-        connection: &mut SqliteConnection,
-        mut rows: &[T],
-        bind: impl Fn(Query, &T) -> Query,
-    ) -> Result<(), sqlx::Error> {
-        for (size, sql) in SIZES.iter().zip(&self.0) {
-            while rows.len() >= *size {
-                let (these, others) = rows.split_at(*size);
-                let query = sqlx::query(AssertSqlSafe(Arc::clone(sql)));
-                these.iter().fold(query, &bind).execute(&mut *connection).await?;
-                rows = others;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Tells what is known of so many ids.
-pub(super) fn select_by_ids(table: &str, ids: usize) -> AssertSqlSafe<String> {
-    let ids = vec!["?"; ids].join(", ");
-    AssertSqlSafe(format!("SELECT queue, id, history FROM {table} WHERE id IN ({ids})"))
+fn upsert(set: &str) -> Insert<COLUMN_COUNT> {
+    Insert::new("jobs", COLUMNS, &format!("ON CONFLICT (id, queue) DO UPDATE SET {set}"))
 }
 
 /// Stores jobs as they stand after a batch.
-pub(super) async fn jobs(connection: &mut SqliteConnection, jobs: &[Job]) -> Result<(), sqlx::Error> {
+pub(super) async fn jobs(on: &mut Connection<'_>, jobs: &[Job]) -> Result<(), sqlx::Error> {
     let (mut moved, mut whole) = (Vec::with_capacity(jobs.len()), Vec::new());
     for job in jobs {
         match &job.after {
@@ -89,18 +68,15 @@ pub(super) async fn jobs(connection: &mut SqliteConnection, jobs: &[Job]) -> Res
                 moved.push((job, after));
             }
             Some(after) => whole.push((job, after)),
-            None => store_remark(connection, job).await?,
+            None => store_remark(on, job).await?,
         }
         if job.had_remarks && job.after.is_some() {
-            sqlx::query("DELETE FROM remarks WHERE id = ? AND queue = ?")
-                .bind(job.id.as_uuid().as_bytes().to_vec())
-                .bind(job.queue.as_str())
-                .execute(&mut *connection)
-                .await?;
+            const SQL: &str = "DELETE FROM remarks WHERE id = $1 AND queue = $2";
+            Sql::new(SQL).bind(job.id).bind(job.queue.as_str()).execute(on).await?;
         }
     }
-    STORE_MOVED.execute(connection, &moved, |query, (job, after)| bind(query, job, after)).await?;
-    STORE_WHOLE.execute(connection, &whole, |query, (job, after)| bind(query, job, after)).await
+    STORE_MOVED.execute(on, &moved, |(job, after)| values(job, after)).await?;
+    STORE_WHOLE.execute(on, &whole, |(job, after)| values(job, after)).await
 }
 
 fn is_fixed(before: &JobView, after: &JobView) -> bool {
@@ -108,50 +84,44 @@ fn is_fixed(before: &JobView, after: &JobView) -> bool {
     fixed(before) == fixed(after) && before.kind == after.kind && before.trace_id == after.trace_id
 }
 
-async fn store_remark(connection: &mut SqliteConnection, job: &Job) -> Result<(), sqlx::Error> {
-    const SQL: &str = "INSERT OR REPLACE INTO remarks (queue, id, told_ns, history) VALUES (?, ?, ?, ?)";
+async fn store_remark(on: &mut Connection<'_>, job: &Job) -> Result<(), sqlx::Error> {
+    const SQL: &str = "INSERT INTO remarks (queue, id, told_ns, history) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (id, queue) DO UPDATE SET told_ns = excluded.told_ns, history = excluded.history";
     let told_at = job.history.events().map(|event| event.at).max().unwrap_or_default();
-    sqlx::query(SQL)
-        .bind(job.queue.as_str().to_owned())
-        .bind(job.id.as_uuid().as_bytes().to_vec())
-        .bind(to_ns(told_at))
-        .bind(history::encode(&job.history))
-        .execute(connection)
-        .await
-        .map(|_| ())
+    let sql = Sql::new(SQL).bind(job.queue.as_str()).bind(job.id);
+    sql.bind(to_ns(told_at)).bind(history::encode(&job.history)).execute(on).await.map(|_| ())
 }
 
-fn bind(query: Query, job: &Job, after: &JobView) -> Query {
+fn values(job: &Job, after: &JobView) -> [Value; COLUMN_COUNT] {
     let (code, message, terminal) = error_columns(after.error.as_ref());
     let latest = after.attempts.last();
     let claimed = job.history.events().find(|event| event.transition == Transition::Rejected);
     // Said with the acceptance alone.
-    let of_task = |part: fn(&Event) -> Option<&FlowKey>| {
-        job.history.events().find_map(part).map(|key| key.as_str().to_owned())
-    };
-    let text = |text: Option<&str>| text.map(ToOwned::to_owned);
-    query
-        .bind(job.queue.as_str().to_owned())
-        .bind(job.id.as_uuid().as_bytes().to_vec())
-        .bind(after.kind.clone())
-        .bind(after.state.as_str())
-        .bind(after.priority.as_str())
-        .bind(i64::try_from(after.attempts.len()).unwrap_or(i64::MAX))
-        .bind(after.accepted_at.map(to_ns))
-        .bind(after.due_at.map(to_ns))
-        .bind(after.ended_at.map(to_ns))
-        .bind(ready_at(after).map(to_ns))
-        .bind(latest.and_then(|a| a.started_at).map(to_ns))
-        .bind(latest.and_then(|a| a.ended_at).map(to_ns))
-        .bind(text(code))
-        .bind(text(message))
-        .bind(terminal)
-        .bind(after.error.as_ref().map(JobError::fingerprint))
-        .bind(of_task(|event| event.key.as_ref()))
-        .bind(of_task(|event| event.tenant.as_ref()))
-        .bind(after.trace_id.clone())
-        .bind(claimed.and_then(|event| event.claimed_id).map(|id| id.as_uuid().as_bytes().to_vec()))
-        .bind(history::encode(&job.history))
+    let of_task =
+        |part: fn(&Event) -> Option<&FlowKey>| job.history.events().find_map(part).map(FlowKey::as_str);
+    [
+        job.queue.as_str().into(),
+        job.id.into(),
+        after.kind.as_str().into(),
+        after.state.as_str().into(),
+        after.priority.as_str().into(),
+        i64::try_from(after.attempts.len()).unwrap_or(i64::MAX).into(),
+        after.accepted_at.map(to_ns).into(),
+        after.due_at.map(to_ns).into(),
+        after.ended_at.map(to_ns).into(),
+        ready_at(after).map(to_ns).into(),
+        latest.and_then(|a| a.started_at).map(to_ns).into(),
+        latest.and_then(|a| a.ended_at).map(to_ns).into(),
+        code.into(),
+        message.into(),
+        terminal.into(),
+        after.error.as_ref().map(JobError::fingerprint).into(),
+        of_task(|event| event.key.as_ref()).into(),
+        of_task(|event| event.tenant.as_ref()).into(),
+        after.trace_id.as_deref().into(),
+        claimed.and_then(|event| event.claimed_id).into(),
+        history::encode(&job.history).into(),
+    ]
 }
 
 /// Since when the job can run, or could before its latest attempt: it was due, and no earlier attempt was under way.

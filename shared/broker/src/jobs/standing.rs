@@ -41,31 +41,26 @@ impl Jobs {
         Ok(count)
     }
 
-    /// The jobs that have such a message, or a claim; none if they are more than this.
-    pub async fn standing(&self, queue: &QueueName, most: usize) -> Result<Option<HashSet<JobId>>, Error> {
-        let mut found = HashSet::new();
+    /// Strikes out those of these jobs that have such a message, or a claim: page by page, so however many there are.
+    /// While jobs move, one may be overlooked.
+    pub async fn strike_out(&self, queue: &QueueName, jobs: &mut HashSet<JobId>) -> Result<(), Error> {
         for record in LIVE {
             let mut offset = 0;
-            loop {
+            while !jobs.is_empty() {
                 let Listed { total, state } = self.list(queue, record, offset).await?;
                 let subjects = state.subjects.unwrap_or_default();
-                if found.len() + total.saturating_sub(offset) > most {
-                    return Ok(None);
-                }
-                if subjects.is_empty() {
-                    break;
+                for subject in subjects.keys() {
+                    if let Some(job) = self.broker.names().parse_job_subject(subject) {
+                        jobs.remove(&job.job_id);
+                    }
                 }
                 offset += subjects.len();
-                let names = self.broker.names();
-                found.extend(
-                    subjects.keys().filter_map(|subject| Some(names.parse_job_subject(subject)?.job_id)),
-                );
-                if offset >= total {
+                if subjects.is_empty() || offset >= total {
                     break;
                 }
             }
         }
-        Ok(Some(found))
+        Ok(())
     }
 
     async fn list(&self, queue: &QueueName, record: RecordKind, offset: usize) -> Result<Listed, Error> {

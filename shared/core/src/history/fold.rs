@@ -201,7 +201,7 @@ impl History {
         self.events.values().filter(|e| !e.transition.is_remark())
     }
 
-    fn accepted_at(&self) -> Option<Timestamp> {
+    pub(super) fn accepted_at(&self) -> Option<Timestamp> {
         let of = |event: &Event| {
             event.accepted_at.or_else(|| (event.transition == Transition::Accepted).then_some(event.at))
         };

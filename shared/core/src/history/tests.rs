@@ -214,3 +214,40 @@ proptest! {
         }
     }
 }
+
+/// At each instant, what had happened by then.
+#[test]
+fn a_history_is_what_had_happened_by_then() {
+    let retried = Event {
+        due_at: Some(second(20)),
+        error: Some(error("timeout")),
+        ..event(Transition::Retried, 1, 12)
+    };
+    let events = [
+        Event { at: second(11), due_at: Some(second(10)), accepted_at: Some(second(10)), ..accepted(0) },
+        event(Transition::Started, 1, 11),
+        retried,
+        event(Transition::Refused, 1, 13),
+        event(Transition::Started, 2, 21),
+        event(Transition::Succeeded, 2, 25),
+    ];
+    let history: History = events.into_iter().collect();
+    for (at, state, attempts) in [
+        (9, None, 0),
+        (10, Some(JobState::Queued), 0),
+        (11, Some(JobState::Running), 1),
+        (12, Some(JobState::Retrying), 1),
+        (19, Some(JobState::Retrying), 1),
+        (20, Some(JobState::Queued), 1),
+        (21, Some(JobState::Running), 2),
+        (24, Some(JobState::Running), 2),
+        (25, Some(JobState::Succeeded), 2),
+        (99, Some(JobState::Succeeded), 2),
+    ] {
+        let view = history.as_of(second(at)).view().map(|view| view.at(second(at)));
+        assert_eq!(view.as_ref().map(|view| view.state), state, "{at}");
+        assert_eq!(view.as_ref().map_or(0, |view| view.attempts.len()), attempts, "{at}");
+        assert_eq!(view.and_then(|view| view.ended_at), (at >= 25).then(|| second(25)), "{at}");
+    }
+    assert_eq!(history.as_of(second(99)), history);
+}

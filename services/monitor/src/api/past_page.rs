@@ -1,0 +1,110 @@
+//! The page of the past: where the jobs stood at an instant.
+
+use askama::Template;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use windlass_core::JobState;
+use windlass_core::history::JobView;
+
+use super::page::{duration, instant, problem, readable_errors, render};
+use super::past::{self, PastQuery, PastState};
+use super::query::{self, Parameters, QUEUE_FORM, RawPath, RawQuery};
+use super::{Api, Problem};
+use crate::store::JobRow;
+
+const AT_FORM: &str = "an instant as 2026-01-31T09:00:00Z, in UTC where it has no offset";
+/// What is shown unless told.
+const AGO: SignedDuration = SignedDuration::from_hours(1);
+
+#[derive(Template)]
+#[template(path = "past.html")]
+struct PastPage {
+    state: PastState,
+    query: PastQuery,
+    /// In what a field of a form takes.
+    field: String,
+    jobs: Vec<JobRow>,
+    older: Option<String>,
+    now: Timestamp,
+}
+
+#[derive(Template)]
+#[template(path = "past_job.html")]
+struct PastJobPage {
+    job: JobView,
+    at: Timestamp,
+    now: Timestamp,
+}
+
+pub(super) async fn past(State(api): State<Api>, raw: RawQuery) -> Response {
+    match past_page(&api, raw).await {
+        Ok(page) => render(StatusCode::OK, &page),
+        Err(refused) => problem(&refused),
+    }
+}
+
+async fn past_page(api: &Api, raw: RawQuery) -> Result<PastPage, Problem> {
+    let now = Timestamp::now();
+    let mut parameters = Parameters::new(raw)?;
+    let at = moment(&mut parameters)?.unwrap_or_else(|| now.checked_sub(AGO).unwrap_or(now));
+    let query = PastQuery::read(parameters, Some(at))?;
+    let state = past::state(api, query.at, query.filter.queue.as_ref()).await?;
+    let page = past::page(api, &query).await?;
+    Ok(PastPage {
+        state,
+        field: at.to_zoned(TimeZone::UTC).strftime("%Y-%m-%dT%H:%M:%S").to_string(),
+        jobs: page.jobs,
+        older: page.next_cursor.map(|cursor| format!("{}&cursor={cursor}", query.to_text())),
+        query,
+        now,
+    })
+}
+
+pub(super) async fn job(State(api): State<Api>, path: RawPath, raw: RawQuery) -> Response {
+    match job_page(&api, path, raw).await {
+        Ok(page) => render(StatusCode::OK, &page),
+        Err(refused) => problem(&refused),
+    }
+}
+
+async fn job_page(api: &Api, path: RawPath, raw: RawQuery) -> Result<PastJobPage, Problem> {
+    let mut parameters = Parameters::new(raw)?;
+    let at = moment(&mut parameters)?.ok_or_else(|| Problem::bad("at", "at: is missing", AT_FORM))?;
+    let queue = parameters.take("queue", QUEUE_FORM)?;
+    parameters.end("at, queue")?;
+    let job = past::find(api, past::passed(at)?, query::id(path)?, queue.as_ref()).await?;
+    Ok(PastJobPage { job: readable_errors(job), at, now: Timestamp::now() })
+}
+
+/// With an offset, or as a form sends it.
+fn moment(parameters: &mut Parameters) -> Result<Option<Timestamp>, Problem> {
+    let Some(text) = parameters.take::<String>("at", AT_FORM)? else { return Ok(None) };
+    let at = text.parse::<Timestamp>().or_else(|error| {
+        let civil = text.parse::<DateTime>().map_err(|_| error)?;
+        civil.to_zoned(TimeZone::UTC).map(|zoned| zoned.timestamp())
+    });
+    at.map(Some).map_err(|error| query::bad("at", &error, AT_FORM))
+}
+
+// === impl PastQuery ===
+
+impl PastQuery {
+    /// The query that asks for the same from the beginning.
+    fn to_text(&self) -> String {
+        let mut parts = vec![format!("at={}", self.at)];
+        parts.extend(self.filter.state.map(|state| format!("state={state}")));
+        parts.extend(self.filter.kind.as_ref().map(|kind| format!("kind={kind}")));
+        parts.extend(self.filter.queue.as_ref().map(|queue| format!("queue={queue}")));
+        parts.join("&")
+    }
+
+    /// Whether only jobs in this state are asked for.
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "templates pass references")]
+    fn asks_for(&self, state: &JobState) -> bool {
+        self.filter.state == Some(*state)
+    }
+}
