@@ -10,6 +10,7 @@ mod delivered;
 mod free;
 mod look;
 mod moves;
+mod notices;
 mod read;
 mod recall;
 
@@ -19,6 +20,7 @@ pub use self::delivered::Delivered;
 pub use self::free::{free, hold};
 pub(crate) use self::look::Listed;
 pub use self::moves::{Commit, Keep, LetThrough, Move, Park, Promote, Return};
+pub use self::notices::Notice;
 pub use self::read::{InLine, Taken};
 pub use self::recall::{Given, Listed as ListedJob};
 use crate::connect::{Broker, Error};

@@ -46,6 +46,8 @@ pub(super) struct Owner {
     pub(super) instance: String,
     /// Timers from this sequence on are yet to be looked at.
     pub(super) timers_from: u64,
+    /// And notices.
+    notices_from: u64,
 }
 
 /// Decides for a queue, until told to stop. To be called under the lease of the queue's shard; the epoch fences what
@@ -95,6 +97,7 @@ async fn decide(shared: &Arc<Shared>, queue: &QueueName, instance: &str) -> Resu
         sweep,
         instance,
         timers_from: epoch,
+        notices_from: epoch,
     };
     let mut inputs = Vec::new();
     let (mut audit_at, mut audit_from) = (Instant::now() + AUDIT_EVERY, 0);
@@ -154,12 +157,24 @@ async fn decide(shared: &Arc<Shared>, queue: &QueueName, instance: &str) -> Resu
         {
             take(&owner, arrival?, &mut inputs)?;
         }
+        if inputs.len() >= WINDOW / 2 {
+            owner.read_ahead(&mut inputs).await?;
+        }
     }
 }
 
 // === impl Owner ===
 
 impl Owner {
+    /// Reads what was given back and is not delivered yet: behind a great number of jobs that have become due at once,
+    /// it would come only when it is decided on all of them, and until then nothing would be let go.
+    async fn read_ahead(&mut self, inputs: &mut Vec<Input>) -> Result<(), Failure> {
+        let (notices, next) = self.flow.notices(self.notices_from, WINDOW).await?;
+        self.notices_from = next;
+        inputs.extend(notices.into_iter().map(|notice| Input::Notice(notice, None)));
+        Ok(())
+    }
+
     /// Goes on by these settings, as they hold now; until when they do.
     async fn go_by(&mut self, settings: &QueueSettings) -> Result<Option<Timestamp>, Failure> {
         let now = self.shared.broker.now();

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use windlass_broker::Broker;
 use windlass_broker::delivery::{Delivered, Handle};
 use windlass_broker::failpoint::{Point, hit};
-use windlass_broker::flow::Commit;
+use windlass_broker::flow::{Commit, Notice};
 use windlass_broker::jobs::Address;
 use windlass_broker::names::FlowSubject;
 use windlass_core::flow::Follows;
@@ -35,15 +35,8 @@ const MOST_BYTES: usize = 4 << 20;
 pub(super) enum Input {
     /// A job that is due.
     Arrival(Box<Arrived>),
-    /// A slot of a key was given back; without a key, of the queue.
-    Notice {
-        key: Option<String>,
-        job_id: JobId,
-        sequence: u64,
-        handle: Handle,
-        /// Nothing of the key is to start before this.
-        held_until: Option<Timestamp>,
-    },
+    /// A slot was given back. Without a handle it was read ahead of its delivery.
+    Notice(Notice, Option<Handle>),
 }
 
 /// A job that is due.
@@ -73,7 +66,9 @@ impl Input {
         if let Some(FlowSubject::Notice(key, job_id)) = names.parse_flow_subject(&delivered.subject) {
             let (sequence, handle) = (delivered.sequence, delivered.handle().clone());
             return match windlass_proto::held_until(delivered.body.clone()) {
-                Ok(held_until) => Ok(Self::Notice { key, job_id, sequence, handle, held_until }),
+                Ok(held_until) => {
+                    Ok(Self::Notice(Notice { key, job_id, sequence, held_until }, Some(handle)))
+                }
                 Err(unfit) => Err((delivered, unfit)),
             };
         }
@@ -105,13 +100,13 @@ impl<'a> Round<'a> {
         for input in inputs {
             match input {
                 Input::Arrival(arrived) => arrivals.push(*arrived),
-                Input::Notice { key, job_id, sequence, handle, held_until } => {
+                Input::Notice(Notice { key, job_id, sequence, held_until }, handle) => {
                     match held_until {
                         Some(until) => round.hold(key.as_deref(), until).await?,
                         None => round.given_back(key.as_deref(), job_id, sequence),
                     }
                     look.extend(key);
-                    notices.push(handle);
+                    notices.extend(handle);
                 }
             }
         }

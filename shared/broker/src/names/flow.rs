@@ -177,6 +177,11 @@ impl Names {
         self.queue_filter(pool, queue, RecordKind::Due)
     }
 
+    /// What tells a queue's owner to look.
+    pub fn notices_filter(&self, pool: &PoolName, queue: &QueueName) -> String {
+        self.of_flow(pool, queue, "due.notice.>")
+    }
+
     /// Reads the subject of a place in line, a lane, a slot or a notice.
     pub fn parse_flow_subject(&self, subject: &str) -> Option<FlowSubject> {
         let mut tokens = subject.strip_prefix(&self.namespace)?.strip_prefix('.')?.split('.').skip(1);

@@ -95,3 +95,30 @@ async fn at_the_limit_somebody_ends_as_settings_say() -> Result<()> {
     }
     Ok(())
 }
+
+/// Jobs that become due at one instant are decided on one after the other; meanwhile what is given back is heard of, and
+/// others start.
+#[tokio::test(flavor = "multi_thread")]
+async fn slots_go_on_while_many_are_decided_on() -> Result<()> {
+    const MANY: usize = 3000;
+    const AT_LEAST: usize = 20;
+    let (fleet, _worker, _log) = fleet(|settings| settings.concurrency = Some(1)).await?;
+    let due_at = jiff::Timestamp::now() + std::time::Duration::from_secs(8);
+    let submitted = (0..MANY).map(|_| fleet.client.task(&work("x")).run_at(due_at).submit());
+    try_join_all(submitted).await?;
+    let count =
+        |all: &[windlass_core::Event], transition| all.iter().filter(|e| e.transition == transition).count();
+    let all = fleet.tap.until("all wait but those that run", |all| {
+        let started = count(all, Transition::Started);
+        started > 0 && count(all, Transition::Held) + started >= MANY
+    });
+    let all = all.await?;
+    let at = |transition| all.iter().filter(move |e| e.transition == transition).map(|event| event.at);
+    assert_eq!(count(&all, Transition::Accepted), MANY);
+    let accepted = at(Transition::Accepted).max();
+    assert!(accepted < Some(due_at), "they were not due at one instant: {accepted:?}");
+    let last_held = at(Transition::Held).max();
+    let ended = at(Transition::Succeeded).filter(|at| Some(*at) < last_held).count();
+    assert!(ended >= AT_LEAST, "{ended} had ended when the last began to wait");
+    Ok(())
+}
