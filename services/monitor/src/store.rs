@@ -4,10 +4,12 @@
 //! it (write-ahead log). A commit is on the disk before the events are acknowledged (`synchronous = FULL`): what the
 //! database forgets, nobody tells again.
 
+mod actions;
 mod alerts;
 pub(crate) mod bare;
 mod carry;
 mod conservation;
+mod course;
 pub mod figures;
 mod find;
 mod history;
@@ -29,9 +31,11 @@ use sqlx::sqlite::{
     Sqlite, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 
+pub use actions::Action;
 pub(crate) use alerts::resumed;
 pub use alerts::{FiredAlert, SilenceRow};
 pub use conservation::{LostJob, Totals};
+pub use course::{Buckets, Part, Parts};
 pub use list::{Cursor, Filter, JobRow, Page, QueueCounts};
 pub use project::{Applied, Message};
 pub use report::{Course, Failure, KindReport, Report, Spans};

@@ -2,8 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
+#[path = "actions/access.rs"]
+mod access;
 #[allow(dead_code, reason = "shared with the tests of the projection")]
 mod fixture;
+#[path = "actions/pages.rs"]
+mod pages;
 
 use fixture::conform::conform;
 use fixture::served::{GRACE, Served, TOKEN};
@@ -27,6 +31,7 @@ const ACTS: &[(&str, &str, &str)] = &[
     ("post", "/api/v1/dead/{id}/redrive", "/api/v1/dead/01890a5d-ac96-774b-bcce-000000000001/redrive"),
     ("post", "/api/v1/dead/{id}/discard", "/api/v1/dead/01890a5d-ac96-774b-bcce-000000000001/discard"),
     ("post", "/api/v1/jobs/{id}/cancel", "/api/v1/jobs/01890a5d-ac96-774b-bcce-000000000001/cancel"),
+    ("post", "/api/v1/jobs/{id}/release", "/api/v1/jobs/01890a5d-ac96-774b-bcce-000000000001/release"),
     ("post", "/api/v1/dead/redrive", "/api/v1/dead/redrive"),
     ("post", "/api/v1/dead/discard", "/api/v1/dead/discard"),
     ("post", "/api/v1/jobs/cancel", "/api/v1/jobs/cancel"),
@@ -330,7 +335,7 @@ async fn a_stop_does_not_wait_for_a_silent_broker() {
     let server = Served::start().await;
     server.nats.signal(Signal::STOP).await.unwrap();
     let member = Member { queue: "mail".parse().unwrap(), job_id: job_id(1), dead_at: None };
-    let commanding = server.operations.command(Verb::Cancel, &member, "a reason");
+    let commanding = server.operations.command(Verb::Cancel, &member, "a reason", "api");
     // In this order: the command is on its way when the stop comes.
     let both = async { tokio::join!(commanding, async { server.stop.cancel() }).0 };
     let stored = tokio::time::timeout(GRACE * 20, both).await.expect("it outlives the stop");

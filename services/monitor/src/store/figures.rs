@@ -44,6 +44,14 @@ static ADD_FIGURES: LazyLock<Sized> = LazyLock::new(|| {
     )
 });
 
+static ADD_HOURS: LazyLock<Sized> = LazyLock::new(|| {
+    Sized::insert(
+        "INSERT INTO figures_by_hour (hour, queue, kind, what, bucket, count)",
+        6,
+        "ON CONFLICT (hour, queue, kind, what, bucket) DO UPDATE SET count = count + excluded.count",
+    )
+});
+
 // === impl What ===
 
 impl What {
@@ -86,18 +94,24 @@ pub(super) async fn store(connection: &mut SqliteConnection, jobs: &[Job]) -> Re
             query.bind((*queue).to_owned()).bind(state.as_str()).bind(*count)
         })
         .await?;
-    let figures: Vec<_> = figures.into_iter().filter(|(_, count)| *count != 0).collect();
-    ADD_FIGURES
-        .execute(connection, &figures, |query, ((minute, queue, kind, what, bucket), count)| {
+    let mut hours = HashMap::<(i64, &str, &str, What, i64), i64>::new();
+    for ((minute, queue, kind, what, bucket), count) in &figures {
+        *hours.entry((minute.div_euclid(60), queue, kind, *what, *bucket)).or_default() += count;
+    }
+    for (add, sums) in [(&ADD_FIGURES, figures), (&ADD_HOURS, hours)] {
+        let sums: Vec<_> = sums.into_iter().filter(|(_, count)| *count != 0).collect();
+        add.execute(connection, &sums, |query, ((time, queue, kind, what, bucket), count)| {
             query
-                .bind(*minute)
+                .bind(*time)
                 .bind((*queue).to_owned())
                 .bind((*kind).to_owned())
                 .bind(what.as_str())
                 .bind(*bucket)
                 .bind(*count)
         })
-        .await
+        .await?;
+    }
+    Ok(())
 }
 
 /// What a job adds.

@@ -208,7 +208,8 @@ impl Store {
         Ok(course)
     }
 
-    async fn failures(&self, from: Timestamp, to: Timestamp) -> Result<Vec<Failure>, Error> {
+    /// What jobs died of within a time, the most frequent first.
+    pub async fn failures(&self, from: Timestamp, to: Timestamp) -> Result<Vec<Failure>, Error> {
         type Row = (String, String, String, i64, i64, String, String, i64, i64, Vec<u8>);
         // The bare columns are those of the row with the greatest `ended_at_ns` (SQLite, "Bare columns in an aggregate").
         const SQL: &str = "SELECT fingerprint, COALESCE(error_code, ''), COALESCE(error_message, ''), COUNT(*), \

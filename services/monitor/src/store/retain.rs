@@ -42,7 +42,11 @@ impl Store {
     pub async fn remove_figures(&self, before: Timestamp, limit: u32) -> Result<usize, Error> {
         const FIGURES: &str = "DELETE FROM figures WHERE (minute, queue, kind, what, bucket) IN \
              (SELECT minute, queue, kind, what, bucket FROM figures WHERE minute < ? LIMIT ?)";
-        self.remove(&[FIGURES], super::figures::minute(before), limit).await
+        const HOURS: &str = "DELETE FROM figures_by_hour WHERE (hour, queue, kind, what, bucket) IN \
+             (SELECT hour, queue, kind, what, bucket FROM figures_by_hour WHERE hour < ? LIMIT ?)";
+        let minute = super::figures::minute(before);
+        let removed = self.remove(&[FIGURES], minute, limit).await?;
+        Ok(removed + self.remove(&[HOURS], minute.div_euclid(60), limit).await?)
     }
 
     async fn remove(&self, statements: &[&'static str], before: i64, limit: u32) -> Result<usize, Error> {
