@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::figures::seconds_of;
+use super::figures::{ALL_QUEUES, seconds_of};
 use super::{Error, Store};
 
 const TELL: &str = "tell what happened over time";
@@ -123,9 +123,9 @@ impl Store {
     /// What happened in each part, of all queues or of one; parts in which nothing did are there too.
     pub async fn course_of(&self, parts: Parts, queue: Option<&str>) -> Result<Vec<Part>, Error> {
         const MINUTES: &str = "SELECT minute / ?3 AS part, what, bucket, SUM(count) FROM figures \
-             WHERE minute >= ?1 AND minute < ?2 AND (?4 IS NULL OR queue = ?4) GROUP BY part, what, bucket";
+             WHERE minute >= ?1 AND minute < ?2 AND (?4 = '' OR queue = ?4) GROUP BY part, what, bucket";
         const HOURS: &str = "SELECT hour / ?3 AS part, what, bucket, SUM(count) FROM figures_by_hour \
-             WHERE hour >= ?1 AND hour < ?2 AND (?4 IS NULL OR queue = ?4) GROUP BY part, what, bucket";
+             WHERE queue = ?4 AND hour >= ?1 AND hour < ?2 GROUP BY part, what, bucket";
         let beginnings = parts.beginnings();
         let (sql, unit) = if parts.minutes < 60 { (MINUTES, 60) } else { (HOURS, 3600) };
         let length = parts.minutes * 60 / unit;
@@ -135,7 +135,7 @@ impl Store {
             .bind(first)
             .bind(end)
             .bind(length)
-            .bind(queue.map(ToOwned::to_owned));
+            .bind(queue.unwrap_or(ALL_QUEUES).to_owned());
         let mut course: Vec<Part> = beginnings.into_iter().map(|at| Part { at, ..Part::default() }).collect();
         for (part, what, bucket, count) in super::read(TELL, query.fetch_all(&self.readers)).await? {
             let place = usize::try_from(part - first.div_euclid(length)).ok();

@@ -48,9 +48,22 @@ static ADD_HOURS: LazyLock<Sized> = LazyLock::new(|| {
     Sized::insert(
         "INSERT INTO figures_by_hour (hour, queue, kind, what, bucket, count)",
         6,
-        "ON CONFLICT (hour, queue, kind, what, bucket) DO UPDATE SET count = count + excluded.count",
+        "ON CONFLICT (queue, hour, kind, what, bucket) DO UPDATE SET count = count + excluded.count",
     )
 });
+static ADD_DAYS: LazyLock<Sized> = LazyLock::new(|| {
+    Sized::insert(
+        "INSERT INTO figures_by_day (day, queue, kind, what, bucket, count)",
+        6,
+        "ON CONFLICT (day, queue, kind, what, bucket) DO UPDATE SET count = count + excluded.count",
+    )
+});
+
+/// A time, a queue, a kind, what happened and for about how long; and how often.
+type Sums<'a> = HashMap<(i64, &'a str, &'a str, What, i64), i64>;
+
+/// All queues together, where sums of hours are kept.
+pub(super) const ALL_QUEUES: &str = "";
 
 // === impl What ===
 
@@ -77,7 +90,7 @@ impl What {
 /// Adds what these jobs changed.
 pub(super) async fn store(connection: &mut SqliteConnection, jobs: &[Job]) -> Result<(), sqlx::Error> {
     let mut counts = HashMap::<(&str, JobState), i64>::new();
-    let mut figures = HashMap::<(i64, &str, &str, What, i64), i64>::new();
+    let mut figures = Sums::new();
     for job in jobs {
         for (view, sign) in [(&job.before, -1), (&job.after, 1)] {
             let Some(view) = view else { continue };
@@ -94,11 +107,14 @@ pub(super) async fn store(connection: &mut SqliteConnection, jobs: &[Job]) -> Re
             query.bind((*queue).to_owned()).bind(state.as_str()).bind(*count)
         })
         .await?;
-    let mut hours = HashMap::<(i64, &str, &str, What, i64), i64>::new();
+    let (mut hours, mut days) = (Sums::new(), Sums::new());
     for ((minute, queue, kind, what, bucket), count) in &figures {
-        *hours.entry((minute.div_euclid(60), queue, kind, *what, *bucket)).or_default() += count;
+        let (hour, day) = (minute.div_euclid(HOUR), minute.div_euclid(DAY));
+        *hours.entry((hour, queue, kind, *what, *bucket)).or_default() += count;
+        *hours.entry((hour, ALL_QUEUES, "", *what, *bucket)).or_default() += count;
+        *days.entry((day, queue, kind, *what, *bucket)).or_default() += count;
     }
-    for (add, sums) in [(&ADD_FIGURES, figures), (&ADD_HOURS, hours)] {
+    for (add, sums) in [(&ADD_FIGURES, figures), (&ADD_HOURS, hours), (&ADD_DAYS, days)] {
         let sums: Vec<_> = sums.into_iter().filter(|(_, count)| *count != 0).collect();
         add.execute(connection, &sums, |query, ((time, queue, kind, what, bucket), count)| {
             query
@@ -112,6 +128,39 @@ pub(super) async fn store(connection: &mut SqliteConnection, jobs: &[Job]) -> Re
         .await?;
     }
     Ok(())
+}
+
+/// In minutes.
+pub(super) const HOUR: i64 = 60;
+/// In minutes.
+pub(super) const DAY: i64 = 24 * HOUR;
+
+/// Sums over a time, taken from the longest parts that lie within it: whole days, hours at its ends, and minutes at theirs.
+/// From each one up to, and without, the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Pieces {
+    pub(super) minutes: [(i64, i64); 2],
+    pub(super) hours: [(i64, i64); 2],
+    pub(super) days: (i64, i64),
+}
+
+// === impl Pieces ===
+
+impl Pieces {
+    /// From this minute up to that.
+    pub(super) fn of(first: i64, end: i64) -> Self {
+        let split = |first: i64, end: i64, length: i64| {
+            let (from, to) = (-(-first).div_euclid(length), end.div_euclid(length));
+            if from < to {
+                ([(first, from * length), (to * length, end)], (from, to))
+            } else {
+                ([(first, end), (0, 0)], (0, 0))
+            }
+        };
+        let (minutes, (from, to)) = split(first, end, HOUR);
+        let (hours, days) = split(from, to, DAY / HOUR);
+        Self { minutes, hours, days }
+    }
 }
 
 /// What a job adds.
@@ -167,6 +216,32 @@ pub fn seconds_of(bucket: i64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pieces_cover_each_minute_once() {
+        for (first, end) in [
+            (0, 0),
+            (5, 50),
+            (5, 60),
+            (0, 60),
+            (59, 61),
+            (7, 3000),
+            (100, 10_000),
+            (1440, 4320),
+            (1439, 4321),
+        ] {
+            let Pieces { minutes, hours, days } = Pieces::of(first, end);
+            let mut seen: Vec<i64> = minutes.into_iter().flat_map(|(from, to)| from..to).collect();
+            let long = |(from, to): (i64, i64), length: i64| from * length..to * length;
+            seen.extend(hours.into_iter().flat_map(|part| long(part, HOUR)));
+            seen.extend(long(days, DAY));
+            seen.sort_unstable();
+            assert_eq!(seen, (first..end).collect::<Vec<_>>(), "{first} {end}");
+        }
+        let long = Pieces::of(10, 100_000);
+        let count: i64 = long.minutes.iter().chain(&long.hours).map(|(from, to)| to - from).sum();
+        assert!(count < 2 * 59 + 2 * 23, "{long:?}");
+    }
 
     #[test]
     fn a_bucket_tells_its_length_within_a_tenth() {
