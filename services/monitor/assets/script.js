@@ -68,7 +68,7 @@
       }
       // An operation that has ended is not asked for any more.
       if (!page.body.dataset.every && !page.body.dataset.changes) return stop();
-      say("on", "Live");
+      if (!source || source.readyState === EventSource.OPEN) say("on", "Live");
     } catch {
       say("off", "The monitor does not answer; trying again");
     } finally {
@@ -94,6 +94,14 @@
     source = new EventSource(`/api/v1/live?${changes}`);
     for (const name of ["job", "more", "missed"]) source.addEventListener(name, soon);
     source.addEventListener("open", () => say("on", "Live"));
+    // A lost connection is made again by the browser, one that was refused is not.
+    source.addEventListener("error", () => {
+      say("off", "No word of changes; trying again");
+      if (source && source.readyState === EventSource.CLOSED) {
+        blind();
+        setTimeout(look, 5000);
+      }
+    });
   }
 
   function blind() {
@@ -105,7 +113,8 @@
   function go() {
     look();
     if (every && !ticking) ticking = setInterval(() => document.hidden || paused || soon(), every);
-    say("on", "Live");
+    if (source) say("wait", "Connecting");
+    else say("on", "Live");
   }
 
   function stop() {
@@ -136,6 +145,10 @@
     });
     go();
   }
+
+  // On a narrow screen the sections are scrolled.
+  const here = document.querySelector("header [aria-current]");
+  if (here) here.scrollIntoView({ block: "nearest", inline: "center" });
 
   // The search box, from anywhere.
   document.addEventListener("keydown", (event) => {

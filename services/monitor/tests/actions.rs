@@ -4,10 +4,16 @@
 
 #[path = "actions/access.rs"]
 mod access;
+#[path = "actions/chromium.rs"]
+mod chromium;
+#[path = "actions/driver.rs"]
+mod driver;
 #[allow(dead_code, reason = "shared with the tests of the projection")]
 mod fixture;
 #[path = "actions/pages.rs"]
 mod pages;
+#[path = "actions/speed.rs"]
+mod speed;
 
 use fixture::conform::conform;
 use fixture::served::{GRACE, Served, TOKEN};

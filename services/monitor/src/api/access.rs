@@ -110,6 +110,10 @@ impl Guard {
             };
             match who {
                 Err(_) => return Some(stranger()),
+                // Whatever its role: who changes anything has a name.
+                Ok(principal) if principal.is_anonymous() && !is_safe(request.method()) => {
+                    return Some(stranger());
+                }
                 Ok(principal) if principal.role >= least => {}
                 Ok(principal) if principal.is_anonymous() => return Some(stranger()),
                 Ok(principal) => return Some(Problem::forbidden(principal.who(), principal.role, least)),

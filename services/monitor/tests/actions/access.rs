@@ -129,7 +129,11 @@ async fn a_session_acts_by_its_own_forms_alone() {
     let answer = ask(&server, "POST", "/sign-out", &[by, FORM], &format!("form_token={form_token}")).await;
     assert!(answer.headers()["set-cookie"].to_str().unwrap().contains("Max-Age=0"));
     let answer = ask(&server, "POST", &path, &headers, &good).await;
-    assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "the session has ended, though its cookie was kept");
+    assert_eq!(
+        answer.status(),
+        StatusCode::UNAUTHORIZED,
+        "the session has ended, though its cookie was kept"
+    );
 }
 
 /// Who, what, to what, how many, and what came of it; secrets are no part of that.

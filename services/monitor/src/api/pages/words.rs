@@ -17,9 +17,19 @@ pub(super) fn moment(at: &Timestamp) -> String {
 pub(super) fn relative(at: &Timestamp, now: &Timestamp) -> String {
     let seconds = now.duration_since(*at).as_secs_f64();
     match seconds {
-        ago if ago >= 1.0 => format!("{} ago", duration(&ago)),
-        ahead if ahead <= -1.0 => format!("in {}", duration(&-ahead)),
+        ago if ago >= 1.0 => format!("{} ago", about(ago)),
+        ahead if ahead <= -1.0 => format!("in {}", about(-ahead)),
         _ => "now".to_owned(),
+    }
+}
+
+/// Seconds, in one unit.
+fn about(seconds: f64) -> String {
+    match seconds {
+        s if s < 59.5 => format!("{s:.0} s"),
+        s if s < 3600.0 => format!("{:.0} min", (s / 60.0).floor()),
+        s if s < 2.0 * 86_400.0 => format!("{:.0} h", (s / 3600.0).floor()),
+        s => format!("{:.0} d", (s / 86_400.0).floor()),
     }
 }
 
@@ -33,8 +43,8 @@ pub(super) fn duration(seconds: &f64) -> String {
     if seconds < 1.0 {
         return format!("{:.0} ms", seconds * 1000.0);
     }
-    if seconds < 60.0 {
-        return format!("{seconds:.1} s");
+    if seconds < 59.5 {
+        return if seconds < 10.0 { format!("{seconds:.1} s") } else { format!("{seconds:.0} s") };
     }
     let Ok(whole) = SignedDuration::try_from_secs_f64(seconds.round()) else { return "for ever".to_owned() };
     let whole = whole.as_secs();
@@ -106,6 +116,8 @@ mod tests {
             (0.0, "0 ms"),
             (0.25, "250 ms"),
             (1.5, "1.5 s"),
+            (20.4, "20 s"),
+            (59.7, "1 min"),
             (60.0, "1 min"),
             (61.0, "1 min 1 s"),
             (3600.0, "1 h"),
@@ -122,10 +134,7 @@ mod tests {
         );
         assert_eq!((rate(&0.04), rate(&1500.4)), ("0.0".to_owned(), "1\u{202f}500".to_owned()));
         let (at, now) = (Timestamp::from_second(100).unwrap(), Timestamp::from_second(190).unwrap());
-        assert_eq!(
-            (relative(&at, &now), relative(&now, &at)),
-            ("1 min 30 s ago".into(), "in 1 min 30 s".into())
-        );
+        assert_eq!((relative(&at, &now), relative(&now, &at)), ("1 min ago".into(), "in 1 min".into()));
         assert_eq!(relative(&at, &at), "now");
     }
 }

@@ -42,12 +42,7 @@ impl WorkersPage {
         self.workers.iter().map(|worker| worker.running).sum()
     }
 
-    /// How many it may run: its slots are for each queue.
-    fn slots(worker: &Worker) -> u32 {
-        worker.slots.saturating_mul(u32::try_from(worker.queues.len().max(1)).unwrap_or(1))
-    }
-
     fn all_slots(&self) -> u32 {
-        self.workers.iter().map(Self::slots).fold(0, u32::saturating_add)
+        self.workers.iter().map(|worker| worker.slots).fold(0, u32::saturating_add)
     }
 }
