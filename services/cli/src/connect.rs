@@ -22,6 +22,7 @@ pub(crate) struct Fleet {
     options: Options,
     found: Found,
     http_url: Option<String>,
+    token_file: Option<PathBuf>,
     broker: OnceCell<Broker>,
     monitor: OnceCell<Option<Monitor>>,
 }
@@ -139,6 +140,7 @@ impl Fleet {
             options,
             found: place.found,
             http_url: place.http_url,
+            token_file: global.monitor_token_file.clone(),
             broker: OnceCell::new(),
             monitor: OnceCell::new(),
         })
@@ -161,7 +163,8 @@ impl Fleet {
                 Some(url) => Some(url.clone()),
                 None => self.monitor_url().await?,
             };
-            url.map(|url| Monitor::new(&url)).transpose().map_err(Error::Http)
+            let token = self.token_file.as_deref().map(token).transpose()?;
+            url.map(|url| Monitor::new(&url, token)).transpose().map_err(Error::Http)
         };
         Ok(self.monitor.get_or_try_init(find).await?.as_ref())
     }
@@ -175,6 +178,20 @@ impl Fleet {
             .map_err(Error::Control)?;
         Ok(entry.and_then(|e| v1::Endpoint::decode(e.value).ok()).map(|endpoint| endpoint.http_url))
     }
+}
+
+/// The one line of a file.
+fn token(path: &Path) -> Result<windlass_service::Secret, Error> {
+    let bad = |reason: String| Error::Option { field: "monitor-token-file".to_owned(), reason };
+    let text = std::fs::read_to_string(path).map_err(|error| bad(format!("{}: {error}", path.display())))?;
+    let token = text.trim();
+    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(bad(format!(
+            "{} holds no token: expected one line of visible ASCII characters",
+            path.display()
+        )));
+    }
+    Ok(windlass_service::Secret::new(token))
 }
 
 /// Chooses among what names a broker.

@@ -36,6 +36,10 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "FILE", env = "WINDLASS__NATS__PASSWORD_FILE")]
     pub(crate) nats_password_file: Option<PathBuf>,
 
+    /// A file with a token of the monitor's: needed where it shows nothing without one
+    #[arg(long, global = true, value_name = "FILE", env = "WINDLASS_MONITOR_TOKEN_FILE")]
+    pub(crate) monitor_token_file: Option<PathBuf>,
+
     /// The folder of `windlass dev`
     #[arg(long, global = true, value_name = "DIR", env = "WINDLASS_DATA_DIR")]
     pub(crate) data_dir: Option<PathBuf>,

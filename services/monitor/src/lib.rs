@@ -3,6 +3,7 @@
 //! EVENTS is history, never the truth of a live job; so is all that is shown here. Nothing here writes to the broker but
 //! the monitor's own address, and the commands of an operator who acts by the API.
 
+pub mod access;
 pub mod alerts;
 pub mod api;
 pub mod audit;

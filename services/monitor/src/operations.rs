@@ -27,8 +27,6 @@ pub const MOST_RUNNING: usize = 4;
 pub const MOST_KEPT: usize = 100;
 /// For the command under way when one is aborted: longer than the broker is tried.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(20);
-/// Who asks, in histories and in the log.
-pub const WHO: &str = "api";
 
 /// What acts, and the operations that it has begun. Clones share them.
 #[derive(Debug, Clone)]
@@ -71,6 +69,8 @@ pub struct Plan {
     pub rate: u32,
     /// To whom.
     pub set: Set,
+    /// Who asks, in histories and in the log.
+    pub who: String,
 }
 
 /// One thing done to many.
@@ -134,7 +134,13 @@ impl Operations {
     }
 
     /// Stores one command. Cut short by the monitor's stop, it may be stored or not.
-    pub async fn command(&self, verb: Verb, member: &Member, reason: &str) -> Result<(), connect::Error> {
+    pub async fn command(
+        &self,
+        verb: Verb,
+        member: &Member,
+        reason: &str,
+        who: &str,
+    ) -> Result<(), connect::Error> {
         let Shared { broker, stop, grace, .. } = &*self.0;
         let subject = || broker.names().command_subject(&member.queue, verb.as_str());
         let cut = async {
@@ -142,7 +148,7 @@ impl Operations {
             tokio::time::sleep(*grace).await;
         };
         tokio::select! {
-            stored = commands::publish(broker, member.command(verb, reason, WHO)) => stored.map(|_| ()),
+            stored = commands::publish(broker, member.command(verb, reason, who)) => stored.map(|_| ()),
             () = cut => Err(connect::Error::TimedOut { subject: subject(), timeout: *grace }),
         }
     }
@@ -164,7 +170,7 @@ impl Operations {
 
     /// Begins one.
     pub fn begin(&self, slot: Slot, plan: Plan) -> Operation {
-        let Plan { verb, filter, reason, rate, set } = plan;
+        let Plan { verb, filter, reason, rate, set, who } = plan;
         let begun = Operation {
             id: Uuid::now_v7(),
             action: verb.to_string(),
@@ -182,7 +188,7 @@ impl Operations {
             ended_at: None,
         };
         let Operation { id, matched, .. } = begun;
-        tracing::info!(who = WHO, action = %verb, filter = ?begun.filter, matched, rate, reason, operation = %id,
+        tracing::info!(who, action = %verb, filter = ?begun.filter, matched, rate, reason, operation = %id,
             "an operation begins");
         let (told, view) = watch::channel(begun.clone());
         let abort = self.0.stop.child_token();
@@ -195,9 +201,9 @@ impl Operations {
                     view.errors.clone_from(&progress.errors);
                 });
             };
-            let (operations, reason) = (&operations, reason.as_str());
+            let (operations, reason, who) = (&operations, reason.as_str(), who.as_str());
             let send = |member: Member| async move {
-                let stored = operations.command(verb, &member, reason).await;
+                let stored = operations.command(verb, &member, reason, who).await;
                 stored.map_err(|error| format!("{:#}", anyhow::Error::new(error)))
             };
             let (progress, end) = paced::all(members, rate, abort.cancelled(), tell, send).await;
@@ -206,7 +212,7 @@ impl Operations {
             let state = OperationState::from(end);
             told.send_modify(|view| (view.state, view.ended_at) = (state, Some(Timestamp::now())));
             let paced::Progress { commanded, failed, errors } = progress;
-            tracing::info!(who = WHO, action = %verb, commanded, failed, matched, ?state, ?errors, operation = %id,
+            tracing::info!(who, action = %verb, commanded, failed, matched, ?state, ?errors, operation = %id,
                 "an operation has ended");
         });
         begun
@@ -224,16 +230,23 @@ impl Operations {
 
     /// Stops one between two commands, and waits for the one under way, within a bound. One that has ended stays as it
     /// is.
-    pub async fn abort(&self, id: Uuid) -> Option<Operation> {
+    pub async fn abort(&self, id: Uuid, who: &str) -> Option<Operation> {
         let Known { abort, mut view } = self.known_as(id)?;
         if view.borrow().ended_at.is_none() {
-            tracing::info!(who = WHO, action = "abort", operation = %id, "an operator's action");
+            tracing::info!(who, action = "abort", operation = %id, "an operator's action");
         }
         abort.cancel();
         // Late, it is seen to run still.
         let _ = tokio::time::timeout(ABORT_TIMEOUT, view.wait_for(|seen| seen.ended_at.is_some())).await;
         let seen = view.borrow().clone();
         Some(seen)
+    }
+
+    /// How one ended, once it has; none if it is not known.
+    pub async fn ended(&self, id: Uuid) -> Option<Operation> {
+        let mut view = self.known_as(id)?.view;
+        let ended = view.wait_for(|seen| seen.ended_at.is_some()).await.ok()?;
+        Some(ended.clone())
     }
 
     /// Returns when all have ended after the stop.
@@ -263,6 +276,18 @@ impl Operations {
 }
 
 // === impl OperationState ===
+
+impl OperationState {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Done => "done",
+            Self::Aborted => "aborted",
+            Self::Failed => "failed",
+        }
+    }
+}
 
 impl From<End> for OperationState {
     fn from(end: End) -> Self {

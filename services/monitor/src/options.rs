@@ -1,13 +1,14 @@
 //! The section `monitor` of the configuration.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use windlass_service::{Problems, Validate};
 
+use crate::access::{self, Token};
 use crate::alerts;
-use crate::api::OperatorToken;
 use crate::database_url::{self, DatabaseUrl};
 use crate::retention::Retention;
 use crate::trace_url::TraceUrl;
@@ -28,6 +29,8 @@ pub struct Options {
     /// A file that holds one line, the token that who acts by the HTTP API must show: at least 32 visible ASCII
     /// characters. Without it nobody may.
     pub operator_token_file: Option<PathBuf>,
+    /// Who may do what.
+    pub access: access::Options,
     /// How long what has ended is kept in the database.
     pub retention: Retention,
     /// How often it is audited whether a job was lost.
@@ -53,6 +56,7 @@ impl Default for Options {
             trace_url: None,
             batch_size: 500,
             operator_token_file: None,
+            access: access::Options::default(),
             retention: Retention::default(),
             audit_every: Duration::from_secs(10),
             alerts: alerts::Options::default(),
@@ -78,10 +82,11 @@ impl Validate for Options {
         }
         self.retention.validate(problems);
         self.alerts.validate(problems);
+        self.access.validate(problems);
         if !(LEAST_AUDIT..=MOST_AUDIT).contains(&self.audit_every) {
             problems.add("audit_every", "expected a duration of 1s to 1h");
         }
-        if let Some(Err(error)) = self.operator_token_file.as_deref().map(OperatorToken::read) {
+        if let Some(Err(error)) = self.operator_token_file.as_deref().map(Token::read) {
             problems.add("operator_token_file", format!("{:#}", anyhow::Error::new(error)));
         }
         if let Some(url) = &self.public_url {
@@ -90,6 +95,10 @@ impl Validate for Options {
                 problems.add("public_url", "expected an http or https URL of at most 2048 bytes");
             }
         }
+    }
+
+    fn validate_listening(&self, listens: SocketAddr, problems: &mut Problems) {
+        self.access.validate_listening(listens, self.operator_token_file.is_some(), problems);
     }
 }
 

@@ -32,6 +32,9 @@ pub struct Retention {
     /// What happened in each minute: figures for reports and charts, which outlive the jobs.
     #[serde(with = "humantime_serde")]
     pub figures: Duration,
+    /// The log of actions.
+    #[serde(with = "humantime_serde")]
+    pub actions: Duration,
 }
 
 /// A late event of a job that was removed would make a part of it anew: events are told again for about the horizon.
@@ -48,7 +51,14 @@ const PAUSE: Duration = Duration::from_millis(50);
 impl Default for Retention {
     fn default() -> Self {
         let days = |days: u64| Duration::from_hours(24 * days);
-        Self { succeeded: days(7), dead: days(30), cancelled: days(7), expired: days(7), figures: days(90) }
+        Self {
+            succeeded: days(7),
+            dead: days(30),
+            cancelled: days(7),
+            expired: days(7),
+            figures: days(90),
+            actions: days(365),
+        }
     }
 }
 
@@ -60,6 +70,7 @@ impl Retention {
             ("retention.cancelled", self.cancelled),
             ("retention.expired", self.expired),
             ("retention.figures", self.figures),
+            ("retention.actions", self.actions),
         ];
         for (key, age) in all {
             if !(LEAST..=MOST).contains(&age) {
@@ -97,6 +108,7 @@ impl Retention {
             }
         }
         pieces(stop, || store.remove_remarks(before(now, self.dead), PIECE)).await?;
+        pieces(stop, || store.remove_actions(before(now, self.actions), PIECE)).await?;
         pieces(stop, || store.remove_figures(before(now, self.figures), PIECE)).await.map(|_| ())
     }
 }

@@ -1,5 +1,7 @@
 //! The service.
 
+use std::net::SocketAddr;
+
 use anyhow::Context as _;
 use tokio::sync::watch;
 use windlass_broker::dead::Letters;
@@ -7,8 +9,9 @@ use windlass_broker::provision::{Layout, Part};
 use windlass_service::http::Routes;
 use windlass_service::{Context, Service};
 
+use crate::access::{Access, Token};
 use crate::alerts::Evaluation;
-use crate::api::{self, Api, OperatorToken};
+use crate::api::{self, Api};
 use crate::audit::{self, Audit, Audited};
 use crate::endpoint;
 use crate::live::Teller;
@@ -36,16 +39,15 @@ impl Service for Monitor {
     }
 
     /// The history, as far as it was told.
-    async fn serve_offline(options: &Options, routes: &Routes) -> anyhow::Result<()> {
+    async fn serve_offline(options: &Options, routes: &Routes, listens: SocketAddr) -> anyhow::Result<()> {
         let store = open(options).await?;
-        let (trace_url, operator_token) = (options.trace_url.clone(), operator_token(options)?);
-        if let Some(path) =
-            options.operator_token_file.as_deref().filter(|path| OperatorToken::is_exposed(path))
-        {
+        let (trace_url, access) = (options.trace_url.clone(), access(options, listens)?);
+        let files = options.access.tokens.iter().map(|token| &token.file);
+        for path in files.chain(&options.operator_token_file).filter(|path| Token::is_exposed(path)) {
             let file = path.display().to_string();
-            tracing::warn!(file, "others than its owner may read monitor.operator_token_file");
+            tracing::warn!(file, "others than its owner may read a file with a token of the monitor");
         }
-        routes.serve(api::router(Api { trace_url, operator_token, ..Api::of_database(store) }));
+        routes.serve(api::router(Api { trace_url, access, ..Api::of_database(store) }));
         Ok(())
     }
 
@@ -79,7 +81,7 @@ impl Service for Monitor {
             trace_url: options.trace_url.clone(),
             letters: Some(Letters::new(&context.broker)),
             operations: Some(operations.clone()),
-            operator_token: operator_token(&options)?,
+            access: access(&options, context.http_address)?,
             ..Api::of_database(store.clone())
         };
         context.routes.serve(api::router(routes));
@@ -109,13 +111,11 @@ impl Service for Monitor {
     }
 }
 
-fn operator_token(options: &Options) -> anyhow::Result<Option<OperatorToken>> {
-    options
-        .operator_token_file
-        .as_deref()
-        .map(OperatorToken::read)
-        .transpose()
-        .context("monitor.operator_token_file")
+fn access(options: &Options, listens: SocketAddr) -> anyhow::Result<Access> {
+    let shared = options.operator_token_file.as_deref().map(Token::read).transpose();
+    let shared = shared.context("monitor.operator_token_file")?;
+    let access = Access::new(&options.access, shared, options.public_url.as_deref(), listens);
+    access.context("monitor.access.tokens")
 }
 
 async fn open(options: &Options) -> anyhow::Result<Store> {

@@ -5,11 +5,13 @@
 //! read, beside it. A commit is on the disk before the events are acknowledged: what the database forgets, nobody tells
 //! again.
 
+mod actions;
 mod alerts;
 pub(crate) mod bare;
 mod batch;
 mod carry;
 mod conservation;
+mod course;
 mod database;
 pub mod figures;
 mod find;
@@ -29,9 +31,11 @@ use std::time::Duration;
 
 use sqlx::migrate::MigrateError;
 
+pub use actions::Action;
 pub(crate) use alerts::resumed;
 pub use alerts::{FiredAlert, SilenceRow};
 pub use conservation::{LostJob, Totals};
+pub use course::{Buckets, Part, Parts};
 pub use database::Database;
 pub use list::{Cursor, Filter, JobRow, Page, QueueCounts};
 pub use past::{Past, PastFilter, PastQueue};

@@ -2,10 +2,20 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
+#[path = "actions/access.rs"]
+mod access;
+#[path = "actions/chromium.rs"]
+mod chromium;
+#[path = "actions/driver.rs"]
+mod driver;
 #[allow(dead_code, reason = "shared with the tests of the projection")]
 mod fixture;
-#[path = "acting/schedules.rs"]
+#[path = "actions/pages.rs"]
+mod pages;
+#[path = "actions/schedules.rs"]
 mod schedules;
+#[path = "actions/speed.rs"]
+mod speed;
 
 use fixture::conform::conform;
 use fixture::served::{GRACE, Served, TOKEN};
@@ -29,6 +39,7 @@ const ACTS: &[(&str, &str, &str)] = &[
     ("post", "/api/v1/dead/{id}/redrive", "/api/v1/dead/01890a5d-ac96-774b-bcce-000000000001/redrive"),
     ("post", "/api/v1/dead/{id}/discard", "/api/v1/dead/01890a5d-ac96-774b-bcce-000000000001/discard"),
     ("post", "/api/v1/jobs/{id}/cancel", "/api/v1/jobs/01890a5d-ac96-774b-bcce-000000000001/cancel"),
+    ("post", "/api/v1/jobs/{id}/release", "/api/v1/jobs/01890a5d-ac96-774b-bcce-000000000001/release"),
     ("post", "/api/v1/dead/redrive", "/api/v1/dead/redrive"),
     ("post", "/api/v1/dead/discard", "/api/v1/dead/discard"),
     ("post", "/api/v1/jobs/cancel", "/api/v1/jobs/cancel"),
@@ -340,7 +351,7 @@ async fn a_stop_does_not_wait_for_a_silent_broker() {
     let server = Served::start().await;
     server.nats.signal(Signal::STOP).await.unwrap();
     let member = Member { queue: "mail".parse().unwrap(), job_id: job_id(1), dead_at: None };
-    let commanding = server.operations.command(Verb::Cancel, &member, "a reason");
+    let commanding = server.operations.command(Verb::Cancel, &member, "a reason", "api");
     // In this order: the command is on its way when the stop comes.
     let both = async { tokio::join!(commanding, async { server.stop.cancel() }).0 };
     let stored = tokio::time::timeout(GRACE * 20, both).await.expect("it outlives the stop");

@@ -11,7 +11,7 @@ use fixture::{Database, On, accepted, error, event, job_id, life, second, starte
 use windlass_core::alert::Silence;
 use windlass_core::told::{LogLevel, LogLine, Progress};
 use windlass_core::{Event, JobState, QueueName, Transition};
-use windlass_monitor::store::{Filter, Message, Totals};
+use windlass_monitor::store::{Action, Filter, Message, Parts, Totals};
 
 on_both![
     old_jobs_go_by_state_and_age_and_stay_counted,
@@ -20,6 +20,8 @@ on_both![
     a_report_sums_up_a_time,
     what_handlers_told_is_kept_once,
     silences_and_rejections_are_found,
+    the_log_of_actions_is_told_in_pages_and_goes_by_age,
+    charts_are_told_from_minutes_and_from_sums_of_hours,
 ];
 
 fn dead(queue: &str, job: u64, at: i64) -> Vec<Event> {
@@ -191,4 +193,43 @@ async fn silences_and_rejections_are_found(on: On) {
     }
     parts.sort();
     assert_eq!(parts, (10..40).map(job_id).collect::<Vec<_>>());
+}
+
+async fn the_log_of_actions_is_told_in_pages_and_goes_by_age(on: On) {
+    let database = Database::on(on).await;
+    let target = |id: &str| [("id".to_owned(), id.to_owned())].into();
+    let mut all = Vec::new();
+    for at in 1..=3 {
+        let asked = Action::asked("olga", "operator", "cancel", target("a\u{0}b"), "too late");
+        let action = Action { at: second(at), ..asked };
+        database.store.log_action(&action).await.unwrap();
+        all.insert(0, action);
+    }
+    database.store.end_action(all[2].id, Some(7), "done").await.unwrap();
+    (all[2].count, all[2].result) = (Some(7), "done".to_owned());
+    assert_eq!(database.store.actions(None, 10).await.unwrap(), all);
+    assert_eq!(database.store.actions(None, 2).await.unwrap(), all[..2]);
+    assert_eq!(database.store.actions(Some(all[1].id), 2).await.unwrap(), all[2..]);
+    assert_eq!(database.store.remove_actions(second(3), 1).await.unwrap(), 1);
+    assert_eq!(database.store.remove_actions(second(3), 10).await.unwrap(), 1);
+    assert_eq!(database.store.actions(None, 10).await.unwrap(), all[..1]);
+}
+
+async fn charts_are_told_from_minutes_and_from_sums_of_hours(on: On) {
+    let mut database = Database::on(on).await;
+    database.tell([dead("mail", 1, 30), dead("web", 2, 90)].concat()).await;
+    database.tell(dead("mail", 3, 2 * 3600)).await;
+    let until = 2 * 3600 + 60;
+    for (minutes, queue, expected) in
+        [(1, None, 3), (1, Some("mail"), 2), (60, None, 3), (60, Some("web"), 1)]
+    {
+        let parts = Parts { from: second(0), to: second(until), minutes };
+        let course = database.store.course_of(parts, queue).await.unwrap();
+        assert_eq!(course.len(), parts.beginnings().len());
+        let dead: Vec<_> = course.iter().filter(|part| part.dead > 0).map(|part| part.dead).collect();
+        assert_eq!(dead.iter().sum::<u64>(), expected, "{minutes} {queue:?}: {dead:?}");
+        assert_eq!(course.iter().map(|part| part.accepted).sum::<u64>(), expected);
+        let first = course.iter().find(|part| part.dead > 0).unwrap();
+        assert!(first.at <= second(90) && second(90 - 120 * 60) < first.at, "{minutes} {queue:?}: {first:?}");
+    }
 }

@@ -159,11 +159,13 @@ impl<O: Serialize + DeserializeOwned + Default + Validate> Config<O> {
         }
         if let (Some(common), Some(options)) = (&common, &options) {
             problems.within(service, |problems| options.validate_in(&common.layout, problems));
+            let listens = common.http.listen.unwrap_or_else(|| loopback(port));
+            problems.within(service, |problems| options.validate_listening(listens, problems));
         }
         problems.locate(|key| layers.origin(key));
         match (common, options) {
             (Some(mut common), Some(options)) if problems.is_empty() => {
-                common.http.listen.get_or_insert(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+                common.http.listen.get_or_insert(loopback(port));
                 Ok(Self { common, options })
             }
             _ => Err(problems),
@@ -214,6 +216,10 @@ pub fn check_duration(problems: &mut Problems, key: &str, value: Duration, least
         problems
             .add(key, format!("{} is out of range: expected {} to {}", text(value), text(least), text(most)));
     }
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
 
 fn read_listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {

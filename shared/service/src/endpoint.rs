@@ -37,7 +37,7 @@ impl Endpoint {
         listener.set_nonblocking(true).map_err(bind)?;
         let address = listener.local_addr().map_err(bind)?;
         if !address.ip().is_loopback() {
-            tracing::warn!(%address, "the http endpoint has no authentication and can be reached from other machines");
+            tracing::warn!(%address, "other machines can reach the http endpoint, whose health and metrics ask nobody for a token");
         }
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Thread)?;

@@ -1,6 +1,7 @@
 //! What is wrong with a configuration: everything at once, each with its key and where the value came from.
 
 use std::fmt;
+use std::net::SocketAddr;
 
 use windlass_broker::provision::Layout;
 
@@ -32,6 +33,11 @@ pub trait Validate {
     /// The same, for what only the fleet's layout tells.
     fn validate_in(&self, layout: &Layout, problems: &mut Problems) {
         let _ = (layout, problems);
+    }
+
+    /// The same, for what only the address of the HTTP endpoint tells.
+    fn validate_listening(&self, listens: SocketAddr, problems: &mut Problems) {
+        let _ = (listens, problems);
     }
 }
 

@@ -175,7 +175,7 @@ async fn run<S: Service>(config: &Config<S::Options>, exit_with_stdin: bool) -> 
             recorder.run_upkeep();
         }
     }));
-    if let Err(error) = S::serve_offline(&config.options, &routes).await {
+    if let Err(error) = S::serve_offline(&config.options, &routes, endpoint.address()).await {
         tracing::error!(error = format!("{error:#}"), "cannot start");
         return Exit::Failed;
     }

@@ -37,10 +37,11 @@ pub trait Service: 'static {
         None
     }
 
-    /// Serves what needs no broker, until [`Service::run`] serves its own. An error ends the process.
+    /// Serves what needs no broker on this address, until [`Service::run`] serves its own. An error ends the process.
     fn serve_offline(
         _options: &Self::Options,
         _routes: &Routes,
+        _listens: SocketAddr,
     ) -> impl Future<Output = anyhow::Result<()>> + Send {
         std::future::ready(Ok(()))
     }

@@ -288,16 +288,16 @@ async fn each_user_can_do_its_work() -> Result<()> {
     Ok(())
 }
 
-/// The monitor's API cancels, redrives and discards; it does nothing else that moves a job.
+/// The monitor's API cancels, releases, redrives and discards; it does nothing else that moves a job.
 #[tokio::test]
 async fn the_monitor_commands_what_its_api_offers() -> Result<()> {
     let broker = TestBroker::with_credentials().await?;
     broker.provision(&layout()).await?;
     let mut monitor = broker.client("monitor").await?;
-    for verb in ["cancel", "redrive", "discard"] {
+    for verb in ["cancel", "release", "redrive", "discard"] {
         stored(&monitor, &format!("windlass.command.mail.{verb}"), &[], "").await?;
     }
-    for subject in ["windlass.command.mail.release", "windlass.task.mail", WORK] {
+    for subject in ["windlass.command.mail.other", "windlass.task.mail", WORK] {
         monitor.publish(subject, None, &[], "").await?;
         monitor.permission_error(subject).await?;
     }

@@ -10,6 +10,7 @@ use windlass_core::history::JobView;
 use windlass_monitor::api::schema::{AlertList, AuditReport, JobList, QueueList, WorkerList};
 use windlass_monitor::api::{Problem, RejectedMessage};
 use windlass_monitor::store::Report;
+use windlass_service::Secret;
 
 /// For a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -20,6 +21,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Monitor {
     url: String,
+    token: Option<Secret>,
     http: reqwest::Client,
 }
 
@@ -64,14 +66,14 @@ pub(crate) enum Known {
 // === impl Monitor ===
 
 impl Monitor {
-    /// The monitor at this address.
-    pub(crate) fn new(url: &str) -> Result<Self, reqwest::Error> {
+    /// The monitor at this address, which is shown this token.
+    pub(crate) fn new(url: &str, token: Option<Secret>) -> Result<Self, reqwest::Error> {
         let mut client = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).timeout(TIMEOUT);
         // A proxy of the environment leads out of this machine.
         if is_loopback(url) {
             client = client.no_proxy();
         }
-        Ok(Self { url: url.trim_end_matches('/').to_owned(), http: client.build()? })
+        Ok(Self { url: url.trim_end_matches('/').to_owned(), token, http: client.build()? })
     }
 
     /// A job.
@@ -119,7 +121,11 @@ impl Monitor {
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
         let unreachable = |source| Error::Unreachable { url: self.url.clone(), source };
         let malformed = |source| Error::Malformed { url: self.url.clone(), source };
-        let answer = self.http.get(format!("{}{path}", self.url)).send().await.map_err(unreachable)?;
+        let mut asked = self.http.get(format!("{}{path}", self.url));
+        if let Some(token) = &self.token {
+            asked = asked.bearer_auth(token.expose());
+        }
+        let answer = asked.send().await.map_err(unreachable)?;
         let status = answer.status();
         if status.is_success() {
             return answer.json().await.map_err(malformed);

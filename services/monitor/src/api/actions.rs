@@ -6,14 +6,14 @@ use axum::http::StatusCode;
 use windlass_broker::commands::Verb;
 use windlass_broker::commands::set::Member;
 use windlass_broker::connect;
-use windlass_core::{JobId, QueueName};
+use windlass_core::{JobId, JobState, QueueName};
 
 use super::access::Operator;
 use super::body::Body;
 use super::query::{Parameters, RawPath, RawQuery};
 use super::schema::{ActionProblems, Commanded, Why};
 use super::{Api, Problem, letters, routes};
-use crate::operations::{Operations, WHO};
+use crate::operations::Operations;
 
 /// Starts a dead job again, as a new one.
 ///
@@ -37,7 +37,7 @@ use crate::operations::{Operations, WHO};
 )]
 pub(super) async fn redrive(
     State(api): State<Api>,
-    _operator: Operator,
+    operator: Operator,
     path: RawPath,
     raw: RawQuery,
     Body(body): Body,
@@ -47,7 +47,7 @@ pub(super) async fn redrive(
     if let Err(why) = &letter.task {
         return Err(Problem::conflict(format!("the letter holds no valid task: {why}")));
     }
-    command(&api, Verb::Redrive, &Member::from(&letter), &reason, Some(letter.redriven_id())).await
+    command(&api, &operator, Verb::Redrive, &Member::from(&letter), &reason, Some(letter.redriven_id())).await
 }
 
 /// Removes a dead letter.
@@ -72,7 +72,7 @@ pub(super) async fn redrive(
 )]
 pub(super) async fn discard(
     State(api): State<Api>,
-    _operator: Operator,
+    operator: Operator,
     path: RawPath,
     raw: RawQuery,
     Body(body): Body,
@@ -80,7 +80,7 @@ pub(super) async fn discard(
     let reason = reason(body)?;
     needs_reason(Verb::Discard, &reason)?;
     let letter = letters::find(&api, path, raw).await?;
-    command(&api, Verb::Discard, &Member::from(&letter), &reason, None).await
+    command(&api, &operator, Verb::Discard, &Member::from(&letter), &reason, None).await
 }
 
 /// Ends a job, whatever it does now.
@@ -104,7 +104,7 @@ pub(super) async fn discard(
 )]
 pub(super) async fn cancel(
     State(api): State<Api>,
-    _operator: Operator,
+    operator: Operator,
     path: RawPath,
     raw: RawQuery,
     Body(body): Body,
@@ -115,7 +115,50 @@ pub(super) async fn cancel(
         return Err(Problem::conflict(format!("the job has ended: it is {}", job.state)));
     }
     let member = Member { queue: queue(&job.queue)?, job_id: job.id, dead_at: None };
-    command(&api, Verb::Cancel, &member, &reason, None).await
+    command(&api, &operator, Verb::Cancel, &member, &reason, None).await
+}
+
+/// Lets a job that waits for its time, or for somebody's leave, run at once.
+///
+/// The command is stored when this is answered; a dispatcher lets the job run, unless it runs or has ended meanwhile.
+#[utoipa::path(
+    post, path = "/api/v1/jobs/{id}/release", tag = "jobs", operation_id = "releaseJob",
+    params(
+        ("id" = String, Path, description = "The job's id, a UUID"),
+        ("queue" = Option<String>, Query, description = "The job's queue, where several have the id"),
+    ),
+    request_body = Why,
+    responses(
+        (status = 202, description = "The command is stored", body = Commanded),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "It does not wait; or several queues have a job of this id: `queues` names them",
+            body = Problem, content_type = "application/problem+json"),
+        ActionProblems,
+    ),
+    security(("operator" = [])),
+)]
+pub(super) async fn release(
+    State(api): State<Api>,
+    operator: Operator,
+    path: RawPath,
+    raw: RawQuery,
+    Body(body): Body,
+) -> Result<(StatusCode, Json<Commanded>), Problem> {
+    let reason = reason(body)?;
+    let job = routes::find(&api, path, raw).await?;
+    if !is_releasable(job.state) {
+        return Err(Problem::conflict(format!(
+            "the job waits for nothing that can be let go: it is {}",
+            job.state
+        )));
+    }
+    let member = Member { queue: queue(&job.queue)?, job_id: job.id, dead_at: None };
+    command(&api, &operator, Verb::Release, &member, &reason, None).await
+}
+
+/// Whether somebody can let it run at once.
+pub(super) fn is_releasable(state: JobState) -> bool {
+    matches!(state, JobState::Scheduled | JobState::Held | JobState::Retrying)
 }
 
 fn reason(mut body: Parameters) -> Result<String, Problem> {
@@ -147,6 +190,7 @@ fn queue(text: &str) -> Result<QueueName, Problem> {
 
 async fn command(
     api: &Api,
+    operator: &Operator,
     verb: Verb,
     member: &Member,
     reason: &str,
@@ -155,8 +199,8 @@ async fn command(
     let operations = operations(api)?;
     let Member { queue, job_id, .. } = member;
     // Before: whoever asks may be gone when it is stored, and this with them.
-    tracing::info!(who = WHO, action = %verb, %queue, %job_id, reason, count = 1, "an operator's action");
-    operations.command(verb, member, reason).await.map_err(not_stored)?;
+    tracing::info!(who = operator.who(), action = %verb, %queue, %job_id, reason, count = 1, "an operator's action");
+    operations.command(verb, member, reason, operator.who()).await.map_err(not_stored)?;
     Ok((StatusCode::ACCEPTED, Json(Commanded { id: *job_id, queue: queue.to_string(), redriven_id })))
 }
 

@@ -59,7 +59,7 @@ pub(super) async fn list(State(api): State<Api>, raw: RawQuery) -> Result<Json<A
 )]
 pub(super) async fn silence(
     State(api): State<Api>,
-    _operator: Operator,
+    operator: Operator,
     raw: RawQuery,
     Body(mut body): Body,
 ) -> Result<(StatusCode, Json<SilenceRow>), Problem> {
@@ -78,7 +78,7 @@ pub(super) async fn silence(
         SignedDuration::try_from(lasts).ok().and_then(|lasts| Timestamp::now().checked_add(lasts).ok());
     let silence = Silence { rule, subject, until: until.unwrap_or(Timestamp::MAX) };
     let id = api.store.silence(&silence, &reason).await?;
-    tracing::info!(?silence, reason, id, action = "silence", "an operator's action");
+    tracing::info!(who = operator.who(), ?silence, reason, id, action = "silence", "an operator's action");
     let Silence { rule, subject, until } = silence;
     Ok((StatusCode::CREATED, Json(SilenceRow { id, rule, subject, reason, until })))
 }
@@ -96,7 +96,7 @@ pub(super) async fn silence(
 )]
 pub(super) async fn end_silence(
     State(api): State<Api>,
-    _operator: Operator,
+    operator: Operator,
     path: RawPath,
     raw: RawQuery,
 ) -> Result<StatusCode, Problem> {
@@ -106,6 +106,6 @@ pub(super) async fn end_silence(
     if !api.store.end_silence(id).await? {
         return Err(Problem::not_found(format!("there is no silence {id}")));
     }
-    tracing::info!(id, action = "end silence", "an operator's action");
+    tracing::info!(who = operator.who(), id, action = "end silence", "an operator's action");
     Ok(StatusCode::NO_CONTENT)
 }

@@ -2,8 +2,10 @@
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::StatusCode;
+use serde_json::Value;
 
+use super::access::{Fields, content_type};
 use super::query::{Parameters, bad};
 use super::{Api, Problem};
 
@@ -19,7 +21,7 @@ impl FromRequest<Api> for Body {
     type Rejection = Problem;
 
     async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
-        if !is_json(request.headers()) {
+        if content_type(request.headers()) != "application/json" {
             return Err(Problem::unsupported_media_type());
         }
         // The router bounds it.
@@ -32,8 +34,23 @@ impl FromRequest<Api> for Body {
     }
 }
 
-pub(super) fn is_json(headers: &HeaderMap) -> bool {
-    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let essence = value.and_then(|value| value.split(';').next()).unwrap_or_default();
-    essence.trim().eq_ignore_ascii_case("application/json")
+impl From<&Fields> for Parameters {
+    /// A form's fields are all text: what a body has as numbers and flags is read from it.
+    fn from(fields: &Fields) -> Self {
+        let value = |name: &str, text: &str| match name {
+            "rate" | "expected_revision" => text.parse::<u64>().map_or_else(|_| text.into(), Value::from),
+            "all" | "dry_run" | "hand_back" => match text {
+                "true" => true.into(),
+                "false" => false.into(),
+                other => other.into(),
+            },
+            _ => text.into(),
+        };
+        let given = fields
+            .0
+            .iter()
+            .map(|(name, text)| (name.clone(), text.trim()))
+            .filter(|(_, text)| !text.is_empty());
+        Self::of_pairs(given.map(|(name, text)| (name.clone(), value(&name, text))).collect())
+    }
 }

@@ -6,8 +6,8 @@ use utoipa::openapi::{self, ComponentsBuilder};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    Problem, actions, alerts, audit, letters, live, many, operations, past, query, queues, report, routes,
-    schedules, workers,
+    Problem, actions, alerts, audit, letters, live, log, many, operations, past, query, queues, report,
+    routes, schedules, workers,
 };
 
 #[derive(OpenApi)]
@@ -15,14 +15,14 @@ use super::{
     info(
         title = "Windlass monitor",
         description = "What became of the jobs, and what an operator does about them. What acts stores durable commands, \
-            which dispatchers carry out, and needs the operator's token. Instants are RFC 3339 in UTC.",
+            which dispatchers carry out, and needs a token. Instants are RFC 3339 in UTC.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     paths(
-        routes::list_jobs, routes::get_job, routes::list_queues, routes::get_status, audit::get, alerts::list, alerts::silence, alerts::end_silence, report::get, live::watch, workers::list, get,
+        routes::list_jobs, routes::get_job, routes::list_queues, routes::get_status, audit::get, alerts::list, alerts::silence, alerts::end_silence, report::get, live::watch, workers::list, log::list, get,
         past::get, past::list, past::job,
         letters::list, letters::groups, letters::letter,
-        actions::redrive, actions::discard, actions::cancel,
+        actions::redrive, actions::discard, actions::cancel, actions::release,
         many::redrive, many::discard, many::cancel,
         queues::why_job, queues::get, queues::why_queue, queues::set, queues::pause, queues::resume,
         schedules::list, schedules::get, schedules::next, schedules::history, schedules::apply, schedules::delete,
@@ -41,7 +41,7 @@ impl Modify for Token {
     fn modify(&self, document: &mut openapi::OpenApi) {
         let token = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
-            .description(Some("The line in the file of `monitor.operator_token_file`."))
+            .description(Some("The line in the file of `monitor.operator_token_file`, or of one of `monitor.access.tokens` whose role is enough."))
             .build();
         let components = document.components.get_or_insert_with(|| ComponentsBuilder::new().build());
         components.add_security_scheme("operator", SecurityScheme::Http(token));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{Extensions, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use windlass_broker::commands::Verb;
@@ -14,10 +14,10 @@ use windlass_broker::commands::paced::{DEFAULT_A_SECOND, MOST_A_SECOND};
 use windlass_broker::commands::set::Set;
 use windlass_core::letter;
 
-use super::access::Operator;
+use super::access::{Counted, Operator};
 use super::actions::{needs_reason, operations};
 use super::body::Body;
-use super::query::{self, KIND_FORM, Parameters, QUEUE_FORM, RawQuery};
+use super::query::{self, Parameters, RawQuery};
 use super::schema::{ActionProblems, ManyJobs, ManyLetters, Preview};
 use super::{Api, MAX_LIMIT, Problem, letter_query, letters};
 use crate::job_set;
@@ -32,6 +32,14 @@ struct Manner {
     reason: String,
     rate: u32,
     dry_run: bool,
+}
+
+/// What came of it.
+pub(super) enum CarriedOut {
+    /// This would be done.
+    Preview(Preview),
+    /// This is being done.
+    Begun(Operation),
 }
 
 /// Starts dead jobs again, as new ones: all whose letters match.
@@ -51,12 +59,12 @@ struct Manner {
 )]
 pub(super) async fn redrive(
     State(api): State<Api>,
-    _operator: Operator,
+    operator: Operator,
     raw: RawQuery,
     Body(body): Body,
 ) -> Result<Response, Problem> {
     query::none(raw)?;
-    of_letters(&api, Verb::Redrive, body).await
+    of_letters(&api, &operator, Verb::Redrive, body).await.map(IntoResponse::into_response)
 }
 
 /// Removes dead letters: all that match.
@@ -76,12 +84,12 @@ pub(super) async fn redrive(
 )]
 pub(super) async fn discard(
     State(api): State<Api>,
-    _operator: Operator,
+    operator: Operator,
     raw: RawQuery,
     Body(body): Body,
 ) -> Result<Response, Problem> {
     query::none(raw)?;
-    of_letters(&api, Verb::Discard, body).await
+    of_letters(&api, &operator, Verb::Discard, body).await.map(IntoResponse::into_response)
 }
 
 /// Ends jobs, whatever they do now: all that match.
@@ -102,28 +110,29 @@ pub(super) async fn discard(
 )]
 pub(super) async fn cancel(
     State(api): State<Api>,
-    _operator: Operator,
+    operator: Operator,
     raw: RawQuery,
-    Body(mut body): Body,
+    Body(body): Body,
 ) -> Result<Response, Problem> {
     query::none(raw)?;
-    let filter = Filter {
-        queue: body.take("queue", QUEUE_FORM)?,
-        kind: body.take("kind", KIND_FORM)?,
-        state: body.take("state", LIVE)?,
-        ..Filter::default()
-    };
+    of_jobs(&api, &operator, body).await.map(IntoResponse::into_response)
+}
+
+const LIVE: &str = "one of scheduled, held, queued, running, retrying";
+
+/// Cancels, or shows what would be.
+pub(super) async fn of_jobs(
+    api: &Api,
+    operator: &Operator,
+    mut body: Parameters,
+) -> Result<CarriedOut, Problem> {
+    let filter = query::filter(&mut body)?;
     if let Some(state) = filter.state.filter(|state| state.is_terminal()) {
         let detail = format!("state: `{state}` jobs have ended: nothing is left to cancel");
         return Err(Problem::bad("state", detail, LIVE));
     }
-    let parts = [
-        ("queue", filter.queue.as_ref().map(ToString::to_string)),
-        ("kind", filter.kind.as_ref().map(ToString::to_string)),
-        ("state", filter.state.as_ref().map(ToString::to_string)),
-    ];
-    let words = parts.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
-    let manner = Manner::read(body, Verb::Cancel, &words, "queue, kind, state")?;
+    let words = query::words(&filter);
+    let manner = Manner::read(body, Verb::Cancel, &words, query::FILTER_NAMES)?;
     let make = async {
         let states = job_set::states(filter.state);
         job_set::make(&states, |state, cursor| {
@@ -135,12 +144,16 @@ pub(super) async fn cancel(
         })
         .await
     };
-    carry_out(&api, Verb::Cancel, words, manner, make).await
+    carry_out(api, operator, Verb::Cancel, words, manner, make).await
 }
 
-const LIVE: &str = "one of scheduled, held, queued, running, retrying";
-
-async fn of_letters(api: &Api, verb: Verb, mut body: Parameters) -> Result<Response, Problem> {
+/// Redrives or discards, or shows what would be.
+pub(super) async fn of_letters(
+    api: &Api,
+    operator: &Operator,
+    verb: Verb,
+    mut body: Parameters,
+) -> Result<CarriedOut, Problem> {
     let filter: letter::Filter = letter_query::filter(&mut body)?;
     let words = letter_query::words(&filter);
     let manner = Manner::read(body, verb, &words, letter_query::FILTER_NAMES)?;
@@ -148,17 +161,18 @@ async fn of_letters(api: &Api, verb: Verb, mut body: Parameters) -> Result<Respo
         let letters = letters::letters(api)?;
         Set::of_letters(letters, verb, &filter).await.map_err(letters::unread)
     };
-    carry_out(api, verb, words, manner, make).await
+    carry_out(api, operator, verb, words, manner, make).await
 }
 
 /// Makes the set, within a bound, and shows it or begins with it.
 async fn carry_out(
     api: &Api,
+    operator: &Operator,
     verb: Verb,
     filter: BTreeMap<String, String>,
     manner: Manner,
     make: impl Future<Output = Result<Set, Problem>>,
-) -> Result<Response, Problem> {
+) -> Result<CarriedOut, Problem> {
     let operations = operations(api)?;
     let slot = operations.slot().ok_or_else(|| Problem::too_many(MOST_RUNNING))?;
     let Manner { reason, rate, dry_run } = manner;
@@ -168,11 +182,40 @@ async fn carry_out(
         ))
     })?;
     if dry_run {
-        return Ok(Json(Preview::of(set, rate)).into_response());
+        return Ok(CarriedOut::Preview(Preview::of(set, rate)));
     }
-    let operation = operations.begin(slot, Plan { verb, filter, reason, rate, set });
-    let location = [(header::LOCATION, format!("/api/v1/operations/{}", operation.id))];
-    Ok((StatusCode::ACCEPTED, location, Json(operation)).into_response())
+    let who = operator.who().to_owned();
+    Ok(CarriedOut::Begun(operations.begin(slot, Plan { verb, filter, reason, rate, set, who })))
+}
+
+// === impl CarriedOut ===
+
+impl CarriedOut {
+    /// What the log of actions is told of it.
+    pub(super) fn counted(&self) -> Option<Counted> {
+        match self {
+            Self::Preview(_) => None,
+            Self::Begun(operation) => Some(Counted(operation.id)),
+        }
+    }
+}
+
+impl IntoResponse for CarriedOut {
+    fn into_response(self) -> Response {
+        let counted = self.counted();
+        let mut response = match self {
+            Self::Preview(preview) => Json(preview).into_response(),
+            Self::Begun(operation) => {
+                let location = [(header::LOCATION, format!("/api/v1/operations/{}", operation.id))];
+                (StatusCode::ACCEPTED, location, Json(operation)).into_response()
+            }
+        };
+        response.extensions_mut().extend(counted.into_iter().fold(Extensions::new(), |mut all, counted| {
+            all.insert(counted);
+            all
+        }));
+        response
+    }
 }
 
 // === impl Manner ===

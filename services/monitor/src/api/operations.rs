@@ -64,14 +64,14 @@ pub(super) async fn get(
 )]
 pub(super) async fn abort(
     State(api): State<Api>,
-    _operator: Operator,
+    operator: Operator,
     path: RawPath,
     raw: RawQuery,
 ) -> Result<(StatusCode, Json<Operation>), Problem> {
     query::none(raw)?;
     let id = id(path)?;
     let operations = api.operations.ok_or_else(|| unknown(id))?;
-    let seen = operations.abort(id).await.ok_or_else(|| unknown(id))?;
+    let seen = operations.abort(id, operator.who()).await.ok_or_else(|| unknown(id))?;
     let status = if seen.state == OperationState::Running { StatusCode::ACCEPTED } else { StatusCode::OK };
     Ok((status, Json(seen)))
 }

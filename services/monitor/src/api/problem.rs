@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use windlass_core::JobId;
 
+use crate::access::Role;
 use crate::store;
 
 /// Why a request has no other answer.
@@ -54,6 +55,10 @@ pub struct RejectedMessage {
     pub reason: String,
 }
 
+/// What went wrong, beside an answer: for the log of actions.
+#[derive(Debug, Clone)]
+pub(super) struct Refused(pub(super) Box<str>);
+
 // === impl Problem ===
 
 impl Problem {
@@ -97,19 +102,52 @@ impl Problem {
     /// Nobody may act here, whoever it is.
     pub(super) fn actions_are_off() -> Self {
         let detail = "actions are off: set monitor.operator_token_file to a file with a token, restart the monitor, and \
-             send the token as `Authorization: Bearer TOKEN`";
+             send the token as `Authorization: Bearer TOKEN`, or sign in with it";
         Self::new(StatusCode::FORBIDDEN, detail)
     }
 
-    /// Whoever asks has not shown that they may act.
+    /// Whoever asks has not shown who they are.
     pub(super) fn unauthorized() -> Self {
-        let detail =
-            "actions need the token of monitor.operator_token_file: expected `Authorization: Bearer TOKEN`";
+        let detail = "this needs a token of monitor.operator_token_file or monitor.access.tokens: expected \
+             `Authorization: Bearer TOKEN`";
         Self::new(StatusCode::UNAUTHORIZED, detail)
+    }
+
+    /// Whoever asks may not do this.
+    pub(super) fn forbidden(who: &str, has: Role, needs: Role) -> Self {
+        Self::new(StatusCode::FORBIDDEN, format!("{who} is {has}, and this needs the role {needs}"))
+    }
+
+    /// A page of another site asks, or a browser that hides which.
+    pub(super) fn cross_site() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "a page of another site may not act here: use the monitor's own pages",
+        )
+    }
+
+    /// What a browser sends by itself is not enough to act.
+    pub(super) fn session_by_api() -> Self {
+        let detail =
+            "a browser's session acts by the pages' forms alone: expected `Authorization: Bearer TOKEN`";
+        Self::new(StatusCode::UNAUTHORIZED, detail)
+    }
+
+    /// A form of another session.
+    pub(super) fn stale_form() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "this form is of another session: load its page again, and try again",
+        )
     }
 
     pub(super) fn unsupported_media_type() -> Self {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "expected a body with `Content-Type: application/json`")
+    }
+
+    pub(super) fn unsupported_form() -> Self {
+        let detail = "expected a form with `Content-Type: application/x-www-form-urlencoded`";
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
     }
 
     pub(super) fn too_large(most_bytes: usize) -> Self {
@@ -182,6 +220,7 @@ impl IntoResponse for Problem {
         let mut response = (self.status_code(), Json(&self)).into_response();
         let problem = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(header::CONTENT_TYPE, problem);
+        response.extensions_mut().insert(Refused(self.detail));
         if response.status() == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }

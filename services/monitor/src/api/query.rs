@@ -1,15 +1,18 @@
 //! Parameters of a request, checked: of its query, or of its body, which is a JSON object of them.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::str::FromStr;
 
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query};
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 use windlass_broker::commands::MOST_REASON_BYTES;
 use windlass_core::letter::Print;
 use windlass_core::{JobId, JobState, QueueName};
 
+use super::search::{self, Sought};
 use super::{DEFAULT_LIMIT, MAX_LIMIT, Problem};
 use crate::store::{Cursor, Filter};
 
@@ -25,6 +28,8 @@ pub(super) struct ListQuery {
     pub(super) filter: Filter,
     pub(super) limit: u32,
     pub(super) cursor: Option<Cursor>,
+    /// The search, as it was given: `search`.
+    pub(super) search: String,
 }
 
 pub(super) const QUEUE_FORM: &str = "1 to 64 letters, digits, `_` and `-`, a letter or digit first";
@@ -38,48 +43,85 @@ const ID_FORM: &str = "a UUID as 01890a5d-ac96-774b-bcce-b302099a8057";
 impl ListQuery {
     pub(super) fn read(raw: RawQuery) -> Result<Self, Problem> {
         let mut parameters = Parameters::new(raw)?;
-        let states = JobState::ALL.iter().map(|s| s.as_str()).collect::<Vec<_>>().join(", ");
-        let filter = Filter {
-            state: parameters.take("state", &format!("one of {states}"))?,
-            kind: parameters.take("kind", KIND_FORM)?,
-            queue: parameters.take("queue", QUEUE_FORM)?,
-            key: parameters.take("key", "the key of a task")?,
-            tenant: parameters.take("tenant", "the tenant of a task")?,
-            fingerprint: parameters.take::<Print>("fingerprint", PRINT_FORM)?.map(|print| print.to_string()),
-            since: parameters.take("since", INSTANT_FORM)?,
-            until: parameters.take("until", INSTANT_FORM)?,
-        };
+        let search: String = parameters.take("q", "a search")?.unwrap_or_default();
+        match search::read(&search, Timestamp::now())? {
+            Sought::Jobs(words) => words.into_iter().for_each(|(name, value)| parameters.give(name, value)),
+            Sought::Job(_) => {
+                let detail = "q: names one job: ask for it, under /jobs/ID";
+                return Err(Problem::bad("q", detail, "words as state:dead"));
+            }
+        }
+        let filter = filter(&mut parameters)?;
         let limit = parameters.limit()?;
         let cursor = parameters.take("cursor", "the `next_cursor` of an earlier answer")?;
-        parameters.end("state, kind, queue, key, tenant, fingerprint, since, until, limit, cursor")?;
-        Ok(Self { filter, limit, cursor })
+        parameters.end(&format!("{FILTER_NAMES}, q, limit, cursor"))?;
+        Ok(Self { filter, limit, cursor, search })
     }
 
-    /// Whether only jobs in this state are asked for.
-    #[allow(clippy::trivially_copy_pass_by_ref, reason = "templates pass references")]
-    pub(super) fn asks_for(&self, state: &JobState) -> bool {
-        self.filter.state == Some(*state)
+    /// As the search box shows it.
+    pub(super) fn shown(&self) -> String {
+        if self.search.is_empty() { search::write(&self.filter) } else { self.search.clone() }
     }
 
     /// The query that asks for the same from another cursor on.
     pub(super) fn to_text(&self, cursor: Option<Cursor>) -> String {
         let mut parts = Vec::new();
-        parts.extend(self.filter.state.map(|state| format!("state={state}")));
-        parts.extend(self.filter.kind.as_ref().map(|kind| format!("kind={kind}")));
-        parts.extend(self.filter.queue.as_ref().map(|queue| format!("queue={queue}")));
-        parts.extend(self.filter.key.as_ref().map(|key| format!("key={}", encoded(key))));
-        parts.extend(self.filter.tenant.as_ref().map(|tenant| format!("tenant={}", encoded(tenant))));
-        parts.extend(self.filter.fingerprint.as_ref().map(|print| format!("fingerprint={print}")));
-        parts.extend(self.filter.since.map(|since| format!("since={since}")));
-        parts.extend(self.filter.until.map(|until| format!("until={until}")));
+        if self.search.is_empty() {
+            parts.extend(
+                words(&self.filter).into_iter().map(|(name, value)| format!("{name}={}", encoded(&value))),
+            );
+        } else {
+            parts.push(format!("q={}", encoded(&self.search)));
+        }
         parts.extend((self.limit != DEFAULT_LIMIT).then(|| format!("limit={}", self.limit)));
         parts.extend(cursor.map(|cursor| format!("cursor={cursor}")));
         parts.join("&")
     }
 }
 
+/// The pairs of a query or of a form's body; what cannot be read is none.
+pub(super) fn pairs(text: &str) -> Vec<(String, String)> {
+    let uri = format!("/?{text}").parse().ok();
+    let read = uri.and_then(|uri| Query::<Vec<(String, String)>>::try_from_uri(&uri).ok());
+    read.map(|Query(pairs)| pairs).unwrap_or_default()
+}
+
+/// What [`filter`] takes.
+pub(super) const FILTER_NAMES: &str = "state, kind, queue, key, tenant, fingerprint, since, until";
+
+/// Which jobs, by a query or by a body.
+pub(super) fn filter(parameters: &mut Parameters) -> Result<Filter, Problem> {
+    let states = JobState::ALL.iter().map(|s| s.as_str()).collect::<Vec<_>>().join(", ");
+    Ok(Filter {
+        state: parameters.take("state", &format!("one of {states}"))?,
+        kind: parameters.take("kind", KIND_FORM)?,
+        queue: parameters.take("queue", QUEUE_FORM)?,
+        key: parameters.take("key", "the key of a task")?,
+        tenant: parameters.take("tenant", "the tenant of a task")?,
+        fingerprint: parameters.take::<Print>("fingerprint", PRINT_FORM)?.map(|print| print.to_string()),
+        since: parameters.take("since", INSTANT_FORM)?,
+        until: parameters.take("until", INSTANT_FORM)?,
+    })
+}
+
+/// What a filter asks for, as it is shown and sent again.
+pub(super) fn words(filter: &Filter) -> BTreeMap<String, String> {
+    let Filter { state, kind, queue, key, tenant, fingerprint, since, until } = filter;
+    let parts = [
+        ("state", state.as_ref().map(ToString::to_string)),
+        ("kind", kind.as_ref().map(ToString::to_string)),
+        ("queue", queue.as_ref().map(ToString::to_string)),
+        ("key", key.clone()),
+        ("tenant", tenant.clone()),
+        ("fingerprint", fingerprint.clone()),
+        ("since", since.as_ref().map(ToString::to_string)),
+        ("until", until.as_ref().map(ToString::to_string)),
+    ];
+    parts.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+}
+
 /// A text as a part of a query: all but letters and digits as the bytes that they are (RFC 3986, section 2.1).
-fn encoded(text: &str) -> String {
+pub(super) fn encoded(text: &str) -> String {
     let byte = |byte: u8| match char::from(byte) {
         plain if plain.is_ascii_alphanumeric() => plain.to_string(),
         _ => format!("%{byte:02X}"),
@@ -130,6 +172,15 @@ impl Parameters {
         let object: Map<String, Value> =
             serde_json::from_slice(body).map_err(|error| bad("body", &error, "a JSON object"))?;
         Ok(Self(object.into_iter().collect()))
+    }
+
+    pub(super) fn of_pairs(pairs: Vec<(String, Value)>) -> Self {
+        Self(pairs)
+    }
+
+    /// Adds one, as if it had been given.
+    pub(super) fn give(&mut self, name: &str, value: impl Into<Value>) {
+        self.0.push((name.to_owned(), value.into()));
     }
 
     fn remove(&mut self, name: &str) -> Option<Value> {

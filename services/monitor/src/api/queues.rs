@@ -18,7 +18,7 @@ use super::schema::{
     ActionProblems, BacklogSchema, Changed, PauseQueue, QueueStateSchema, ResumeQueue, SetQueue, WhySchema,
 };
 use super::{Api, Problem, routes};
-use crate::operations::{Operations, WHO};
+use crate::operations::Operations;
 
 const KEY_FORM: &str = "1 to 256 bytes of text without control characters";
 const INSTANT_FORM: &str = "an instant with its offset, as 2026-01-31T09:00:00Z";
@@ -144,7 +144,7 @@ pub(super) async fn why_queue(
 )]
 pub(super) async fn set(
     extract::State(api): extract::State<Api>,
-    _operator: Operator,
+    operator: Operator,
     path: RawPath,
     raw: RawQuery,
     Body(mut body): Body,
@@ -156,7 +156,7 @@ pub(super) async fn set(
     body.end("settings, reason, expected_revision, dry_run")?;
     let patch =
         patch.ok_or_else(|| Problem::bad("settings", "settings: is missing", "a JSON object of settings"))?;
-    change(&api, &queue, &how, "set", |settings| settings.patched(&patch)).await
+    change(&api, &operator, &queue, &how, "set", |settings| settings.patched(&patch)).await
 }
 
 /// Starts nothing more of a queue, of a kind or of a key.
@@ -174,7 +174,7 @@ pub(super) async fn set(
 )]
 pub(super) async fn pause(
     extract::State(api): extract::State<Api>,
-    _operator: Operator,
+    operator: Operator,
     path: RawPath,
     raw: RawQuery,
     Body(mut body): Body,
@@ -186,8 +186,9 @@ pub(super) async fn pause(
     let how = How::read(&mut body)?;
     body.end("kind, key, until, hand_back, reason, expected_revision, dry_run")?;
     let now = Timestamp::now();
-    let pause = Pause { reason: how.reason.clone(), by: WHO.to_owned(), at: now, until, hand_back };
-    change(&api, &queue, &how, "pause", |settings| {
+    let pause =
+        Pause { reason: how.reason.clone(), by: operator.who().to_owned(), at: now, until, hand_back };
+    change(&api, &operator, &queue, &how, "pause", |settings| {
         let mut settings = settings.clone();
         for part in &parts {
             settings.pause(part, pause.clone());
@@ -212,7 +213,7 @@ pub(super) async fn pause(
 )]
 pub(super) async fn resume(
     extract::State(api): extract::State<Api>,
-    _operator: Operator,
+    operator: Operator,
     path: RawPath,
     raw: RawQuery,
     Body(mut body): Body,
@@ -221,7 +222,7 @@ pub(super) async fn resume(
     let (queue, parts) = (queue(path)?, parts(&mut body)?);
     let how = How::read(&mut body)?;
     body.end("kind, key, reason, expected_revision, dry_run")?;
-    change(&api, &queue, &how, "resume", |settings| {
+    change(&api, &operator, &queue, &how, "resume", |settings| {
         let mut settings = settings.clone();
         for part in &parts {
             settings.resume(part);
@@ -260,13 +261,14 @@ fn parts(body: &mut Parameters) -> Result<Vec<Part>, Problem> {
 
 async fn change(
     api: &Api,
+    operator: &Operator,
     queue: &QueueName,
     how: &How,
     action: &'static str,
     change: impl Fn(&QueueSettings) -> Result<QueueSettings, InvalidSettings>,
 ) -> Result<Json<Changed>, Problem> {
     operations(api)?;
-    let store = QueueStore::new(broker(api)?);
+    let (store, who) = (QueueStore::new(broker(api)?), operator.who());
     let stored = store.get(queue).await.map_err(refused)?;
     let revision = stored.as_ref().map_or(0, |stored| stored.revision);
     if let Some(expected) = how.revision.filter(|expected| *expected != revision) {
@@ -275,11 +277,11 @@ async fn change(
     let before = stored.map(|stored| stored.change.settings).unwrap_or_default();
     let after = change(&before).map_err(|error| refused(error.into()))?;
     if how.dry_run || before == after {
-        return Ok(Json(Changed::of(queue, revision, how.dry_run, WHO, Timestamp::now(), &before, &after)));
+        return Ok(Json(Changed::of(queue, revision, how.dry_run, who, Timestamp::now(), &before, &after)));
     }
     // Before: whoever asks may be gone when it is stored, and this with them.
-    tracing::info!(who = WHO, action, %queue, reason = how.reason, "an operator's action");
-    let manner = Manner { by: WHO, now: Timestamp::now(), note: &how.reason, revision: how.revision };
+    tracing::info!(who, action, %queue, reason = how.reason, "an operator's action");
+    let manner = Manner { by: who, now: Timestamp::now(), note: &how.reason, revision: how.revision };
     let made = store
         .change_as(queue, &manner, |settings| {
             *settings = change(settings)?;

@@ -2,14 +2,15 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::Uri;
+use axum::http::{HeaderMap, Uri};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use windlass_core::history::JobView;
 
 use super::query::{self, ListQuery, RawPath, RawQuery};
 use super::schema::{EventsStatus, JobList, JobStateSchema, JobViewSchema, QueueList, Status};
-use super::{Api, Problem, RejectedMessage, page};
+use super::{Api, Problem, RejectedMessage, pages};
+use crate::access::Principal;
 
 /// How many gaps are told.
 const GAPS: u32 = 100;
@@ -29,6 +30,7 @@ const GAPS: u32 = 100;
         ("fingerprint" = Option<String>, Query, description = "Only jobs whose error has this fingerprint"),
         ("since" = Option<String>, Query, description = "Only jobs accepted at this instant or later"),
         ("until" = Option<String>, Query, description = "Only jobs accepted before this instant"),
+        ("q" = Option<String>, Query, description = "The same as one search, as `state:dead queue:mail since:2h`"),
         ("limit" = Option<u32>, Query, description = "How many at most, 50 unless told", minimum = 1, maximum = 500),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the part before"),
     ),
@@ -123,9 +125,13 @@ pub(super) async fn get_status(State(api): State<Api>, raw: RawQuery) -> Result<
     }))
 }
 
-pub(super) async fn not_found(uri: Uri) -> Response {
+pub(super) async fn not_found(State(api): State<Api>, uri: Uri, headers: HeaderMap) -> Response {
     let problem = Problem::not_found("there is nothing under this path");
-    if uri.path().starts_with("/api/") { problem.into_response() } else { page::problem(&problem) }
+    if uri.path().starts_with("/api/") {
+        return problem.into_response();
+    }
+    let who = api.access.who(&headers, Timestamp::now());
+    pages::problem(&problem, &who.unwrap_or_else(|_| Principal::anonymous()))
 }
 
 pub(super) async fn method_not_allowed() -> Problem {

@@ -36,12 +36,23 @@ static ADD_COUNTS: LazyLock<Insert<3>> = LazyLock::new(|| {
     let add = "ON CONFLICT (queue, state) DO UPDATE SET jobs = counts.jobs + excluded.jobs";
     Insert::new("counts", columns, add)
 });
-static ADD_FIGURES: LazyLock<Insert<6>> = LazyLock::new(|| {
+static ADD_FIGURES: LazyLock<Insert<6>> = LazyLock::new(|| sums("figures", "minute"));
+static ADD_HOURS: LazyLock<Insert<6>> = LazyLock::new(|| sums("figures_by_hour", "hour"));
+static ADD_DAYS: LazyLock<Insert<6>> = LazyLock::new(|| sums("figures_by_day", "day"));
+
+/// Adds to the sums of a table.
+fn sums(table: &str, time: &'static str) -> Insert<6> {
     let columns =
-        [("minute", Int), ("queue", Text), ("kind", Text), ("what", Text), ("bucket", Int), ("count", Int)];
-    let add = "ON CONFLICT (minute, queue, kind, what, bucket) DO UPDATE SET count = figures.count + excluded.count";
-    Insert::new("figures", columns, add)
-});
+        [(time, Int), ("queue", Text), ("kind", Text), ("what", Text), ("bucket", Int), ("count", Int)];
+    let add = format!("DO UPDATE SET count = {table}.count + excluded.count");
+    Insert::new(table, columns, &format!("ON CONFLICT ({time}, queue, kind, what, bucket) {add}"))
+}
+
+/// A time, a queue, a kind, what happened and for about how long; and how often.
+type Sums<'a> = HashMap<(i64, &'a str, &'a str, What, i64), i64>;
+
+/// All queues together, where sums of hours are kept.
+pub(super) const ALL_QUEUES: &str = "";
 
 // === impl What ===
 
@@ -68,7 +79,7 @@ impl What {
 /// Adds what these jobs changed.
 pub(super) async fn store(on: &mut Connection<'_>, jobs: &[Job]) -> Result<(), sqlx::Error> {
     let mut counts = HashMap::<(&str, JobState), i64>::new();
-    let mut figures = HashMap::<(i64, &str, &str, What, i64), i64>::new();
+    let mut figures = Sums::new();
     for job in jobs {
         for (view, sign) in [(&job.before, -1), (&job.after, 1)] {
             let Some(view) = view else { continue };
@@ -85,13 +96,55 @@ pub(super) async fn store(on: &mut Connection<'_>, jobs: &[Job]) -> Result<(), s
             [(*queue).into(), state.as_str().into(), (*count).into()]
         })
         .await?;
-    let figures: Vec<_> = figures.into_iter().filter(|(_, count)| *count != 0).collect();
-    ADD_FIGURES
-        .execute(on, &figures, |((minute, queue, kind, what, bucket), count)| {
+    let (mut hours, mut days) = (Sums::new(), Sums::new());
+    for ((minute, queue, kind, what, bucket), count) in &figures {
+        let (hour, day) = (minute.div_euclid(HOUR), minute.div_euclid(DAY));
+        *hours.entry((hour, queue, kind, *what, *bucket)).or_default() += count;
+        *hours.entry((hour, ALL_QUEUES, "", *what, *bucket)).or_default() += count;
+        *days.entry((day, queue, kind, *what, *bucket)).or_default() += count;
+    }
+    for (add, sums) in [(&ADD_FIGURES, figures), (&ADD_HOURS, hours), (&ADD_DAYS, days)] {
+        let sums: Vec<_> = sums.into_iter().filter(|(_, count)| *count != 0).collect();
+        add.execute(on, &sums, |((time, queue, kind, what, bucket), count)| {
             let (queue, kind) = ((*queue).into(), (*kind).into());
-            [(*minute).into(), queue, kind, what.as_str().into(), (*bucket).into(), (*count).into()]
+            [(*time).into(), queue, kind, what.as_str().into(), (*bucket).into(), (*count).into()]
         })
-        .await
+        .await?;
+    }
+    Ok(())
+}
+
+/// In minutes.
+pub(super) const HOUR: i64 = 60;
+/// In minutes.
+pub(super) const DAY: i64 = 24 * HOUR;
+
+/// Sums over a time, taken from the longest parts that lie within it: whole days, hours at its ends, and minutes at theirs.
+/// From each one up to, and without, the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Pieces {
+    pub(super) minutes: [(i64, i64); 2],
+    pub(super) hours: [(i64, i64); 2],
+    pub(super) days: (i64, i64),
+}
+
+// === impl Pieces ===
+
+impl Pieces {
+    /// From this minute up to that.
+    pub(super) fn of(first: i64, end: i64) -> Self {
+        let split = |first: i64, end: i64, length: i64| {
+            let (from, to) = (-(-first).div_euclid(length), end.div_euclid(length));
+            if from < to {
+                ([(first, from * length), (to * length, end)], (from, to))
+            } else {
+                ([(first, end), (0, 0)], (0, 0))
+            }
+        };
+        let (minutes, (from, to)) = split(first, end, HOUR);
+        let (hours, days) = split(from, to, DAY / HOUR);
+        Self { minutes, hours, days }
+    }
 }
 
 /// What a job adds.
@@ -147,6 +200,32 @@ pub fn seconds_of(bucket: i64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pieces_cover_each_minute_once() {
+        for (first, end) in [
+            (0, 0),
+            (5, 50),
+            (5, 60),
+            (0, 60),
+            (59, 61),
+            (7, 3000),
+            (100, 10_000),
+            (1440, 4320),
+            (1439, 4321),
+        ] {
+            let Pieces { minutes, hours, days } = Pieces::of(first, end);
+            let mut seen: Vec<i64> = minutes.into_iter().flat_map(|(from, to)| from..to).collect();
+            let long = |(from, to): (i64, i64), length: i64| from * length..to * length;
+            seen.extend(hours.into_iter().flat_map(|part| long(part, HOUR)));
+            seen.extend(long(days, DAY));
+            seen.sort_unstable();
+            assert_eq!(seen, (first..end).collect::<Vec<_>>(), "{first} {end}");
+        }
+        let long = Pieces::of(10, 100_000);
+        let count: i64 = long.minutes.iter().chain(&long.hours).map(|(from, to)| to - from).sum();
+        assert!(count < 2 * 59 + 2 * 23, "{long:?}");
+    }
 
     #[test]
     fn a_bucket_tells_its_length_within_a_tenth() {

@@ -174,10 +174,13 @@ impl Filter {
             sql.push(" AND accepted_at_ns < ").push_bind(to_ns(until));
         }
         // Within a time its index is walked, not the one of a queue or a kind, whose jobs would have to be sorted.
-        let aside = if timed { aside } else { "" };
+        let by_time = if timed { aside } else { "" };
+        // A state's own index is walked, as there are many more jobs of a kind than jobs that stand in it.
+        let of_kind =
+            if timed || self.state.is_some_and(|state| state != JobState::Succeeded) { aside } else { "" };
         let equal = [
-            (aside, "queue", self.queue.as_ref().map(QueueName::as_str)),
-            (aside, "kind", self.kind.as_ref().map(Kind::as_str)),
+            (by_time, "queue", self.queue.as_ref().map(QueueName::as_str)),
+            (of_kind, "kind", self.kind.as_ref().map(Kind::as_str)),
             ("", "key", self.key.as_deref()),
             ("", "tenant", self.tenant.as_deref()),
             ("", "fingerprint", self.fingerprint.as_deref()),

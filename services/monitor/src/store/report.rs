@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use windlass_core::JobId;
 
-use super::figures::{minute, seconds_of};
+use super::figures::{Pieces, minute, seconds_of};
 use super::rows::{from_ns, id_of, to_ns};
 use super::sql::Sql;
 use super::{Error, Store};
@@ -157,10 +157,17 @@ impl Store {
     }
 
     async fn kinds(&self, first: i64, end: i64) -> Result<Vec<KindReport>, Error> {
-        const SQL: &str = "SELECT queue, kind, what, bucket, CAST(SUM(count) AS BIGINT) FROM figures \
-             WHERE minute >= $1 AND minute < $2 GROUP BY queue, kind, what, bucket";
-        let rows: Vec<(String, String, String, i64, i64)> =
-            self.read_all(TELL, Sql::new(SQL).bind(first).bind(end)).await?;
+        const SQL: &str = "SELECT queue, kind, what, bucket, CAST(SUM(count) AS BIGINT) FROM ( \
+             SELECT queue, kind, what, bucket, count FROM figures \
+             WHERE (minute >= $1 AND minute < $2) OR (minute >= $3 AND minute < $4) \
+             UNION ALL SELECT queue, kind, what, bucket, count FROM figures_by_hour \
+             WHERE queue IN (SELECT queue FROM counts) AND ((hour >= $5 AND hour < $6) OR (hour >= $7 AND hour < $8)) \
+             UNION ALL SELECT queue, kind, what, bucket, count FROM figures_by_day WHERE day >= $9 AND day < $10 \
+             ) AS pieces GROUP BY queue, kind, what, bucket";
+        let Pieces { minutes, hours, days } = Pieces::of(first, end);
+        let bounds = minutes.into_iter().chain(hours).chain([days]).flat_map(|(from, to)| [from, to]);
+        let sql = bounds.fold(Sql::new(SQL), Sql::bind);
+        let rows: Vec<(String, String, String, i64, i64)> = self.read_all(TELL, sql).await?;
         let mut kinds = BTreeMap::<(String, String), (KindReport, Buckets, Buckets)>::new();
         for (queue, kind, what, bucket, count) in rows {
             let count = u64::try_from(count).unwrap_or_default();
@@ -189,10 +196,20 @@ impl Store {
     }
 
     async fn course(&self, first: i64, end: i64, part: i64) -> Result<Vec<Course>, Error> {
-        const SQL: &str = "SELECT minute / $3 * $3, what, CAST(SUM(count) AS BIGINT) FROM figures \
-             WHERE minute >= $1 AND minute < $2 AND what NOT IN ('wait', 'run') GROUP BY 1, 2 ORDER BY 1";
-        let rows: Vec<(i64, String, i64)> =
-            self.read_all(TELL, Sql::new(SQL).bind(first).bind(end).bind(part)).await?;
+        const SQL: &str = "SELECT part, what, CAST(SUM(count) AS BIGINT) FROM ( \
+             SELECT minute / $1 * $1 AS part, what, count FROM figures \
+             WHERE (minute >= $2 AND minute < $3) OR (minute >= $4 AND minute < $5) \
+             UNION ALL SELECT hour * 60 / $1 * $1 AS part, what, count FROM figures_by_hour \
+             WHERE queue = '' AND ((hour >= $6 AND hour < $7) OR (hour >= $8 AND hour < $9)) \
+             ) AS pieces WHERE what NOT IN ('wait', 'run') GROUP BY part, what ORDER BY part";
+        let Pieces { minutes, mut hours, days: (from, to) } = Pieces::of(first, end);
+        if from < to {
+            // Days are no parts of hours, and hours of all queues are few.
+            hours[0].1 = hours[1].0;
+        }
+        let bounds = minutes.into_iter().chain(hours).flat_map(|(from, to)| [from, to]);
+        let sql = bounds.fold(Sql::new(SQL).bind(part), Sql::bind);
+        let rows: Vec<(i64, String, i64)> = self.read_all(TELL, sql).await?;
         let mut course: Vec<Course> = Vec::new();
         for (minute, what, count) in rows {
             let (at, count) = (from_minute(minute)?, u64::try_from(count).unwrap_or_default());
@@ -211,7 +228,8 @@ impl Store {
         Ok(course)
     }
 
-    async fn failures(&self, from: Timestamp, to: Timestamp) -> Result<Vec<Failure>, Error> {
+    /// What jobs died of within a time, the most frequent first.
+    pub async fn failures(&self, from: Timestamp, to: Timestamp) -> Result<Vec<Failure>, Error> {
         type Row = (String, String, String, i64, i64, String, String, i64, i64, Vec<u8>);
         // What is told of the latest is read from its own row.
         const SQL: &str = "SELECT alike.fingerprint, COALESCE(latest.error_code, ''), COALESCE(latest.error_message, ''), \

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use windlass_core::JobState;
 
 use super::database::Pooled;
+use super::figures::{DAY, HOUR};
 use super::rows::{id_of, to_ns};
 use super::sql::Sql;
 use super::{Error, Store, WRITE_TIMEOUT, in_time};
@@ -44,7 +45,15 @@ impl Store {
     pub async fn remove_figures(&self, before: Timestamp, limit: u32) -> Result<usize, Error> {
         const FIGURES: &str = "DELETE FROM figures WHERE (minute, queue, kind, what, bucket) IN \
              (SELECT minute, queue, kind, what, bucket FROM figures WHERE minute < $1 LIMIT $2)";
-        self.remove(&[FIGURES], super::figures::minute(before), limit).await
+        const HOURS: &str = "DELETE FROM figures_by_hour WHERE (queue, hour, kind, what, bucket) IN \
+             (SELECT queue, hour, kind, what, bucket FROM figures_by_hour WHERE hour < $1 LIMIT $2)";
+        const DAYS: &str = "DELETE FROM figures_by_day WHERE (day, queue, kind, what, bucket) IN \
+             (SELECT day, queue, kind, what, bucket FROM figures_by_day WHERE day < $1 LIMIT $2)";
+        let minute = super::figures::minute(before);
+        let mut removed = self.remove(&[FIGURES], minute, limit).await?;
+        removed += self.remove(&[HOURS], minute.div_euclid(HOUR), limit).await?;
+        removed += self.remove(&[DAYS], minute.div_euclid(DAY), limit).await?;
+        Ok(removed)
     }
 
     async fn remove(&self, statements: &[&'static str], before: i64, limit: u32) -> Result<usize, Error> {

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request, State};
 use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use serde_json::{Value, json};
 use windlass_core::ScheduleId;
 use windlass_schedules::ScheduleStore;
@@ -13,8 +14,7 @@ use windlass_schedules::file::{self, Desired};
 
 use super::change::{author, told};
 use super::{broker, refused};
-use crate::api::access::Operator;
-use crate::api::body::is_json;
+use crate::api::access::{Changed, Operator, content_type};
 use crate::api::query::{self, Parameters, RawQuery, bad};
 use crate::api::schema::{ActionProblems, AppliedSchedules, ApplySchedules};
 use crate::api::{Api, Problem};
@@ -39,11 +39,11 @@ pub(in crate::api) const MOST_BYTES: usize = 1024 * 1024;
 )]
 pub(in crate::api) async fn apply(
     State(api): State<Api>,
-    _operator: Operator,
+    operator: Operator,
     raw: RawQuery,
     headers: HeaderMap,
     Large(mut body): Large,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Response, Problem> {
     query::none(raw)?;
     let definitions = body.array("schedules")?;
     let expected = expected(&mut body)?;
@@ -59,20 +59,24 @@ pub(in crate::api) async fn apply(
         )
     })?;
     let broker = broker(&api)?;
-    let author = author(broker, &headers, reason.clone()).await;
+    let author = author(broker, &operator, &headers, reason.clone()).await;
     let wanted = read(definitions, author.at)?;
     let ids: Vec<_> = wanted.iter().map(|desired| desired.schedule.id.clone()).collect();
     let store = ScheduleStore::new(broker);
     let application = store.plan_all(wanted, prune, &expected).await.map_err(refused)?;
     if dry_run {
-        return Ok(Json(json!({ "schedules": application.lines(), "dry_run": true })));
+        return Ok(Json(json!({ "schedules": application.lines(), "dry_run": true })).into_response());
     }
     for id in &ids {
-        told("apply", id, &reason);
+        told(&operator, "apply", id, &reason);
     }
     let (lines, outcome) = store.carry_out_all(application, &author).await;
-    outcome.map_err(refused)?;
-    Ok(Json(json!({ "schedules": lines, "dry_run": false })))
+    let changed = lines.iter().filter(|line| line.result != "unchanged").count();
+    let answer = match outcome {
+        Ok(()) => Json(json!({ "schedules": lines, "dry_run": false })).into_response(),
+        Err(error) => refused(error).into_response(),
+    };
+    Ok((Extension(Changed(u64::try_from(changed).unwrap_or(u64::MAX))), answer).into_response())
 }
 
 /// Whole: all are valid, and none comes twice.
@@ -119,7 +123,7 @@ impl FromRequest<Api> for Large {
     type Rejection = Problem;
 
     async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
-        if !is_json(request.headers()) {
+        if content_type(request.headers()) != "application/json" {
             return Err(Problem::unsupported_media_type());
         }
         // The route bounds it.

@@ -24,7 +24,6 @@ use crate::api::schema::{
     ResumeSchedule, TriggeredSchedule, Why,
 };
 use crate::api::{Api, Problem};
-use crate::operations::WHO;
 
 /// Lets a schedule fire nothing but what is asked for, for some time or until it is resumed.
 #[utoipa::path(
@@ -42,7 +41,7 @@ use crate::operations::WHO;
 )]
 pub(in crate::api) async fn pause(
     State(api): State<Api>,
-    _operator: Operator,
+    operator: Operator,
     path: RawPath,
     raw: RawQuery,
     headers: HeaderMap,
@@ -56,9 +55,9 @@ pub(in crate::api) async fn pause(
     let revision = revision(&mut body)?;
     body.end("reason, for, until, expected_revision")?;
     // The reason stands in the pause.
-    let author = author(broker, &headers, String::new()).await;
+    let author = author(broker, &operator, &headers, String::new()).await;
     let until = pause_until(author.at, length.map(|length| length.0), until).map_err(invalid)?;
-    told("pause", &id, &note);
+    told(&operator, "pause", &id, &note);
     let pause = Pause { note, until };
     let paused = ScheduleStore::new(broker).pause(&id, revision, pause, &author).await;
     Ok(Json(view::pause(&paused.map_err(refused)?)))
@@ -80,7 +79,7 @@ pub(in crate::api) async fn pause(
 )]
 pub(in crate::api) async fn resume(
     State(api): State<Api>,
-    _operator: Operator,
+    operator: Operator,
     path: RawPath,
     raw: RawQuery,
     headers: HeaderMap,
@@ -91,8 +90,8 @@ pub(in crate::api) async fn resume(
     let reason = body.reason()?;
     let revision = revision(&mut body)?;
     body.end("reason, expected_revision")?;
-    told("resume", &id, &reason);
-    let author = author(broker, &headers, reason).await;
+    told(&operator, "resume", &id, &reason);
+    let author = author(broker, &operator, &headers, reason).await;
     let resumed = ScheduleStore::new(broker).resume(&id, revision, &author).await;
     Ok(Json(view::pause(&resumed.map_err(refused)?)))
 }
@@ -115,7 +114,7 @@ pub(in crate::api) async fn resume(
 )]
 pub(in crate::api) async fn trigger(
     State(api): State<Api>,
-    _operator: Operator,
+    operator: Operator,
     path: RawPath,
     raw: RawQuery,
     headers: HeaderMap,
@@ -126,8 +125,8 @@ pub(in crate::api) async fn trigger(
     body.end("reason")?;
     let (broker, stored) = find(&api, path).await?;
     let id = &stored.schedule.id;
-    told("trigger", id, &reason);
-    let author = author(broker, &headers, reason).await;
+    told(&operator, "trigger", id, &reason);
+    let author = author(broker, &operator, &headers, reason).await;
     let request = ScheduleStore::new(broker).request(id, Wish::Trigger, &author).await.map_err(refused)?;
     // Said, because it may be meant to protect something.
     let overlap = stored.schedule.policy.overlap;
@@ -161,7 +160,7 @@ pub(in crate::api) async fn trigger(
 )]
 pub(in crate::api) async fn backfill(
     State(api): State<Api>,
-    _operator: Operator,
+    operator: Operator,
     path: RawPath,
     raw: RawQuery,
     headers: HeaderMap,
@@ -187,7 +186,7 @@ pub(in crate::api) async fn backfill(
         concurrency: concurrency.and_then(|count| usize::try_from(count).ok()).unwrap_or(1),
         reverse,
     };
-    let author = author(broker, &headers, reason.clone()).await;
+    let author = author(broker, &operator, &headers, reason.clone()).await;
     let (database, queue) = (&api.store, &schedule.queue);
     let state_of = |job: JobId| async move {
         let found = database.find(job, Some(queue)).await?;
@@ -204,7 +203,7 @@ pub(in crate::api) async fn backfill(
     if dry_run || backfill.instants.is_empty() {
         return Ok((StatusCode::OK, Json(answer)));
     }
-    told("backfill", id, &reason);
+    told(&operator, "backfill", id, &reason);
     let request = ScheduleStore::new(broker).request(id, Wish::Backfill(backfill), &author).await;
     answer["requested_at"] = json!(request.map_err(refused)?.at);
     Ok((StatusCode::ACCEPTED, Json(answer)))
@@ -228,7 +227,7 @@ pub(in crate::api) async fn backfill(
 )]
 pub(in crate::api) async fn delete(
     State(api): State<Api>,
-    _operator: Operator,
+    operator: Operator,
     path: RawPath,
     raw: RawQuery,
 ) -> Result<Json<Value>, Problem> {
@@ -243,20 +242,25 @@ pub(in crate::api) async fn delete(
     if let Some(expected) = expected.filter(|expected| *expected != found) {
         return Err(refused(store::Error::Revision { id, expected, found }));
     }
-    told("delete", &id, "");
+    told(&operator, "delete", &id, "");
     store.delete_revision(&id, found).await.map_err(refused)?;
     Ok(Json(json!({ "id": id, "deleted": true, "revision": found })))
 }
 
 /// Who asks, by the broker's clock, and in which trace.
-pub(super) async fn author(broker: &Broker, headers: &HeaderMap, reason: String) -> Author {
+pub(super) async fn author(
+    broker: &Broker,
+    operator: &Operator,
+    headers: &HeaderMap,
+    reason: String,
+) -> Author {
     let trace = headers.get("traceparent").and_then(|value| value.to_str().ok()?.parse().ok());
-    Author { reason, ..Author::now(broker, WHO, trace).await }
+    Author { reason, ..Author::now(broker, operator.who(), trace).await }
 }
 
 /// Before: whoever asks may be gone when it is stored, and this with them.
-pub(super) fn told(action: &'static str, schedule: &ScheduleId, reason: &str) {
-    tracing::info!(who = WHO, action, %schedule, reason, "an operator's action");
+pub(super) fn told(operator: &Operator, action: &'static str, schedule: &ScheduleId, reason: &str) {
+    tracing::info!(who = operator.who(), action, %schedule, reason, "an operator's action");
 }
 
 fn revision(body: &mut Parameters) -> Result<Option<u64>, Problem> {

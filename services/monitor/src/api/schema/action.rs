@@ -59,6 +59,21 @@ pub struct ManyJobs {
     /// Only jobs in this state: `scheduled`, `held`, `queued`, `running` or `retrying`
     #[schema(nullable = false)]
     pub state: Option<String>,
+    /// Only jobs with this key
+    #[schema(nullable = false)]
+    pub key: Option<String>,
+    /// Only jobs of this tenant
+    #[schema(nullable = false)]
+    pub tenant: Option<String>,
+    /// Only jobs whose error has this fingerprint
+    #[schema(nullable = false)]
+    pub fingerprint: Option<String>,
+    /// Only jobs accepted at this instant or later
+    #[schema(nullable = false)]
+    pub since: Option<String>,
+    /// Only jobs accepted before this instant
+    #[schema(nullable = false)]
+    pub until: Option<String>,
     /// How.
     #[serde(flatten)]
     pub manner: Manner,
@@ -133,7 +148,7 @@ impl IntoResponses for ActionProblems {
         [
             ("400", "A parameter is wrong: `field` says which"),
             ("401", "The token is missing or wrong"),
-            ("403", "Actions are off: the monitor has no `operator_token_file`"),
+            ("403", "The token's role is not enough; or actions are off: the monitor has no `operator_token_file`"),
             ("413", "The body is too large"),
             ("415", "The body is not JSON"),
             ("503", "The broker, or the database, is not reached"),

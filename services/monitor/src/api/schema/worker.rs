@@ -22,7 +22,7 @@ pub struct Worker {
     pub queues: Vec<String>,
     /// The kinds that it has handlers for.
     pub kinds: Vec<String>,
-    /// How many attempts it runs at a time, for each queue.
+    /// How many attempts it runs at a time, over all of its queues.
     pub slots: u32,
     /// How many it runs now.
     pub running: u32,

@@ -4,11 +4,12 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use windlass_core::schedule::{Cause, Cursor, Past, What};
 use windlass_core::{JobId, ScheduleId, Transition};
+use windlass_monitor::access::Role;
 use windlass_proto::v1;
 
 use crate::described;
 use crate::fixture::second;
-use crate::fixture::served::Served;
+use crate::fixture::served::{Served, token_of};
 
 const ROUTE: &str = "/api/v1/schedules";
 
@@ -241,4 +242,56 @@ async fn one_is_paused_resumed_triggered_made_up_for_and_deleted() {
         act(what, 404, json!({})).await;
     }
     act("backfill", 404, range).await;
+}
+
+#[tokio::test]
+async fn what_is_done_is_logged_and_stands_in_the_schedule_under_the_name_of_who_did_it() {
+    let server = Served::start_with_roles().await;
+    let bearer = format!("Bearer {}", token_of(Role::Operator));
+    let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+    let send = async |method: Method, path: &str, body: Value| {
+        let path = format!("{ROUTE}{path}");
+        server.send(method, &path, &headers, body.to_string()).await.status().as_u16()
+    };
+    let mut first = schedule("a", "1h");
+    first["payload"] = json!({ "card": "a secret of the payload" });
+    let both = json!([first, schedule("b", "1h")]);
+    for (path, body, status) in [
+        ("/apply", json!({ "schedules": both, "dry_run": true }), 200),
+        ("/apply", json!({ "schedules": both, "reason": "as agreed" }), 200),
+        ("/apply", json!({ "schedules": both }), 200),
+        ("/a/pause", json!({ "reason": "moving" }), 200),
+        ("/a/resume", json!({ "expected_revision": 1 }), 409),
+        ("/a/trigger", json!({}), 202),
+    ] {
+        assert_eq!(send(Method::POST, path, body).await, status, "{path}");
+    }
+    assert_eq!(send(Method::DELETE, "/b", Value::Null).await, 200);
+    let list = server.until("/api/v1/actions", &bearer, |_| true).await;
+    let lines: Vec<_> = list["actions"].as_array().unwrap().iter().rev().collect();
+    assert!(lines.iter().all(|line| line["who"] == "olga"), "{list}");
+    let done: Vec<_> = lines
+        .iter()
+        .map(|line| (line["action"].as_str().unwrap(), line["count"].as_u64(), line["result"] == "done"))
+        .collect();
+    assert_eq!(
+        done,
+        [
+            ("apply schedules", Some(2), true),
+            ("apply schedules", Some(0), true),
+            ("pause schedule", Some(1), true),
+            ("resume schedule", None, false),
+            ("trigger schedule", Some(1), true),
+            ("delete schedule", Some(1), true),
+        ]
+    );
+    assert_eq!(
+        (&lines[0]["target"], &lines[0]["reason"]),
+        (&json!({ "schedules": "a, b" }), &json!("as agreed"))
+    );
+    assert_eq!(lines[5]["target"], json!({ "id": "b" }));
+    assert!(!list.to_string().contains("secret"), "{list}");
+    let shown = server.until(&format!("{ROUTE}/a"), &bearer, |_| true).await;
+    let edits = shown["edits"].as_array().unwrap();
+    assert!(edits.len() == 3 && edits.iter().all(|edit| edit["by"] == "olga"), "{shown}");
 }

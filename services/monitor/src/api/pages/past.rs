@@ -2,7 +2,6 @@
 
 use askama::Template;
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::response::Response;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
@@ -10,10 +9,13 @@ use jiff::{SignedDuration, Timestamp};
 use windlass_core::JobState;
 use windlass_core::history::JobView;
 
-use super::page::{duration, instant, problem, readable_errors, render};
-use super::past::{self, PastQuery, PastState};
-use super::query::{self, Parameters, QUEUE_FORM, RawPath, RawQuery};
-use super::{Api, Problem};
+use super::super::access::Viewer;
+use super::super::past::{self, PastQuery, PastState};
+use super::super::query::{self, Parameters, QUEUE_FORM, RawPath, RawQuery};
+use super::super::{Api, Problem};
+use super::frame::Frame;
+use super::job::readable_errors;
+use super::{shown, words};
 use crate::store::JobRow;
 
 const AT_FORM: &str = "an instant as 2026-01-31T09:00:00Z, in UTC where it has no offset";
@@ -23,61 +25,61 @@ const AGO: SignedDuration = SignedDuration::from_hours(1);
 #[derive(Template)]
 #[template(path = "past.html")]
 struct PastPage {
+    frame: Frame,
     state: PastState,
     query: PastQuery,
     /// In what a field of a form takes.
     field: String,
     jobs: Vec<JobRow>,
     older: Option<String>,
-    now: Timestamp,
 }
 
 #[derive(Template)]
 #[template(path = "past_job.html")]
 struct PastJobPage {
+    frame: Frame,
     job: JobView,
     at: Timestamp,
-    now: Timestamp,
 }
 
-pub(super) async fn past(State(api): State<Api>, raw: RawQuery) -> Response {
-    match past_page(&api, raw).await {
-        Ok(page) => render(StatusCode::OK, &page),
-        Err(refused) => problem(&refused),
-    }
+pub(in crate::api) async fn page(State(api): State<Api>, viewer: Viewer, raw: RawQuery) -> Response {
+    shown(past_page(&api, &viewer, raw).await, &viewer)
 }
 
-async fn past_page(api: &Api, raw: RawQuery) -> Result<PastPage, Problem> {
-    let now = Timestamp::now();
+async fn past_page(api: &Api, viewer: &Viewer, raw: RawQuery) -> Result<PastPage, Problem> {
+    let frame = Frame::new(&viewer.0, "/past");
+    let now = frame.now;
     let mut parameters = Parameters::new(raw)?;
     let at = moment(&mut parameters)?.unwrap_or_else(|| now.checked_sub(AGO).unwrap_or(now));
     let query = PastQuery::read(parameters, Some(at))?;
     let state = past::state(api, query.at, query.filter.queue.as_ref()).await?;
     let page = past::page(api, &query).await?;
     Ok(PastPage {
+        frame,
         state,
         field: at.to_zoned(TimeZone::UTC).strftime("%Y-%m-%dT%H:%M:%S").to_string(),
         jobs: page.jobs,
         older: page.next_cursor.map(|cursor| format!("{}&cursor={cursor}", query.to_text())),
         query,
-        now,
     })
 }
 
-pub(super) async fn job(State(api): State<Api>, path: RawPath, raw: RawQuery) -> Response {
-    match job_page(&api, path, raw).await {
-        Ok(page) => render(StatusCode::OK, &page),
-        Err(refused) => problem(&refused),
-    }
+pub(in crate::api) async fn job(
+    State(api): State<Api>,
+    viewer: Viewer,
+    path: RawPath,
+    raw: RawQuery,
+) -> Response {
+    shown(job_page(&api, &viewer, path, raw).await, &viewer)
 }
 
-async fn job_page(api: &Api, path: RawPath, raw: RawQuery) -> Result<PastJobPage, Problem> {
+async fn job_page(api: &Api, viewer: &Viewer, path: RawPath, raw: RawQuery) -> Result<PastJobPage, Problem> {
     let mut parameters = Parameters::new(raw)?;
     let at = moment(&mut parameters)?.ok_or_else(|| Problem::bad("at", "at: is missing", AT_FORM))?;
     let queue = parameters.take("queue", QUEUE_FORM)?;
     parameters.end("at, queue")?;
     let job = past::find(api, past::passed(at)?, query::id(path)?, queue.as_ref()).await?;
-    Ok(PastJobPage { job: readable_errors(job), at, now: Timestamp::now() })
+    Ok(PastJobPage { frame: Frame::new(&viewer.0, "/past"), job: readable_errors(job), at })
 }
 
 /// With an offset, or as a form sends it.
