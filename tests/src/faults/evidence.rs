@@ -11,7 +11,7 @@ use windlass_proto::RecordBody;
 use windlass_testkit::EventLog;
 
 use super::history::{self, Hit, Line};
-use super::load::Ledger;
+use super::ledger::Ledger;
 use super::settle::subjects;
 use super::stage::{Injected, LEASE, LIMITED, QUEUES, Stage, Whom, service_of};
 

@@ -15,6 +15,7 @@ mod evidence;
 mod families;
 mod history;
 mod jobs;
+mod ledger;
 mod load;
 mod report;
 mod resubmit;

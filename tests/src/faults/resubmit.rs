@@ -6,7 +6,8 @@ use anyhow::Result;
 use tokio::task::JoinSet;
 use windlass_testkit::{Servers as _, broker};
 
-use super::load::{Ledger, again};
+use super::ledger::Ledger;
+use super::load::again;
 use super::seed::Seed;
 use super::stage::Stage;
 

@@ -13,7 +13,8 @@ use windlass_testkit::EventLog;
 
 use super::evidence::{gather, keep};
 use super::families::{Family, Scene};
-use super::load::{Ledger, Load, Rate};
+use super::ledger::Ledger;
+use super::load::{Load, Rate};
 use super::resubmit;
 use super::seed::Seed;
 use super::settle::settle;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use super::Scene;
-use crate::faults::load::Ledger;
+use crate::faults::ledger::Ledger;
 use crate::faults::stage::Stage;
 
 /// For the monitor to have seen everything.

@@ -14,7 +14,8 @@ use windlass_testkit::Servers as _;
 
 use super::Scene;
 use crate::faults::jobs::Work;
-use crate::faults::load::{Ledger, Order, accepted};
+use crate::faults::ledger::Ledger;
+use crate::faults::load::{Order, accepted};
 use crate::faults::stage::{LIMITED, Stage};
 
 /// Submissions that wait for their answers.

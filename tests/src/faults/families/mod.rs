@@ -24,7 +24,7 @@ use clap::ValueEnum;
 use tokio::time::sleep;
 use windlass_testkit::SmallDisk;
 
-use super::load::Ledger;
+use super::ledger::Ledger;
 use super::round::Options;
 use super::seed::Seed;
 use super::stage::{LIMITS, Limits, Needs, Stage};

@@ -9,7 +9,7 @@ use windlass_core::audit::JobKey;
 use windlass_core::{JobId, ScheduleId};
 
 use super::{Scene, kills};
-use crate::faults::load::Ledger;
+use crate::faults::ledger::Ledger;
 use crate::faults::settle::subjects;
 use crate::faults::stage::{QUEUES, Stage};
 
