@@ -1,5 +1,7 @@
 //! `windlass bench`: every figure comes from jobs that ended.
 
+mod flow;
+
 use std::process::Stdio;
 
 use anyhow::{Context as _, Result};
@@ -200,30 +202,6 @@ async fn a_killed_workers_jobs_run_again() -> Result<()> {
     assert!(recovered > 1.0, "{report}");
     let beyond = report["beyond_ack_wait_seconds"].as_f64().context("a number")?;
     assert!((recovered - 3.0 - beyond).abs() < 1e-6, "{report}");
-    Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_few_jobs_wait_is_told_alone_and_beside_others() -> Result<()> {
-    let args =
-        ["fairness", "--jobs", "600", "--few", "3", "--rounds", "2", "--takes", "5ms", "--running", "2"];
-    let (code, report) = bench(&args).await?;
-    assert_eq!(code, Some(0), "{report}");
-    let (alone, beside) = (positive(&report, "/idle/p99_ms")?, positive(&report, "/loaded/p99_ms")?);
-    assert!((positive(&report, "/ratio_p99")? - beside / alone).abs() < 1e-6, "{report}");
-    // At their end those of the other would have taken a second and a half.
-    assert!(beside < 1500.0, "{report}");
-    positive(&report, "/decided_per_second")?;
-    Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn another_dispatcher_goes_on_where_one_was_killed() -> Result<()> {
-    let (code, report) = bench(&["takeover", "--jobs", "500", "--takes", "100ms", "--running", "1"]).await?;
-    assert_eq!(code, Some(0), "{report}");
-    let gap = positive(&report, "/gap_seconds")?;
-    assert!(gap > 0.5, "nothing starts while there is no dispatcher: {report}");
-    positive(&report, "/starts")?;
     Ok(())
 }
 
