@@ -80,7 +80,7 @@ mod tests {
 
     fn id(number: usize) -> JobId {
         let mut random = [0; 10];
-        random[..8].copy_from_slice(&number.to_le_bytes());
+        random[2..].copy_from_slice(&number.to_be_bytes());
         JobId::from_parts(jiff::Timestamp::UNIX_EPOCH, random)
     }
 
