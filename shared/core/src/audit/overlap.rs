@@ -2,7 +2,8 @@
 //!
 //! A job counts from the start of an execution until its handler returned, or until its token was void: another had
 //! begun to execute the job, the job had ended by another hand, or its worker was killed. A handler that runs on after
-//! that is allowed: it is one whose lease had ended.
+//! that is allowed: it is one whose lease had ended. So is one that begins when a later attempt has begun: a worker that
+//! stood still goes on with what it was given before.
 
 use std::collections::BTreeMap;
 
@@ -60,7 +61,12 @@ pub(super) fn over_limit(lives: &BTreeMap<JobKey, Life<'_>>, evidence: &Evidence
 fn occupied(life: &Life<'_>, evidence: &Evidence) -> Vec<(Timestamp, Timestamp)> {
     let void: Vec<_> = superseded(life).into_iter().map(|(place, _)| place).collect();
     let ended = life.ends().map(|event| event.at).min();
-    let times = life.executions.iter().enumerate().filter_map(|(place, execution)| {
+    let is_late = |execution: &Execution| {
+        let later = |other: &&&Execution| other.attempt > execution.attempt;
+        life.executions.iter().filter(later).any(|other| other.started_at <= execution.started_at)
+    };
+    let in_time = life.executions.iter().enumerate().filter(|(_, execution)| !is_late(execution));
+    let times = in_time.filter_map(|(place, execution)| {
         let mut until = execution.ended_at;
         if void.contains(&place) || until.is_none() {
             let next = life.executions.get(place + 1).map(|next| next.started_at);

@@ -383,6 +383,21 @@ fn one_too_many_of_a_key_is_found() {
     check(&apart, &[Defect::OverLimit]);
 }
 
+/// A worker that stood still begins with what it was given before, and another had in the meantime.
+#[test]
+fn an_attempt_that_begins_after_a_later_one_does_not_count() {
+    let mut evidence = crashed();
+    let late = evidence.executions.as_mut().unwrap();
+    // The later attempt first.
+    late.reverse();
+    let begins = late[0].ended_at.unwrap().checked_add(SignedDuration::from_secs(5)).unwrap();
+    (late[1].started_at, late[1].ended_at) = (begins, begins.checked_add(SignedDuration::from_secs(3)).ok());
+    let second = begins.duration_since(at(0)).as_secs() + 1;
+    evidence.faults = vec![fault(Victim::Worker("a".to_owned()), 1, second)];
+    let found = judge(&two_of_a_key(evidence, second)).findings;
+    assert!(found.iter().all(|finding| finding.defect != Defect::OverLimit), "{found:?}");
+}
+
 /// A worker that stands still runs on when its lease has ended: allowed from when another has the job.
 #[test]
 fn a_holder_whose_lease_has_ended_does_not_count() {
