@@ -387,15 +387,25 @@ fn one_too_many_of_a_key_is_found() {
 #[test]
 fn an_attempt_that_begins_after_a_later_one_does_not_count() {
     let mut evidence = crashed();
-    let late = evidence.executions.as_mut().unwrap();
-    // The later attempt first.
-    late.reverse();
-    let begins = late[0].ended_at.unwrap().checked_add(SignedDuration::from_secs(5)).unwrap();
-    (late[1].started_at, late[1].ended_at) = (begins, begins.checked_add(SignedDuration::from_secs(3)).ok());
-    let second = begins.duration_since(at(0)).as_secs() + 1;
-    evidence.faults = vec![fault(Victim::Worker("a".to_owned()), 1, second)];
-    let found = judge(&two_of_a_key(evidence, second)).findings;
-    assert!(found.iter().all(|finding| finding.defect != Defect::OverLimit), "{found:?}");
+    // The second attempt failed; before the third the first one begins.
+    let executions =
+        [execution(2, "b", 8, Some(9)), execution(1, "a", 14, Some(17)), execution(3, "b", 20, Some(21))];
+    evidence.executions = Some(executions.into());
+    evidence.events.pop();
+    evidence.events.extend([
+        event(Transition::Retried, 2, "b", 9),
+        event(Transition::Started, 3, "b", 20),
+        event(Transition::Succeeded, 3, "b", 21),
+    ]);
+    let attempts = [(1, "a", Outcome::Crashed), (2, "b", Outcome::Failed), (3, "b", Outcome::Succeeded)];
+    let attempts = attempts.map(|(number, worker, outcome)| attempt(number, worker, outcome));
+    evidence.records = Some(vec![record(JobState::Succeeded, attempts.into())]);
+    evidence.faults = vec![fault(Victim::Worker("a".to_owned()), 1, 14)];
+    let over_limit = |evidence| judge(&two_of_a_key(evidence, 15)).count(Defect::OverLimit);
+    assert_eq!(over_limit(evidence.clone()), 0);
+    // As a later one it would.
+    evidence.executions.as_mut().unwrap()[1].attempt = 3;
+    assert_eq!(over_limit(evidence), 1);
 }
 
 /// A worker that stands still runs on when its lease has ended: allowed from when another has the job.
