@@ -6,6 +6,7 @@
 
 pub mod application;
 pub mod backfill;
+pub mod calendar;
 pub mod describe;
 pub mod file;
 pub mod misfires;

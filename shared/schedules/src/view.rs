@@ -13,6 +13,9 @@ pub const NEXT: usize = 5;
 /// Of the next instants, so many may be asked for.
 pub const MOST_NEXT: usize = 100_000;
 
+/// Of what became of its instants, so many are shown where there are many schedules.
+pub const RECENT: usize = 10;
+
 /// With the words of the file, and how far it has come.
 pub fn value(stored: &Stored, now: Timestamp) -> Value {
     let (schedule, cursor) = (&stored.schedule, stored.cursor.as_ref());
@@ -29,6 +32,11 @@ pub fn value(stored: &Stored, now: Timestamp) -> Value {
     shown["fires"] = json!(cursor.map_or(0, |cursor| cursor.fires));
     shown["misfires"] = json!(cursor.map_or(0, |cursor| cursor.misfires));
     shown["skipped"] = json!(cursor.map_or(0, |cursor| cursor.skipped));
+    let recent = cursor.map_or(&[][..], |cursor| cursor.recent.as_slice());
+    let fired = recent.iter().rev().find(|past| matches!(past.what, What::Fired(_)));
+    shown["last_fire"] = fired.map_or(Value::Null, |past| entry(&schedule.id, past));
+    let last = &recent[recent.len().saturating_sub(RECENT)..];
+    shown["recent"] = last.iter().map(|past| entry(&schedule.id, past)).collect();
     shown["revision"] = json!(stored.revision);
     shown
 }
@@ -156,9 +164,12 @@ mod tests {
         let past = |what, count| Past { instant: at(60), at: at(61), what, count };
         let recent = vec![past(What::Missed, 7), past(What::Fired(Cause::Rule), 1)];
         let cursor = Cursor { recent, ..Cursor::at(at(0)) };
-        let shown = history(&stored(r#"{"id": "a", "kind": "k", "every": "1m"}"#, Some(cursor)));
+        let stored = stored(r#"{"id": "a", "kind": "k", "every": "1m"}"#, Some(cursor));
+        let shown = history(&stored);
         let job = JobId::of_fire(&"a".parse().unwrap(), at(60));
         assert_eq!((&shown["history"][1]["job_id"], &shown["history"][0]["count"]), (&json!(job), &json!(7)));
         assert_eq!(shown["history"][0]["job_id"], Value::Null);
+        let row = value(&stored, at(61));
+        assert_eq!((&row["last_fire"], &row["recent"]), (&shown["history"][1], &shown["history"]));
     }
 }

@@ -84,6 +84,18 @@ impl<P> Schedule<P> {
         after: Timestamp,
         count: usize,
     ) -> Upcoming {
+        self.upcoming_until(cursor, now, after, Timestamp::MAX, count)
+    }
+
+    /// As [`Self::upcoming`], up to this instant: where further ones follow it, nothing ends them.
+    pub fn upcoming_until(
+        &self,
+        cursor: Option<&Cursor>,
+        now: Timestamp,
+        after: Timestamp,
+        until: Timestamp,
+        count: usize,
+    ) -> Upcoming {
         let mut start = self.start(cursor, now);
         match &self.pause {
             Some(Pause { note, until: None }) => {
@@ -95,10 +107,11 @@ impl<P> Schedule<P> {
             None => {}
         }
         let Some(limit) = self.policy.limit else {
-            let found = self.spec.instants_between(start.max(after), Timestamp::MAX, count);
-            let ends =
-                (found.len() < count).then(|| self.why_not_after(found.last().copied().unwrap_or(after)));
-            return Upcoming { instants: found, ends };
+            let after = start.max(after);
+            let found = self.spec.instants_between(after, until, count);
+            let last = found.last().copied().unwrap_or(after);
+            let is_last = found.len() < count && self.spec.next_after(last).is_none();
+            return Upcoming { instants: found, ends: is_last.then(|| self.why_not_after(last)) };
         };
         let mut left = limit.saturating_sub(cursor.map_or(0, |cursor| cursor.fires));
         let mut instants = Vec::new();
@@ -110,6 +123,9 @@ impl<P> Schedule<P> {
                 let ends = if left == 0 { Ends::Limit { limit } } else { self.why_not_after(at) };
                 return Upcoming { instants, ends: Some(ends) };
             };
+            if next > until {
+                break;
+            }
             (at, left) = (next, left - 1);
             if next > after {
                 instants.push(next);
@@ -204,5 +220,26 @@ mod tests {
         check(once, 0, 100, &[140], Some(Ends::Rules));
         let interval = Interval::new(Duration::from_secs(10), Duration::from_secs(3)).unwrap();
         check(|schedule| schedule.spec = Rule::Interval(interval).into(), 0, 100, &[103, 113, 123], None);
+    }
+    #[test]
+    fn what_fires_up_to_an_instant_is_told() {
+        let check = |change: &dyn Fn(&mut Schedule<()>), until: i64, expected: &[i64], ends: Option<Ends>| {
+            let mut schedule = every(10, super::super::Policy::default());
+            change(&mut schedule);
+            let found = schedule.upcoming_until(None, at(100), at(100), at(until), 5);
+            let instants: Vec<_> = found.instants.iter().map(|instant| instant.as_second()).collect();
+            assert_eq!((instants.as_slice(), found.ends), (expected, ends), "{schedule:?} {until}");
+        };
+        let limited = |schedule: &mut Schedule<()>| schedule.policy.limit = Some(2);
+        for (until, expected) in
+            [(130, &[110, 120, 130][..]), (129, &[110, 120]), (109, &[]), (900, &[110, 120, 130, 140, 150])]
+        {
+            check(&|_| {}, until, expected, None);
+        }
+        check(&limited, 119, &[110], None);
+        check(&limited, 900, &[110, 120], Some(Ends::Limit { limit: 2 }));
+        let once = |schedule: &mut Schedule<()>| schedule.spec = Spec::from(Rule::Once(at(140)));
+        check(&once, 130, &[], None);
+        check(&once, 140, &[140], Some(Ends::Rules));
     }
 }

@@ -141,10 +141,17 @@ impl ScheduleStore {
         }
     }
 
-    /// Asks a schedule for jobs, which the scheduler that leads makes. Gives the time of the request.
-    pub async fn request(&self, id: &ScheduleId, wish: Wish, author: &Author) -> Result<Request, Error> {
+    /// Asks a schedule for jobs, which the scheduler that leads makes, if it has the revision that is meant, or any if
+    /// none is. Gives the time of the request.
+    pub async fn request(
+        &self,
+        id: &ScheduleId,
+        revision: Option<u64>,
+        wish: Wish,
+        author: &Author,
+    ) -> Result<Request, Error> {
         let mut request = Request { at: author.at, by: author.by.clone(), wish };
-        self.edit(id, None, author, |stored| {
+        self.edit(id, revision, author, |stored| {
             let cursor = stored.cursor.as_ref();
             let taken_up = cursor.and_then(|cursor| cursor.requests_through);
             let going_on =

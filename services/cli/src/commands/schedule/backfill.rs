@@ -101,7 +101,7 @@ pub(super) async fn run(args: Args, global: &Global) -> Result<ExitCode, Error> 
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let request = store.request(&id, Wish::Backfill(backfill), &author).await?;
+    let request = store.request(&id, None, Wish::Backfill(backfill), &author).await?;
     let begun = store.is_taken_up(&id, &request, BEGIN_WITHIN).await?;
     match global.output {
         Format::Json => {

@@ -141,7 +141,7 @@ pub(super) async fn trigger(args: TriggerArgs, global: &Global) -> Result<ExitCo
     let broker = fleet.broker().await?;
     let store = ScheduleStore::new(broker);
     let stored = store.get(&id).await?.ok_or_else(|| Error::NoSchedule(id.clone()))?;
-    let request = store.request(&id, Wish::Trigger, &author(broker).await).await?;
+    let request = store.request(&id, None, Wish::Trigger, &author(broker).await).await?;
     let job = JobId::of_trigger(&id, request.at);
     let made = store.is_taken_up(&id, &request, timeout).await?;
     // Said, because it may be meant to protect something.
