@@ -20,7 +20,7 @@ pub const EXPECTED: &str =
     "expected <id>[;queue=<queue>][;on=fail|continue|ignore], with commas between several";
 
 /// A job that another one waits for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Dependency {
     /// Its queue; none: that of the job which waits.
     pub queue: Option<QueueName>,
@@ -31,7 +31,7 @@ pub struct Dependency {
 }
 
 /// What follows for a job from a dependency that did not succeed: dead, cancelled or expired.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum OnFailure {
     /// The job is dead.
     #[default]

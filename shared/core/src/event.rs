@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use crate::flow::FlowKey;
 use crate::payload::Form;
+use crate::relations::Relations;
 use crate::{JobError, JobId, Kind, Outcome, Priority, QueueName, Task, Transition};
 
 /// One transition of one job. Idempotent by (queue, job, attempt, transition); may come twice and out of order.
@@ -55,6 +56,8 @@ pub struct Event {
     pub tenant: Option<FlowKey>,
     /// With an end for another job's sake: that job.
     pub other_id: Option<JobId>,
+    /// With accepted: what the task has to do with others; none if nothing.
+    pub relations: Option<Box<Relations>>,
 }
 
 // === impl Event ===
@@ -93,12 +96,18 @@ impl Event {
             key: None,
             tenant: None,
             other_id: None,
+            relations: None,
         }
     }
 
     /// The event with what is told of its task.
     #[must_use]
     pub fn of_task<P>(self, task: &Task<P>) -> Self {
-        Self { key: task.key.clone(), tenant: task.tenant.clone(), ..self }
+        Self {
+            key: task.key.clone(),
+            tenant: task.tenant.clone(),
+            relations: Relations::of(task).map(Box::new),
+            ..self
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 mod fold;
 mod past;
+mod relations;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -10,6 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use fold::History;
+pub use relations::{AfterView, ParentView, RelationsView};
 pub use value::result_value;
 
 use crate::told::LogLevel;
@@ -38,6 +40,9 @@ pub struct JobView {
     /// The job for whose sake it ended: that has its unique key, stands for it as well, or was made in its place.
     #[serde(default)]
     pub other_id: Option<JobId>,
+    /// What its task had to do with others.
+    #[serde(flatten)]
+    pub relations: RelationsView,
     /// 32 hexadecimal digits; none if the publisher sent no trace context.
     pub trace_id: Option<String>,
     /// When the dispatcher accepted it.

@@ -22,6 +22,7 @@ pub mod name;
 pub mod payload;
 pub mod priority;
 pub mod protocol;
+pub mod relations;
 pub mod retry;
 pub mod schedule;
 pub mod settle;

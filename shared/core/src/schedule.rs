@@ -254,6 +254,7 @@ impl<P: Clone> Schedule<P> {
             retry: self.task.retry.clone(),
             attempt_timeout: self.task.attempt_timeout,
             max_wait: self.task.max_wait,
+            schedule_id: Some(self.id.clone()),
             ..Task::new(id, self.task.kind.clone(), self.task.payload.clone())
         }
     }

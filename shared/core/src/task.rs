@@ -8,7 +8,7 @@ use crate::dependency::Dependency;
 use crate::flow::FlowKey;
 use crate::payload::Form;
 use crate::unique::{self, Aggregate, Unique};
-use crate::{JobId, Kind, Priority, QueueName, RetryPolicy};
+use crate::{JobId, Kind, Priority, QueueName, RetryPolicy, ScheduleId};
 
 /// A valid task.
 ///
@@ -48,6 +48,8 @@ pub struct Task<P> {
     pub points: u32,
     /// The jobs that it waits for.
     pub after: Vec<Dependency>,
+    /// The schedule that published it, for people.
+    pub schedule_id: Option<ScheduleId>,
     /// Whether another job of its key makes it needless.
     pub unique: Option<Box<Unique>>,
     /// With which others it becomes one job.
@@ -58,7 +60,7 @@ pub struct Task<P> {
 pub const MAX_POINTS: u32 = 1_000_000;
 
 /// The job whose handler published a task.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Parent {
     /// Of the parent.
     pub queue: QueueName,
@@ -125,6 +127,7 @@ impl<P> Task<P> {
             tenant: None,
             points: 1,
             after: Vec::new(),
+            schedule_id: None,
             unique: None,
             aggregate: None,
         }

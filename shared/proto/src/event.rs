@@ -1,6 +1,7 @@
 //! Events.
 
 use bytes::Bytes;
+use windlass_core::relations::Relations;
 use windlass_core::{Event, QueueName, Transition};
 
 use crate::job::{error_from_wire, error_to_wire, outcome_from_wire, outcome_to_wire};
@@ -33,6 +34,7 @@ impl From<Event> for v1::Event {
             .find(|(domain, _)| *domain == event.transition)
             .map_or(v1::Transition::Unspecified, |(_, wire)| *wire);
         let (result_encoding, result_object) = form::to_wire(&event.result_form);
+        let relations = event.relations.map(|relations| *relations).unwrap_or_default();
         Self {
             job_id: event.job_id.to_string(),
             kind: event.kind.map(String::from).unwrap_or_default(),
@@ -57,6 +59,10 @@ impl From<Event> for v1::Event {
             key: event.key.map(String::from).unwrap_or_default(),
             tenant: event.tenant.map(String::from).unwrap_or_default(),
             other_id: event.other_id.map(|id| id.to_string()).unwrap_or_default(),
+            schedule_id: relations.schedule_id.map(String::from).unwrap_or_default(),
+            parent: relations.parent.as_ref().map(Into::into),
+            after: relations.after.iter().map(Into::into).collect(),
+            after_count: relations.after_count,
         }
     }
 }
@@ -70,6 +76,13 @@ impl v1::Event {
                 let known = TRANSITIONS.iter().find(|(_, wire)| *wire == t).map(|(domain, _)| *domain);
                 known.ok_or_else(|| Error::missing("transition"))
             })?;
+        // For people: what cannot be read leads nowhere.
+        let relations = Relations {
+            schedule_id: self.schedule_id.parse().ok(),
+            parent: self.parent.as_ref().and_then(|parent| task::parent(parent).ok()),
+            after: self.after.iter().filter_map(|on| task::dependency(on).ok()).collect(),
+            after_count: self.after_count,
+        };
         Ok(Event {
             job_id: self.job_id.parse().map_err(|e| Error::new("job_id", e))?,
             queue: queue.clone(),
@@ -98,6 +111,7 @@ impl v1::Event {
             key: self.key.parse().ok(),
             tenant: self.tenant.parse().ok(),
             other_id: self.other_id.parse().ok(),
+            relations: (relations != Relations::default()).then(|| Box::new(relations)),
         })
     }
 }

@@ -27,11 +27,7 @@ impl From<&Task<Bytes>> for v1::Task {
             retry: task.retry.as_ref().map(Into::into),
             attempt_timeout: task.attempt_timeout.map(time::duration_to_wire),
             max_wait: task.max_wait.map(time::duration_to_wire),
-            parent: task.parent.as_ref().map(|parent| v1::Parent {
-                queue: parent.queue.to_string(),
-                job_id: parent.job_id.to_string(),
-                detached: parent.detached,
-            }),
+            parent: task.parent.as_ref().map(Into::into),
             payload_encoding,
             payload_object,
             origin_id: task.origin.map(|id| id.to_string()).unwrap_or_default(),
@@ -39,6 +35,7 @@ impl From<&Task<Bytes>> for v1::Task {
             tenant: task.tenant.as_ref().map(ToString::to_string).unwrap_or_default(),
             points: task.points,
             after: task.after.iter().map(Into::into).collect(),
+            schedule_id: task.schedule_id.as_ref().map(ToString::to_string).unwrap_or_default(),
             unique: task.unique.as_deref().map(unique::to_wire),
             aggregate: task.aggregate.as_deref().map(unique::aggregate_to_wire),
         }
@@ -86,6 +83,8 @@ pub(crate) fn from_wire(task: v1::Task, derived: Option<&dyn Fn() -> JobId>) -> 
         tenant: flow_key("tenant", &task.tenant)?,
         points: task.points.max(1),
         after: task.after.iter().map(dependency).collect::<Result<_, _>>()?,
+        // For people: what cannot be read leads nowhere.
+        schedule_id: task.schedule_id.parse().ok(),
         unique: task.unique.as_ref().map(unique::from_wire).transpose()?.map(Box::new),
         aggregate: task.aggregate.as_ref().map(unique::aggregate_from_wire).transpose()?.map(Box::new),
     })
@@ -96,7 +95,13 @@ pub(crate) fn flow_key(field: &'static str, text: &str) -> Result<Option<FlowKey
     (!text.is_empty()).then(|| text.parse().map_err(|e| Error::new(field, e))).transpose()
 }
 
-fn parent(parent: &v1::Parent) -> Result<Parent, Error> {
+impl From<&Parent> for v1::Parent {
+    fn from(parent: &Parent) -> Self {
+        Self { queue: parent.queue.to_string(), job_id: parent.job_id.to_string(), detached: parent.detached }
+    }
+}
+
+pub(crate) fn parent(parent: &v1::Parent) -> Result<Parent, Error> {
     Ok(Parent {
         queue: parent.queue.parse().map_err(|e| Error::new("parent.queue", e))?,
         job_id: parent.job_id.parse().map_err(|e| Error::new("parent.job_id", e))?,
@@ -119,7 +124,7 @@ impl From<&Dependency> for v1::Dependency {
     }
 }
 
-fn dependency(wire: &v1::Dependency) -> Result<Dependency, Error> {
+pub(crate) fn dependency(wire: &v1::Dependency) -> Result<Dependency, Error> {
     let queue = (!wire.queue.is_empty()).then(|| wire.queue.parse());
     Ok(Dependency {
         queue: queue.transpose().map_err(|e| Error::new("after.queue", e))?,

@@ -5,8 +5,9 @@
 use jiff::Timestamp;
 use windlass::JobId;
 use windlass_broker::jobs::Seen;
-use windlass_core::history::{AttemptView, JobView, result_value, state_at};
+use windlass_core::history::{AttemptView, JobView, RelationsView, result_value, state_at};
 use windlass_core::protocol::Kind;
+use windlass_core::relations::Relations;
 use windlass_core::{Attempt, JobState, attempt};
 use windlass_proto::v1::ClaimReason;
 use windlass_proto::{Claim, Done, Job, RecordBody};
@@ -24,6 +25,7 @@ pub(super) fn view(id: JobId, seen: &Seen, now: Timestamp) -> Option<JobView> {
         result_form: None,
         error: None,
         other_id: None,
+        relations: RelationsView::default(),
         trace_id: last.trace.map(|trace| trace.trace_id_hex()),
         accepted_at: Some(last.body.accepted_at()),
         due_at: None,
@@ -98,6 +100,7 @@ fn waiting(empty: JobView, job: &Job, kind: Kind, now: Timestamp) -> JobView {
         error: last_error(&job.attempts),
         due_at: Some(job.due_at),
         attempts: job.attempts.iter().map(past).collect(),
+        relations: Relations::of(&job.task).as_ref().map(RelationsView::of).unwrap_or_default(),
         ..empty
     }
 }

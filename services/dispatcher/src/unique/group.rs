@@ -166,6 +166,8 @@ fn begin(first: &Entrant, _: &Aggregate) -> (Address, Job) {
         payload: Bytes::new(),
         content_type: "application/json".to_owned(),
         parent: None,
+        // Of its members each may have another.
+        schedule_id: None,
         aggregate: None,
         ..first.task.clone()
     };

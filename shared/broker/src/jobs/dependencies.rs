@@ -118,6 +118,27 @@ impl Jobs {
         Ok((open, false))
     }
 
+    /// The jobs that wait for this one: the oldest `most`, and whether there are more.
+    pub async fn awaited_by(
+        &self,
+        queue: &QueueName,
+        job_id: JobId,
+        most: usize,
+    ) -> Result<(Vec<Place>, bool), Error> {
+        let (mut waiting, mut from) = (Vec::new(), 0);
+        while let Some(edge) = self.next_awaited((queue, job_id), from).await? {
+            if waiting.len() >= most {
+                return Ok((waiting, true));
+            }
+            from = edge.next_awaited();
+            // Stored twice, it counts once.
+            if !waiting.contains(&edge.waiting) {
+                waiting.push(edge.waiting);
+            }
+        }
+        Ok((waiting, false))
+    }
+
     /// The open edge of this job on that one, if there is any.
     pub async fn open_edge(&self, waiting: (&QueueName, JobId), on: &Place) -> Result<Option<Edge>, Error> {
         let edge = EdgeSubject { waiting: (waiting.0.clone(), waiting.1), on: on.clone() };

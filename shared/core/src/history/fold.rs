@@ -10,7 +10,8 @@ use std::collections::btree_map::Entry;
 
 use jiff::Timestamp;
 
-use super::{AttemptView, JobView, TransitionView, result_value};
+use super::{AttemptView, JobView, RelationsView, TransitionView, result_value};
+use crate::relations::Relations;
 use crate::trace::TraceParent;
 use crate::{Event, JobError, JobState, Outcome, Transition};
 
@@ -73,7 +74,7 @@ fn preference(a: &Event, b: &Event) -> Ordering {
                 event.alone,
                 event.claimed_id,
                 (&event.key, &event.tenant),
-                event.other_id,
+                (event.other_id, &event.relations),
             ),
         )
     }
@@ -177,6 +178,7 @@ impl History {
             result_form: None,
             error,
             other_id: last.other_id.filter(|_| state.is_terminal()),
+            relations: self.relations().map(RelationsView::of).unwrap_or_default(),
             trace_id: self
                 .moves()
                 .find_map(|e| e.traceparent.parse::<TraceParent>().ok())
@@ -206,6 +208,11 @@ impl History {
             event.accepted_at.or_else(|| (event.transition == Transition::Accepted).then_some(event.at))
         };
         self.moves().filter_map(of).min()
+    }
+
+    /// Said with the acceptance alone.
+    pub fn relations(&self) -> Option<&Relations> {
+        self.moves().find_map(|event| event.relations.as_deref())
     }
 
     fn attempts(&self, last: &Event) -> Vec<AttemptView> {

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use jiff::Timestamp;
 use windlass_core::flow::FlowKey;
 use windlass_core::letter::Print;
-use windlass_core::{JobState, Kind, QueueName};
+use windlass_core::relations::JobPath;
+use windlass_core::{JobState, Kind, QueueName, ScheduleId};
 use windlass_monitor::api::{DEFAULT_LIMIT, MAX_LIMIT};
 use windlass_monitor::store::{Cursor, JobRow};
 
@@ -23,6 +24,7 @@ const AFTER_HELP: &str = "\
 Examples:
   windlass job list --state dead --kind file.digest
   windlass job list --fingerprint 1f67ec47ed8603e0 --since 2026-01-31T09:00:00Z
+  windlass job list --schedule nightly --state dead
   windlass job list --queue mail --limit 500 -o json
 
 In JSON, `next_cursor` is what --cursor takes for the part that follows; null at the end.";
@@ -49,6 +51,12 @@ pub(super) struct Args {
     /// Only those whose error has this fingerprint, 16 hexadecimal digits
     #[arg(long, value_name = "FINGERPRINT", allow_hyphen_values = true)]
     fingerprint: Option<String>,
+    /// Only those that this schedule published
+    #[arg(long, value_name = "ID", allow_hyphen_values = true)]
+    schedule: Option<String>,
+    /// Only the children of this job: its queue and its id, as mail/01890a5d-ac96-774b-bcce-b302099a8057
+    #[arg(long, value_name = "QUEUE/ID", allow_hyphen_values = true)]
+    parent: Option<String>,
     /// Only those accepted at this instant or later, as 2026-01-31T09:00:00Z
     #[arg(long, value_name = "INSTANT", allow_hyphen_values = true)]
     since: Option<String>,
@@ -91,6 +99,8 @@ fn query(args: &Args) -> Result<Vec<(&'static str, String)>, Error> {
     let key = optional::<FlowKey>("key", args.key.as_deref())?.map(String::from);
     let tenant = optional::<FlowKey>("tenant", args.tenant.as_deref())?.map(String::from);
     let print = optional::<Print>("fingerprint", args.fingerprint.as_deref())?.map(|print| print.to_string());
+    let schedule = optional::<ScheduleId>("schedule", args.schedule.as_deref())?.map(|id| id.to_string());
+    let parent = optional::<JobPath>("parent", args.parent.as_deref())?.map(|path| path.to_string());
     let since = optional::<Timestamp>("since", args.since.as_deref())?.map(|at| at.to_string());
     let until = optional::<Timestamp>("until", args.until.as_deref())?.map(|at| at.to_string());
     let cursor = optional::<Cursor>("cursor", args.cursor.as_deref())?.map(|cursor| cursor.to_string());
@@ -101,6 +111,8 @@ fn query(args: &Args) -> Result<Vec<(&'static str, String)>, Error> {
         ("key", key),
         ("tenant", tenant),
         ("fingerprint", print),
+        ("schedule_id", schedule),
+        ("parent", parent),
         ("since", since),
         ("until", until),
         ("limit", Some(limit.to_string())),

@@ -27,6 +27,11 @@ pub(super) fn job(view: &JobView, now: Timestamp) -> String {
     field("accepted", &at(view.accepted_at).unwrap_or_default());
     field("due", &at(view.due_at).unwrap_or_default());
     field("ended", &at(view.ended_at).unwrap_or_default());
+    let relations = &view.relations;
+    field("schedule", relations.schedule_id.as_ref().map(ToString::to_string).as_deref().unwrap_or_default());
+    if let Some(parent) = &relations.parent {
+        field("parent", &format!("{} in {}", parent.job_id, parent.queue));
+    }
     field("trace", view.trace_id.as_deref().unwrap_or_default());
     if let Some(error) = &view.error {
         let print = error.fingerprint();
@@ -157,6 +162,7 @@ mod tests {
             result_form: None,
             error: Some(error.clone()),
             other_id: None,
+            relations: windlass_core::history::RelationsView::default(),
             trace_id: None,
             accepted_at: Some(at(10)),
             due_at: None,

@@ -156,6 +156,7 @@ mod tests {
             result_form: None,
             error: None,
             other_id: None,
+            relations: windlass_core::history::RelationsView::default(),
             trace_id: None,
             accepted_at: None,
             due_at: None,
