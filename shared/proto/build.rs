@@ -6,7 +6,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Cargo runs this in the package's folder. A path from the compilation would be that of an earlier checkout, where
     // two share a target folder.
     let root = Path::new("../../proto");
-    let files = ["task", "job", "event", "schedule", "worker", "control"]
+    let files = ["task", "job", "event", "schedule", "worker", "control", "presence"]
         .map(|name| root.join(format!("windlass/v1/{name}.proto")));
     for file in &files {
         println!("cargo::rerun-if-changed={}", file.display());

@@ -30,6 +30,8 @@ impl Service for Dispatcher {
     const NAME: &'static str = "dispatcher";
     const ABOUT: &'static str = "Admits tasks and routes them to the workers' queues";
     const HTTP_PORT: u16 = 8302;
+    const TELLS: Option<&'static [&'static str]> =
+        Some(&["windlass_tasks_admitted_total", "windlass_tasks_rejected_total", "windlass_commands_total"]);
 
     type Options = Options;
 

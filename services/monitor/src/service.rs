@@ -31,6 +31,8 @@ impl Service for Monitor {
     const NAME: &'static str = "monitor";
     const ABOUT: &'static str = "Keeps the history of all jobs, and serves the HTTP API and the pages";
     const HTTP_PORT: u16 = 8304;
+    const TELLS: Option<&'static [&'static str]> =
+        Some(&["windlass_monitor_events_total", "windlass_monitor_lag_messages"]);
 
     type Options = Options;
 

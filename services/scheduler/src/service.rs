@@ -53,6 +53,11 @@ impl Service for Scheduler {
     const NAME: &'static str = "scheduler";
     const ABOUT: &'static str = "Publishes the tasks of schedules when they are due";
     const HTTP_PORT: u16 = 8301;
+    const TELLS: Option<&'static [&'static str]> = Some(&[
+        "windlass_scheduler_leader",
+        "windlass_scheduler_fires_total",
+        "windlass_scheduler_misfires_total",
+    ]);
 
     type Options = Options;
 

@@ -40,6 +40,8 @@ impl Service for Worker {
     const NAME: &'static str = "worker";
     const ABOUT: &'static str = "Runs the jobs of its queues, of the kinds that are shipped";
     const HTTP_PORT: u16 = 8303;
+    /// It has rights to its pool alone, and says there what it runs as well.
+    const TELLS: Option<&'static [&'static str]> = None;
 
     type Options = Options;
 

@@ -18,6 +18,9 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// Of one batch, less its last message.
 const MAX_BYTES: usize = 2 << 20;
 
+/// Subjects that the broker looks for in one request.
+const MOST_SUBJECTS: usize = 1024;
+
 /// Where a batch begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Start {
@@ -69,6 +72,13 @@ pub(crate) async fn read(
 pub(crate) async fn read_last(broker: &Broker, stream: &str, subjects: &[String]) -> Result<Batch, Error> {
     let request =
         serde_json::json!({ "multi_last": subjects, "batch": subjects.len(), "max_bytes": MAX_BYTES });
+    ask(broker, stream, &request).await
+}
+
+/// The last messages of all subjects under this filter, as many as a batch has room for.
+pub(crate) async fn read_last_under(broker: &Broker, stream: &str, filter: &str) -> Result<Batch, Error> {
+    let request =
+        serde_json::json!({ "multi_last": [filter], "batch": MOST_SUBJECTS, "max_bytes": MAX_BYTES });
     ask(broker, stream, &request).await
 }
 

@@ -35,6 +35,7 @@ pub const MONITOR_ENDPOINT_KEY: &str = "endpoint.monitor";
 /// First words of keys of the control bucket.
 pub(crate) const CANCEL: &str = "cancel";
 pub(crate) const RECALL: &str = "recall";
+pub(crate) const PRESENCE: &str = "presence";
 /// The namespace of a fleet that names none.
 pub const DEFAULT_NAMESPACE: &str = "windlass";
 
@@ -81,6 +82,12 @@ impl Names {
     pub fn is_stream_of_jobs(&self, stream: &str) -> bool {
         let of_pool = stream.strip_prefix(&self.stream("JOBS"));
         of_pool.is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
+    }
+
+    /// Whether a stream of this name is one of the fleet's that is not behind a bucket.
+    pub fn is_stream_of_messages(&self, stream: &str) -> bool {
+        let others = [self.tasks_stream(), self.events_stream(), self.commands_stream(), self.dead_stream()];
+        self.is_stream_of_jobs(stream) || others.iter().any(|other| other == stream)
     }
 
     /// The stream of history.
@@ -236,6 +243,11 @@ impl Names {
     /// The same of a job that is to be handed back.
     pub fn recall_key(&self, queue: &QueueName, job_id: JobId) -> String {
         format!("{RECALL}.{queue}.{job_id}")
+    }
+
+    /// Where another service announces itself, as a key of the control bucket.
+    pub fn presence_key(&self, service: &str, instance: &str) -> String {
+        format!("{PRESENCE}.{service}.{instance}")
     }
 
     /// Where a worker announces itself, as a key of the bucket of workers: a pool's rights reach its own workers only.

@@ -5,6 +5,8 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use jiff::Timestamp;
+use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -16,6 +18,7 @@ use crate::config::Config;
 use crate::endpoint::Endpoint;
 use crate::health::Health;
 use crate::http::Routes;
+use crate::presence::{self, Myself};
 use crate::problem::Problems;
 use crate::recorder;
 use crate::service::{Context, Exit, SERVICE, Service};
@@ -46,6 +49,8 @@ struct Process<'a, S: Service> {
     routes: Routes,
     endpoint: &'a Endpoint,
     instance: String,
+    started_at: Timestamp,
+    recorder: PrometheusHandle,
     stop: CancellationToken,
 }
 
@@ -141,7 +146,7 @@ fn print(exit: Exit, text: &str) {
 }
 
 async fn run<S: Service>(config: &Config<S::Options>, exit_with_stdin: bool) -> Exit {
-    let instance = instance(S::NAME);
+    let (instance, started_at) = (instance(S::NAME), Timestamp::now());
     // Before anything counts.
     let recorder = recorder::install(S::NAME);
     let telemetry = Telemetry::start(S::NAME, &instance, &config.common.log);
@@ -168,11 +173,12 @@ async fn run<S: Service>(config: &Config<S::Options>, exit_with_stdin: bool) -> 
             }
         };
     let _runtime_watch = AbortOnDropHandle::new(tokio::spawn(health.clone().watch_runtime()));
+    let kept = recorder.clone();
     let _upkeep = AbortOnDropHandle::new(tokio::spawn(async move {
         let mut ticks = tokio::time::interval(METRICS_UPKEEP);
         loop {
             ticks.tick().await;
-            recorder.run_upkeep();
+            kept.run_upkeep();
         }
     }));
     if let Err(error) = S::serve_offline(&config.options, &routes, endpoint.address()).await {
@@ -186,6 +192,8 @@ async fn run<S: Service>(config: &Config<S::Options>, exit_with_stdin: bool) -> 
         routes,
         endpoint: &endpoint,
         instance,
+        started_at,
+        recorder,
         stop: stop.clone(),
     };
     let exit = tokio::select! {
@@ -247,6 +255,16 @@ impl<S: Service> Process<'_, S> {
         }
     }
 
+    fn myself(&self, told: &'static [&'static str]) -> Myself {
+        Myself {
+            service: S::NAME,
+            instance: self.instance.clone(),
+            started_at: self.started_at,
+            told,
+            recorder: self.recorder.clone(),
+        }
+    }
+
     /// Runs the service; none if its connection was closed for good.
     async fn serve(&self, broker: &Broker) -> Option<Exit> {
         let drain_timeout = self.config.common.drain.timeout;
@@ -267,6 +285,12 @@ impl<S: Service> Process<'_, S> {
         let _clock = AbortOnDropHandle::new(tokio::spawn(clock::watch(broker.clone(), self.health.clone())));
         let _storing =
             AbortOnDropHandle::new(tokio::spawn(storing::watch(broker.clone(), self.health.clone())));
+        let leaves = CancellationToken::new();
+        let announcing = S::TELLS.map(|told| {
+            let (broker, health, left) =
+                (broker.clone(), self.health.clone(), leaves.clone().cancelled_owned());
+            AbortOnDropHandle::new(tokio::spawn(presence::announce(self.myself(told), broker, health, left)))
+        });
         // A task of its own, so that its panic ends the process in order, with its cause.
         let mut running = AbortOnDropHandle::new(tokio::spawn(S::run(self.config.options.clone(), context)));
         let (ended, lost) = tokio::select! {
@@ -283,6 +307,11 @@ impl<S: Service> Process<'_, S> {
             Some(ended) => Some(ended),
             None => tokio::time::timeout(drain_timeout, &mut running).await.ok(),
         };
+        leaves.cancel();
+        if let Some(announcing) = announcing {
+            // It is bounded, and its panic no reason for another exit.
+            let _ = announcing.await;
+        }
         if lost && !self.stop.is_cancelled() {
             tracing::warn!("the connection to the broker was closed, starting again");
             self.health.not_ready(SERVICE, "starting again on a new connection");

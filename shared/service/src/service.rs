@@ -37,6 +37,9 @@ pub trait Service: 'static {
         None
     }
 
+    /// The metrics that it tells the fleet of with its presence; none: it says that it lives by other means.
+    const TELLS: Option<&'static [&'static str]> = Some(&[]);
+
     /// Serves what needs no broker on this address, until [`Service::run`] serves its own. An error ends the process.
     fn serve_offline(
         _options: &Self::Options,

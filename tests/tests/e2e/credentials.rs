@@ -7,8 +7,9 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use windlass_broker::jobs::Jobs;
+use windlass_broker::kv::Bucket;
 use windlass_broker::provision::{Layout, ensure_queue};
-use windlass_broker::{connect, jobs, kv};
+use windlass_broker::{Broker, connect, jobs, kv, presence};
 use windlass_core::{PoolName, QueueName};
 use windlass_testkit::broker::Client;
 use windlass_testkit::{Fleet, TestBroker};
@@ -278,6 +279,19 @@ async fn each_user_can_do_its_work() -> Result<()> {
     let _watch = scheduler.bucket(names.schedules_bucket()).watch().await?;
     stored(&broker.client("scheduler").await?, "windlass.task.mail", &[], "").await?;
 
+    // Each says that it lives, under its own name; the monitor reads that.
+    let instances =
+        [("dispatcher", &dispatcher_broker), ("scheduler", &scheduler), ("monitor", &monitor_broker)];
+    for (service, of) in instances {
+        control_of(of)
+            .put(&names.presence_key(service, "one"), "".into(), Some(Duration::from_secs(30)))
+            .await?;
+    }
+    assert_eq!(presence::list(&monitor_broker).await?.len(), 3);
+    let forged = control_of(&scheduler).put(&names.presence_key("monitor", "two"), "".into(), None).await;
+    let chain = format!("{:#}", anyhow::Error::new(forged.unwrap_err()));
+    assert!(chain.contains("permission denied"), "{chain}");
+
     // And what is not allowed says so.
     let refused = workers.put("default.w2", "forged".into(), None).await.unwrap_err();
     let chain = format!("{:#}", anyhow::Error::new(refused));
@@ -286,6 +300,10 @@ async fn each_user_can_do_its_work() -> Result<()> {
         "{chain}"
     );
     Ok(())
+}
+
+fn control_of(broker: &Broker) -> Bucket {
+    broker.bucket(broker.names().control_bucket())
 }
 
 /// The monitor's API cancels, releases, redrives and discards; it does nothing else that moves a job.

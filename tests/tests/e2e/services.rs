@@ -51,6 +51,45 @@ async fn services_come_and_go_in_any_order() -> Result<()> {
     Ok(())
 }
 
+/// Each process says that it lives and how it does, and takes that back at its end; a job leads to its parent, and that to
+/// it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_monitor_knows_who_lives() -> Result<()> {
+    let mut fleet = Fleet::running().await?;
+    for label in ["scheduler", "scheduler-2", "monitor"] {
+        fleet.service(label).await?;
+    }
+    let monitor = fleet.process("monitor")?.http().await?;
+    let asked = async |is: &dyn Fn(&[&str]) -> bool| -> Result<serde_json::Value> {
+        loop {
+            let found: serde_json::Value =
+                reqwest::get(format!("{monitor}/api/v1/fleet")).await?.error_for_status()?.json().await?;
+            let services: Vec<_> = found["instances"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(|one| one["service"].as_str())
+                .collect();
+            if is(&services) {
+                return Ok(found);
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let all = ["dispatcher", "scheduler", "scheduler", "worker", "monitor"];
+    let found = asked(&|services| services == all).await?;
+    assert_eq!(found["missing"], serde_json::json!([]));
+    for instance in found["instances"].as_array().into_iter().flatten() {
+        assert!(instance["resident_bytes"].as_u64() > Some(1 << 20), "{instance}");
+        assert_eq!(instance["version"], env!("CARGO_PKG_VERSION"));
+    }
+    assert!(found["streams"].as_array().is_some_and(|streams| streams.len() >= 5), "{found}");
+    fleet.take("scheduler-2")?.stop().await?;
+    // At once, not when it expires.
+    asked(&|services| services == ["dispatcher", "scheduler", "worker", "monitor"]).await?;
+    Ok(())
+}
+
 /// A monitor whose broker is away shows the history that it has, and says that it is not ready.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_monitor_without_a_broker_shows_its_history() -> Result<()> {

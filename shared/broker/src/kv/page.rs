@@ -51,6 +51,15 @@ impl Bucket {
         Ok(entries)
     }
 
+    /// The values of all keys under this one, as `presence`; at most some thousand. Any replica may answer.
+    pub async fn under(&self, key: &str) -> Result<Vec<Entry>, Error> {
+        let stream = format!("KV_{}", self.name);
+        let filter = Names::key_subject(&self.name, &format!("{key}.>"));
+        let read = batch::read_last_under(&self.broker, &stream, &filter);
+        let batch = read.await.map_err(|source| self.unread(source))?;
+        Ok(batch.messages.into_iter().filter_map(|raw| self.entry(raw)).collect())
+    }
+
     /// None: the key was removed.
     fn entry(&self, raw: Raw) -> Option<Entry> {
         let removed = raw.headers.get("KV-Operation").or(raw.headers.get("Nats-Marker-Reason")).is_some();

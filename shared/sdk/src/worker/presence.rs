@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use prost::Message as _;
 use tokio_util::sync::CancellationToken;
+use windlass_broker::presence::Meter;
 use windlass_proto::v1;
 
 use super::shared::Shared;
@@ -23,6 +24,7 @@ pub(super) async fn announce(shared: Arc<Shared>, stop: CancellationToken) {
     let key = broker.names().worker_key(&options.pool, &options.id);
     let started_at = windlass_proto::instant(Timestamp::now());
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned();
+    let mut meter = Meter::default();
     loop {
         let draining = stop.is_cancelled();
         let info = v1::WorkerInfo {
@@ -37,6 +39,7 @@ pub(super) async fn announce(shared: Arc<Shared>, stop: CancellationToken) {
             started_at: Some(started_at),
             draining,
             stuck: shared.stuck.load(std::sync::atomic::Ordering::Relaxed),
+            usage: meter.read().map(Into::into),
         };
         if let Err(error) = bucket.put(&key, info.encode_to_vec().into(), Some(TTL)).await {
             tracing::warn!(%error, "the worker could not announce itself");
