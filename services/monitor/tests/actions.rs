@@ -6,12 +6,20 @@
 mod access;
 #[path = "actions/chromium.rs"]
 mod chromium;
+#[path = "actions/chromium_schedules.rs"]
+mod chromium_schedules;
 #[path = "actions/driver.rs"]
 mod driver;
 #[allow(dead_code, reason = "shared with the tests of the projection")]
 mod fixture;
+#[path = "actions/fleet.rs"]
+mod fleet;
 #[path = "actions/pages.rs"]
 mod pages;
+#[path = "actions/populated.rs"]
+mod populated;
+#[path = "actions/schedule_pages.rs"]
+mod schedule_pages;
 #[path = "actions/schedules.rs"]
 mod schedules;
 #[path = "actions/speed.rs"]

@@ -54,8 +54,8 @@ async fn attempts(
 /// either.
 async fn tables(url: &str) -> Vec<String> {
     const JOBS: &str = "queue id* kind state priority attempt_count accepted_at_ns due_at_ns ended_at_ns ready_at_ns \
-         attempt_started_ns attempt_ended_ns error_code error_message error_terminal? fingerprint key tenant trace_id \
-         claimed_id* history*";
+         attempt_started_ns attempt_ended_ns error_code error_message error_terminal? fingerprint key tenant schedule_id \
+         parent trace_id claimed_id* history*";
     const TABLES: [(&str, &str, &str); 4] = [
         (JOBS, "jobs", "ORDER BY id, queue"),
         ("queue id* told_ns history*", "remarks", "ORDER BY id, queue"),

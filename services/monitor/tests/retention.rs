@@ -9,6 +9,8 @@ mod past;
 
 use fixture::{Database, On, accepted, error, event, job_id, life, second, started};
 use windlass_core::alert::Silence;
+use windlass_core::relations::{JobPath, Relations};
+use windlass_core::task::Parent;
 use windlass_core::told::{LogLevel, LogLine, Progress};
 use windlass_core::{Event, JobState, QueueName, Transition};
 use windlass_monitor::store::{Action, Filter, Message, Parts, Totals};
@@ -16,6 +18,7 @@ use windlass_monitor::store::{Action, Filter, Message, Parts, Totals};
 on_both![
     old_jobs_go_by_state_and_age_and_stay_counted,
     jobs_are_found_by_error_and_time_in_stable_pages,
+    jobs_are_found_by_what_made_them,
     what_is_no_matter_any_more_goes_too,
     a_report_sums_up_a_time,
     what_handlers_told_is_kept_once,
@@ -23,6 +26,61 @@ on_both![
     the_log_of_actions_is_told_in_pages_and_goes_by_age,
     charts_are_told_from_minutes_and_from_sums_of_hours,
 ];
+
+/// The acceptance of a job that a schedule, or the handler of a job of `mail`, published.
+fn made_by(schedule: Option<&str>, parent: Option<u64>, job: u64, at: i64) -> Event {
+    let parent = parent.map(|parent| Parent {
+        queue: "mail".parse().unwrap(),
+        job_id: job_id(parent),
+        detached: false,
+    });
+    let schedule_id = schedule.map(|id| id.parse().unwrap());
+    let relations = Relations { schedule_id, parent, ..Relations::default() };
+    Event { relations: Some(Box::new(relations)), ..accepted("reports", job, at) }
+}
+
+async fn jobs_are_found_by_what_made_them(on: On) {
+    let mut database = Database::on(on).await;
+    let mut events: Vec<Event> = (1..=7).map(|job| made_by(None, Some(100), job, 10)).collect();
+    // The same id in another queue is another job, and other children.
+    events.push(accepted("mail", 100, 5));
+    events.push(made_by(Some("nightly"), None, 8, 10));
+    events.push(made_by(Some("nightly"), Some(101), 9, 10));
+    database.tell(events).await;
+    let ends = [(1, Transition::Succeeded), (2, Transition::Succeeded), (3, Transition::Dead)];
+    database.tell(ends.map(|(job, end)| event("reports", job, end, 1, 30)).to_vec()).await;
+    // Its acceptance was told last.
+    database.tell(vec![event("reports", 10, Transition::Started, 1, 20)]).await;
+    database.tell(vec![made_by(None, Some(100), 10, 19)]).await;
+    let of = |parent: u64| format!("mail/{}", job_id(parent)).parse::<JobPath>().unwrap();
+    let by_parent = |parent| Filter { parent: Some(of(parent)), ..Filter::default() };
+    assert_eq!(found(&database, by_parent(100)).await, [10, 7, 6, 5, 4, 3, 2, 1]);
+    let dead = Filter { state: Some(JobState::Dead), ..by_parent(100) };
+    assert_eq!(found(&database, dead).await, [3]);
+    let nightly = Filter { schedule_id: "nightly".parse().ok(), ..Filter::default() };
+    assert_eq!(found(&database, nightly.clone()).await, [9, 8]);
+    assert_eq!(found(&database, Filter { parent: Some(of(101)), ..nightly }).await, [9]);
+    let (states, more) = database.store.children(&of(100), second(40)).await.unwrap();
+    let states: Vec<_> = states.iter().map(|(state, count)| (state.as_str(), *count)).collect();
+    assert_eq!(
+        (states.as_slice(), more),
+        (&[("dead", 1), ("queued", 4), ("running", 1), ("succeeded", 2)][..], false)
+    );
+    let (none, _) = database.store.children(&of(99), second(40)).await.unwrap();
+    assert!(none.is_empty());
+    let mut known = database.store.states(&[job_id(3), job_id(100), job_id(999)], second(40)).await.unwrap();
+    known.sort_by(|a, b| a.0.cmp(&b.0));
+    assert_eq!(
+        known,
+        [
+            ("mail".to_owned(), job_id(100), JobState::Queued),
+            ("reports".to_owned(), job_id(3), JobState::Dead)
+        ]
+    );
+    let view = database.store.find(job_id(9), None).await.unwrap().remove(0);
+    assert_eq!(view.relations.schedule_id.unwrap().as_str(), "nightly");
+    assert_eq!(view.relations.parent.unwrap().job_id, job_id(101));
+}
 
 fn dead(queue: &str, job: u64, at: i64) -> Vec<Event> {
     let dead = Event { error: Some(error("no such file")), ..event(queue, job, Transition::Dead, 1, at) };

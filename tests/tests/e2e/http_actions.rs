@@ -33,6 +33,10 @@ impl Api {
         Ok(reqwest::get(format!("{}{path}", self.url)).await?.json().await?)
     }
 
+    pub(super) async fn page(&self, path: &str) -> Result<String> {
+        Ok(reqwest::get(format!("{}{path}", self.url)).await?.error_for_status()?.text().await?)
+    }
+
     pub(super) async fn post(&self, path: &str, body: &Value) -> Result<(u16, Value)> {
         let request = reqwest::Client::new().post(format!("{}{path}", self.url));
         let answer = request.bearer_auth(self.token).json(body).send().await?;

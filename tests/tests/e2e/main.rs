@@ -23,6 +23,7 @@ mod payloads;
 mod readiness;
 mod reconciler;
 mod redrive;
+mod relations;
 mod replicated;
 mod schedule_api;
 mod schedule_faults;

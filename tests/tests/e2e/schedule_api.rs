@@ -10,7 +10,12 @@ use windlass_testkit::{Fleet, PATIENCE};
 use super::http_actions::Api;
 
 /// Looks at an answer until it is so.
-async fn until(api: &Api, path: &str, what: &str, holds: impl Fn(&Value) -> bool) -> Result<Value> {
+pub(crate) async fn until(
+    api: &Api,
+    path: &str,
+    what: &str,
+    holds: impl Fn(&Value) -> bool,
+) -> Result<Value> {
     let looking = async {
         loop {
             let seen = api.get(path).await?;

@@ -38,8 +38,10 @@ impl From<&Fields> for Parameters {
     /// A form's fields are all text: what a body has as numbers and flags is read from it.
     fn from(fields: &Fields) -> Self {
         let value = |name: &str, text: &str| match name {
-            "rate" | "expected_revision" => text.parse::<u64>().map_or_else(|_| text.into(), Value::from),
-            "all" | "dry_run" | "hand_back" => match text {
+            "rate" | "expected_revision" | "concurrency" => {
+                text.parse::<u64>().map_or_else(|_| text.into(), Value::from)
+            }
+            "all" | "dry_run" | "hand_back" | "reverse" => match text {
                 "true" => true.into(),
                 "false" => false.into(),
                 other => other.into(),

@@ -6,8 +6,8 @@ use utoipa::openapi::{self, ComponentsBuilder};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    Problem, actions, alerts, audit, letters, live, log, many, operations, past, query, queues, report,
-    routes, schedules, workers,
+    Problem, actions, alerts, audit, calendar, fleet, letters, live, log, many, operations, past, query,
+    queues, related, report, routes, schedules, workers,
 };
 
 #[derive(OpenApi)]
@@ -19,17 +19,17 @@ use super::{
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     paths(
-        routes::list_jobs, routes::get_job, routes::list_queues, routes::get_status, audit::get, alerts::list, alerts::silence, alerts::end_silence, report::get, live::watch, workers::list, log::list, get,
+        routes::list_jobs, routes::get_job, routes::list_queues, routes::get_status, audit::get, alerts::list, alerts::silence, alerts::end_silence, report::get, live::watch, workers::list, fleet::get, log::list, get,
         past::get, past::list, past::job,
         letters::list, letters::groups, letters::letter,
         actions::redrive, actions::discard, actions::cancel, actions::release,
         many::redrive, many::discard, many::cancel,
-        queues::why_job, queues::get, queues::why_queue, queues::set, queues::pause, queues::resume,
+        queues::why_job, related::get, queues::get, queues::why_queue, queues::set, queues::pause, queues::resume,
         schedules::list, schedules::get, schedules::next, schedules::history, schedules::apply, schedules::delete,
-        schedules::pause, schedules::resume, schedules::trigger, schedules::backfill,
+        schedules::pause, schedules::resume, schedules::trigger, schedules::backfill, calendar::get,
         operations::list, operations::get, operations::abort,
     ),
-    tags((name = "jobs"), (name = "past"), (name = "queues"), (name = "schedules"), (name = "workers"), (name = "dead letters"), (name = "operations"), (name = "alerts"), (name = "reports"), (name = "status")),
+    tags((name = "jobs"), (name = "past"), (name = "queues"), (name = "schedules"), (name = "workers"), (name = "fleet"), (name = "dead letters"), (name = "operations"), (name = "alerts"), (name = "reports"), (name = "status")),
     modifiers(&Token),
 )]
 struct Document;

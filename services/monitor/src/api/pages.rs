@@ -5,9 +5,11 @@
 
 pub(super) mod alerts;
 pub(super) mod bulk;
+pub(super) mod calendar;
 mod chart;
 pub(super) mod dead;
 pub(super) mod files;
+pub(super) mod fleet;
 pub(super) mod frame;
 pub(super) mod job;
 pub(super) mod jobs;
@@ -17,6 +19,10 @@ pub(super) mod overview;
 pub(super) mod past;
 pub(super) mod queues;
 pub(super) mod report;
+mod rule_words;
+pub(super) mod schedule;
+mod schedule_row;
+pub(super) mod schedules;
 pub(super) mod sign_in;
 mod span;
 mod states;

@@ -36,6 +36,7 @@ pub(super) const QUEUE_FORM: &str = "1 to 64 letters, digits, `_` and `-`, a let
 pub(super) const KIND_FORM: &str = "words of letters, digits, `_` and `-`, with dots between them";
 pub(super) const INSTANT_FORM: &str = "an instant with its offset, as 2026-01-31T09:00:00Z";
 pub(super) const PRINT_FORM: &str = "16 hexadecimal digits in lower case";
+pub(super) const PARENT_FORM: &str = "a queue and a job's id, as mail/01890a5d-ac96-774b-bcce-b302099a8057";
 const ID_FORM: &str = "a UUID as 01890a5d-ac96-774b-bcce-b302099a8057";
 
 // === impl ListQuery ===
@@ -87,7 +88,8 @@ pub(super) fn pairs(text: &str) -> Vec<(String, String)> {
 }
 
 /// What [`filter`] takes.
-pub(super) const FILTER_NAMES: &str = "state, kind, queue, key, tenant, fingerprint, since, until";
+pub(super) const FILTER_NAMES: &str =
+    "state, kind, queue, key, tenant, fingerprint, schedule_id, parent, since, until";
 
 /// Which jobs, by a query or by a body.
 pub(super) fn filter(parameters: &mut Parameters) -> Result<Filter, Problem> {
@@ -99,6 +101,8 @@ pub(super) fn filter(parameters: &mut Parameters) -> Result<Filter, Problem> {
         key: parameters.take("key", "the key of a task")?,
         tenant: parameters.take("tenant", "the tenant of a task")?,
         fingerprint: parameters.take::<Print>("fingerprint", PRINT_FORM)?.map(|print| print.to_string()),
+        schedule_id: parameters.take("schedule_id", QUEUE_FORM)?,
+        parent: parameters.take("parent", PARENT_FORM)?,
         since: parameters.take("since", INSTANT_FORM)?,
         until: parameters.take("until", INSTANT_FORM)?,
     })
@@ -106,7 +110,7 @@ pub(super) fn filter(parameters: &mut Parameters) -> Result<Filter, Problem> {
 
 /// What a filter asks for, as it is shown and sent again.
 pub(super) fn words(filter: &Filter) -> BTreeMap<String, String> {
-    let Filter { state, kind, queue, key, tenant, fingerprint, since, until } = filter;
+    let Filter { state, kind, queue, key, tenant, fingerprint, schedule_id, parent, since, until } = filter;
     let parts = [
         ("state", state.as_ref().map(ToString::to_string)),
         ("kind", kind.as_ref().map(ToString::to_string)),
@@ -114,6 +118,8 @@ pub(super) fn words(filter: &Filter) -> BTreeMap<String, String> {
         ("key", key.clone()),
         ("tenant", tenant.clone()),
         ("fingerprint", fingerprint.clone()),
+        ("schedule_id", schedule_id.as_ref().map(ToString::to_string)),
+        ("parent", parent.as_ref().map(ToString::to_string)),
         ("since", since.as_ref().map(ToString::to_string)),
         ("until", until.as_ref().map(ToString::to_string)),
     ];
@@ -315,6 +321,8 @@ mod tests {
             ("cursor=x", "cursor"),
             ("cursor=1.x", "cursor"),
             ("fingerprint=xyz", "fingerprint"),
+            ("schedule_id=a.b", "schedule_id"),
+            ("parent=mail", "parent"),
             ("since=yesterday", "since"),
             ("until=2026-01-31", "until"),
             ("colour=red", "colour"),

@@ -28,6 +28,8 @@ const GAPS: u32 = 100;
         ("key" = Option<String>, Query, description = "Only jobs with this key"),
         ("tenant" = Option<String>, Query, description = "Only jobs of this tenant"),
         ("fingerprint" = Option<String>, Query, description = "Only jobs whose error has this fingerprint"),
+        ("schedule_id" = Option<String>, Query, description = "Only jobs that this schedule published"),
+        ("parent" = Option<String>, Query, description = "Only the children of this job, as `queue/id`"),
         ("since" = Option<String>, Query, description = "Only jobs accepted at this instant or later"),
         ("until" = Option<String>, Query, description = "Only jobs accepted before this instant"),
         ("q" = Option<String>, Query, description = "The same as one search, as `state:dead queue:mail since:2h`"),

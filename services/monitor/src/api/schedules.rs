@@ -2,6 +2,7 @@
 
 mod apply;
 mod change;
+mod states;
 
 use axum::Json;
 use axum::extract::State;
@@ -39,6 +40,7 @@ const MOST_NEXT: u32 = 1000;
         ("queue" = Option<String>, Query, description = "Only those whose tasks go there"),
         ("kind" = Option<String>, Query, description = "Only those of this kind of task"),
         ("paused" = Option<bool>, Query, description = "Only those that are paused, or only the others"),
+        ("contains" = Option<String>, Query, description = "Only those whose id has this in it"),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 500, description = "50, if not given"),
         ("cursor" = Option<String>, Query, description = "The `next_cursor` of the part before"),
     ),
@@ -54,9 +56,10 @@ pub(super) async fn list(State(api): State<Api>, raw: RawQuery) -> Result<Json<V
     let queue: Option<QueueName> = parameters.take("queue", QUEUE_FORM)?;
     let kind: Option<Kind> = parameters.take("kind", KIND_FORM)?;
     let paused: Option<bool> = parameters.take("paused", FLAG_FORM)?;
+    let contains: Option<String> = parameters.take("contains", "a part of an id")?;
     let limit = parameters.limit()?;
     let from: Option<u64> = parameters.take("cursor", "the `next_cursor` of an earlier answer")?;
-    parameters.end("queue, kind, paused, limit, cursor")?;
+    parameters.end("queue, kind, paused, contains, limit, cursor")?;
     let broker = broker(&api)?;
     let now = broker.now();
     let most = usize::try_from(limit).unwrap_or(usize::MAX);
@@ -66,9 +69,11 @@ pub(super) async fn list(State(api): State<Api>, raw: RawQuery) -> Result<Json<V
         queue.as_ref().is_none_or(|queue| schedule.queue == *queue)
             && kind.as_ref().is_none_or(|kind| schedule.task.kind == *kind)
             && paused.is_none_or(|paused| schedule.is_paused(now) == paused)
+            && contains.as_ref().is_none_or(|text| schedule.id.as_str().contains(text.as_str()))
     });
     let mut shown = view::listing(&listing, now);
     shown["next_cursor"] = json!(next.map(|next| next.to_string()));
+    states::add(&api, &mut shown).await?;
     Ok(Json(shown))
 }
 
@@ -91,7 +96,9 @@ pub(super) async fn get(
 ) -> Result<Json<Value>, Problem> {
     query::none(raw)?;
     let (broker, stored) = find(&api, path).await?;
-    Ok(Json(view::whole(&stored, broker.now())))
+    let mut shown = view::whole(&stored, broker.now());
+    states::add(&api, &mut shown).await?;
+    Ok(Json(shown))
 }
 
 /// The next instants that a schedule is going to fire as it stands, and why there are no more.
@@ -151,10 +158,12 @@ pub(super) async fn history(
 ) -> Result<Json<Value>, Problem> {
     query::none(raw)?;
     let (_, stored) = find(&api, path).await?;
-    Ok(Json(view::history(&stored)))
+    let mut shown = view::history(&stored);
+    states::add(&api, &mut shown).await?;
+    Ok(Json(shown))
 }
 
-fn broker(api: &Api) -> Result<&Broker, Problem> {
+pub(super) fn broker(api: &Api) -> Result<&Broker, Problem> {
     api.operations.as_ref().map(Operations::broker).ok_or_else(Problem::broker_away)
 }
 
@@ -170,7 +179,7 @@ async fn find(api: &Api, path: RawPath) -> Result<(&Broker, Stored), Problem> {
 }
 
 /// What the store says, as an answer.
-fn refused(error: store::Error) -> Problem {
+pub(super) fn refused(error: store::Error) -> Problem {
     match error {
         error @ store::Error::None(_) => Problem::not_found(error.to_string()),
         error @ (store::Error::Conflict(_) | store::Error::Revision { .. } | store::Error::Busy { .. }) => {

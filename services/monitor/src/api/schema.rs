@@ -6,9 +6,12 @@
 mod action;
 mod alert;
 mod audit;
+mod calendar;
+mod fleet;
 mod flow;
 mod letter;
 mod schedule;
+mod schedule_change;
 mod worker;
 
 use jiff::Timestamp;
@@ -18,15 +21,21 @@ use utoipa::ToSchema;
 pub use action::{ActionProblems, Commanded, Manner, ManyJobs, ManyLetters, OperationList, Preview, Why};
 pub use alert::{AlertList, NewSilence};
 pub use audit::{AuditReport, QueueAudit};
+pub use calendar::{
+    Calendar, CalendarCollision, CalendarDay, CalendarHour, CalendarMoment, FrequentSchedule,
+};
+pub use fleet::{Figures, Fleet, Instance, StreamFigures};
 pub use flow::{
     BacklogSchema, Changed, ChangedSetting, PauseQueue, QueueStateSchema, ResumeQueue, SetQueue, WhySchema,
 };
 pub use letter::{GroupSchema, LetterFilter, LetterGroups, LetterList, LetterRowSchema, LetterViewSchema};
 pub use schedule::{
+    MalformedSchedule, NextInstant, PastInstant, ScheduleEdit, ScheduleHistory, ScheduleList, ScheduleNext,
+    ScheduleRow, ScheduleSchema,
+};
+pub use schedule_change::{
     AppliedSchedule, AppliedSchedules, ApplySchedules, BackfillSchedule, Backfilled, ChangedField,
-    DeletedSchedule, MalformedSchedule, NextInstant, PastInstant, PauseSchedule, PausedSchedule,
-    ResumeSchedule, ScheduleEdit, ScheduleHistory, ScheduleList, ScheduleNext, ScheduleRow, ScheduleSchema,
-    TriggeredSchedule,
+    DeletedSchedule, PauseSchedule, PausedSchedule, ResumeSchedule, TriggerSchedule, TriggeredSchedule,
 };
 pub use worker::{Worker, WorkerList};
 
@@ -162,6 +171,16 @@ pub struct JobViewSchema {
     /// was made in its place.
     #[schema(required, format = "uuid")]
     pub other_id: Option<String>,
+    /// The schedule that published it; null if none did.
+    #[schema(required)]
+    pub schedule_id: Option<String>,
+    /// The job whose handler published it; null if none did.
+    #[schema(required)]
+    pub parent: Option<ParentSchema>,
+    /// The jobs that it waited for before it could start, the first 50 of them.
+    pub after: Vec<AfterSchema>,
+    /// How many those are.
+    pub after_count: u32,
     /// 32 hexadecimal digits; null if the publisher sent no trace context.
     #[schema(required)]
     pub trace_id: Option<String>,
@@ -183,6 +202,33 @@ pub struct JobViewSchema {
     pub progress: Option<ProgressSchema>,
     /// The last lines that its handler logged, oldest first.
     pub logs: Vec<LogSchema>,
+}
+
+/// As `core::history::ParentView`: the job whose handler published another.
+#[derive(ToSchema)]
+#[schema(as = Parent)]
+pub struct ParentSchema {
+    /// Its queue.
+    pub queue: String,
+    /// Which.
+    #[schema(format = "uuid")]
+    pub job_id: String,
+    /// Whether the child goes on when it is cancelled.
+    pub detached: bool,
+}
+
+/// As `core::history::AfterView`: a job that another waited for.
+#[derive(ToSchema)]
+#[schema(as = After)]
+pub struct AfterSchema {
+    /// Its queue; null: that of the job which waits.
+    #[schema(required)]
+    pub queue: Option<String>,
+    /// Which.
+    #[schema(format = "uuid")]
+    pub job_id: String,
+    /// What follows if it ends otherwise than well: `fail`, `continue` or `ignore`.
+    pub on_failure: String,
 }
 
 /// As `core::history::ProgressView`: how far an attempt says it is.

@@ -1,7 +1,7 @@
 //! The language of the search box: words as `state:dead queue:mail since:2h`, all of which must hold.
 //!
 //! `name:value`, with the value in double quotes where it has spaces. Names are those of `GET /api/v1/jobs`; `error` stands
-//! for `fingerprint`. `since` and `until` take an instant, a day, or how long ago (`2h`, `3days`). A job's id alone is
+//! for `fingerprint`, `schedule` for `schedule_id`. `since` and `until` take an instant, a day, or how long ago (`2h`, `3days`). A job's id alone is
 //! that job.
 
 use std::fmt::Write as _;
@@ -23,11 +23,12 @@ pub(super) enum Sought {
     Jobs(Vec<(&'static str, String)>),
 }
 
-const NAMES: [&str; 8] = ["state", "kind", "queue", "key", "tenant", "error", "since", "until"];
+const NAMES: [&str; 10] =
+    ["state", "kind", "queue", "key", "tenant", "error", "schedule", "parent", "since", "until"];
 /// Longer is no search.
 const MOST_BYTES: usize = 2000;
 const FORM: &str = "words as state:dead, kind:mail.send, queue:mail, key:\"account 42\", tenant:acme, error:FINGERPRINT, \
-     since:2h, until:2026-01-31; or a job's id";
+     schedule:nightly, parent:QUEUE/ID, since:2h, until:2026-01-31; or a job's id";
 const TIME_FORM: &str =
     "how long ago, as 2h or 3days; a day, as 2026-01-31; or an instant, as 2026-01-31T09:00:00Z";
 
@@ -55,6 +56,7 @@ pub(super) fn read(text: &str, now: Timestamp) -> Result<Sought, Problem> {
         }
         match name {
             "error" => Ok(("fingerprint", value.to_owned())),
+            "schedule" => Ok(("schedule_id", value.to_owned())),
             "since" | "until" => instant(value, now).map(|at| (name, at.to_string())).ok_or_else(|| {
                 Problem::bad("q", format!("q: {name}: `{}` is no time", shown(value)), TIME_FORM)
             }),
@@ -68,7 +70,11 @@ pub(super) fn read(text: &str, now: Timestamp) -> Result<Sought, Problem> {
 pub(super) fn write(filter: &Filter) -> String {
     let mut text = String::new();
     for (name, value) in query::words(filter) {
-        let name = if name == "fingerprint" { "error" } else { &name };
+        let name = match name.as_str() {
+            "fingerprint" => "error",
+            "schedule_id" => "schedule",
+            name => name,
+        };
         let space = if text.is_empty() { "" } else { " " };
         let quote = if value.contains(char::is_whitespace) { "\"" } else { "" };
         // Writing to a string does not fail.
@@ -141,6 +147,7 @@ mod tests {
             ("state:dead  queue:mail\tkind:a.b", &[("state", "dead"), ("queue", "mail"), ("kind", "a.b")]),
             ("key:\"account 42\" tenant:a:b", &[("key", "account 42"), ("tenant", "a:b")]),
             ("error:0123456789abcdef", &[("fingerprint", "0123456789abcdef")]),
+            ("schedule:nightly parent:a/b", &[("schedule_id", "nightly"), ("parent", "a/b")]),
             ("since:2h until:30m", &[("since", "2026-01-31T10:00:00Z"), ("until", "2026-01-31T11:30:00Z")]),
             ("since:2026-01-30", &[("since", "2026-01-30T00:00:00Z")]),
             ("since:2026-01-30T01:00:00+01:00", &[("since", "2026-01-30T00:00:00Z")]),
@@ -179,11 +186,16 @@ mod tests {
             key: Some("account 42".to_owned()),
             fingerprint: Some("0123456789abcdef".to_owned()),
             queue: "mail".parse().ok(),
+            schedule_id: "nightly".parse().ok(),
+            parent: "mail/01890a5d-ac96-774b-bcce-b302099a8057".parse().ok(),
             ..Filter::default()
         };
         let text = write(&filter);
-        assert_eq!(text, "error:0123456789abcdef key:\"account 42\" queue:mail");
+        assert_eq!(
+            text,
+            "error:0123456789abcdef key:\"account 42\" parent:mail/01890a5d-ac96-774b-bcce-b302099a8057 queue:mail schedule:nightly"
+        );
         let found: Vec<_> = jobs(&text).into_iter().map(|(name, _)| name).collect();
-        assert_eq!(found, ["fingerprint", "key", "queue"]);
+        assert_eq!(found, ["fingerprint", "key", "parent", "queue", "schedule_id"]);
     }
 }

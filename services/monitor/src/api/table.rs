@@ -4,8 +4,8 @@ use axum::routing::{MethodRouter, delete, get, post};
 
 use super::body::MOST_BYTES;
 use super::{
-    Api, actions, alerts, audit, document, letters, live, log, many, operations, pages, past, queues, report,
-    routes, schedules, workers,
+    Api, actions, alerts, audit, calendar, document, fleet, letters, live, log, many, operations, pages,
+    past, queues, related, report, routes, schedules, workers,
 };
 use crate::access::Role;
 
@@ -58,6 +58,7 @@ fn programs() -> Vec<Route> {
         reads("/api/v1/jobs", Viewer, get(routes::list_jobs)),
         reads("/api/v1/jobs/{id}", Viewer, get(routes::get_job)),
         reads("/api/v1/jobs/{id}/why", Viewer, get(queues::why_job)),
+        reads("/api/v1/jobs/{id}/related", Viewer, get(related::get)),
         acts("/api/v1/jobs/cancel", Operator, "cancel", post(many::cancel)),
         acts("/api/v1/jobs/{id}/cancel", Operator, "cancel", post(actions::cancel)),
         acts("/api/v1/jobs/{id}/release", Operator, "release", post(actions::release)),
@@ -80,6 +81,7 @@ fn programs() -> Vec<Route> {
         acts("/api/v1/schedules/{id}/resume", Operator, "resume schedule", post(schedules::resume)),
         acts("/api/v1/schedules/{id}/trigger", Operator, "trigger schedule", post(schedules::trigger)),
         acts("/api/v1/schedules/{id}/backfill", Operator, "backfill schedule", post(schedules::backfill)),
+        reads("/api/v1/calendar", Viewer, get(calendar::get)),
         reads("/api/v1/dead", Viewer, get(letters::list)),
         reads("/api/v1/dead/groups", Viewer, get(letters::groups)),
         reads("/api/v1/dead/{id}", Viewer, get(letters::letter)),
@@ -101,6 +103,7 @@ fn programs() -> Vec<Route> {
         acts("/api/v1/alerts/silences", Operator, "silence", post(alerts::silence)),
         removes("/api/v1/alerts/silences/{id}", Operator, "end silence", delete(alerts::end_silence)),
         reads("/api/v1/workers", Viewer, get(workers::list)),
+        reads("/api/v1/fleet", Viewer, get(fleet::get)),
         reads("/api/v1/actions", Viewer, get(log::list)),
         reads("/api/v1/openapi.json", Viewer, get(document::get)),
     ]
@@ -127,9 +130,18 @@ fn people() -> Vec<Route> {
         reads("/jobs/{id}", Viewer, get(pages::job::page)),
         acts("/jobs/{id}/cancel", Operator, "cancel", post(pages::job::cancel)),
         acts("/jobs/{id}/release", Operator, "release", post(pages::job::release)),
+        reads("/schedules", Viewer, get(pages::schedules::page)),
+        reads("/schedules/{id}", Viewer, get(pages::schedule::page)),
+        acts("/schedules/{id}/pause", Operator, "pause schedule", post(pages::schedule::pause)),
+        acts("/schedules/{id}/resume", Operator, "resume schedule", post(pages::schedule::resume)),
+        acts("/schedules/{id}/trigger", Operator, "trigger schedule", post(pages::schedule::trigger)),
+        acts("/schedules/{id}/backfill", Operator, "backfill schedule", post(pages::schedule::backfill)),
+        acts("/schedules/{id}/delete", Operator, "delete schedule", post(pages::schedule::delete)),
+        reads("/calendar", Viewer, get(pages::calendar::page)),
         reads("/past", Viewer, get(pages::past::page)),
         reads("/past/jobs/{id}", Viewer, get(pages::past::job)),
         reads("/workers", Viewer, get(pages::workers::page)),
+        reads("/fleet", Viewer, get(pages::fleet::page)),
         reads("/dead", Viewer, get(pages::dead::groups)),
         reads("/dead/letters", Viewer, get(pages::dead::letters)),
         acts("/dead/redrive", Operator, "redrive", post(pages::bulk::redrive)),

@@ -78,6 +78,7 @@ fn event_of(row: &Row) -> Result<Event, Error> {
         tenant: None,
         // Younger than these rows.
         other_id: None,
+        relations: None,
     })
 }
 

@@ -1,11 +1,13 @@
-//! One job.
+//! Jobs by their ids.
 
-use windlass_core::history::{History, JobView};
-use windlass_core::{Event, JobId, QueueName};
+use jiff::Timestamp;
+use windlass_core::history::{History, JobView, state_at};
+use windlass_core::{Event, JobId, JobState, QueueName};
 
-use super::rows::word;
+use super::batch::{most_ids, rows_of};
+use super::rows::{from_ns, id_of, word};
 use super::sql::Sql;
-use super::{Error, Store, history};
+use super::{Error, READ_TIMEOUT, Store, history, in_time};
 
 // === impl Store ===
 
@@ -20,6 +22,39 @@ impl Store {
             view.logs = self.log_lines(&view.queue, id).await?;
         }
         Ok(views)
+    }
+
+    /// Where the jobs of these ids stand, with their queues; those that are not known are left out.
+    pub async fn states(
+        &self,
+        ids: &[JobId],
+        now: Timestamp,
+    ) -> Result<Vec<(String, JobId, JobState)>, Error> {
+        const WHAT: &str = "tell states of jobs";
+        let read = |source| Error::Statement(WHAT, source);
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let reading = async {
+            let mut reader = self.readers.acquire().await.map_err(read)?;
+            let on = &mut reader.on();
+            let mut found = Vec::with_capacity(ids.len());
+            for ids in ids.chunks(most_ids(on)) {
+                let rows = rows_of(on, "SELECT queue, id, state, due_at_ns FROM jobs WHERE id", ids)
+                    .await
+                    .map_err(read)?;
+                for row in &rows {
+                    let id = id_of(&row.get::<Vec<u8>>("id").map_err(read)?)?;
+                    let state = word("state", &row.get::<String>("state").map_err(read)?)?;
+                    let due_at: Option<i64> = row.get("due_at_ns").map_err(read)?;
+                    let due_at = due_at.map(|nanos| from_ns("due_at_ns", nanos)).transpose()?;
+                    let queue = row.get("queue").map_err(read)?;
+                    found.push((queue, id, state_at(state, due_at, now)));
+                }
+            }
+            Ok(found)
+        };
+        in_time(WHAT, READ_TIMEOUT, reading).await
     }
 
     /// What is known of the jobs of this id, by the queue's name.

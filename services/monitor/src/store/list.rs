@@ -8,46 +8,22 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use windlass_core::history::{JobView, state_at};
-use windlass_core::{JobError, JobId, JobState, Kind, Priority, QueueName};
+use windlass_core::{JobError, JobId, JobState, Priority};
 
+use super::filter::{Arm, Filter};
 use super::rows::{error_of, from_ns, id_of, to_ns, word};
 use super::sql::{Row, Sql};
 use super::write::ready_at;
 use super::{Error, Store};
 use crate::api::schema::{JobErrorSchema, JobStateSchema, PrioritySchema};
 
-/// What a list shows of a job.
-const SHOWN: &str = "seq, queue, id, kind, state, priority, attempt_count, accepted_at_ns, due_at_ns, ended_at_ns, \
-     ready_at_ns, attempt_started_ns, attempt_ended_ns, error_code, error_message, error_terminal, trace_id";
-
-/// Which jobs: all that is named holds of each.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Filter {
-    /// In this state.
-    pub state: Option<JobState>,
-    /// Of this kind.
-    pub kind: Option<Kind>,
-    /// Of this queue.
-    pub queue: Option<QueueName>,
-    /// With this key.
-    pub key: Option<String>,
-    /// Of this tenant.
-    pub tenant: Option<String>,
-    /// Whose error has this fingerprint.
-    pub fingerprint: Option<String>,
-    /// Accepted at this instant or later.
-    pub since: Option<Timestamp>,
-    /// Accepted before this instant.
-    pub until: Option<Timestamp>,
-}
-
 /// A place in a list: what comes after it is older. Jobs that come in do not move it.
 ///
 /// As text: `SEQ`, or `NANOSECONDS.SEQ` in a list by the time of acceptance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor {
-    accepted_at_ns: Option<i64>,
-    seq: i64,
+    pub(super) accepted_at_ns: Option<i64>,
+    pub(super) seq: i64,
 }
 
 /// A part of a list, newest first.
@@ -141,102 +117,6 @@ impl FromStr for Cursor {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (nanos, seq) = text.split_once('.').map_or((None, text), |(nanos, seq)| (Some(nanos), seq));
         Ok(Self { accepted_at_ns: nanos.map(str::parse).transpose()?, seq: seq.parse()? })
-    }
-}
-
-// === impl Filter ===
-
-impl Filter {
-    /// Lists within a time go by the time of acceptance, others by when the monitor first heard of the jobs.
-    fn goes_by_time(&self) -> bool {
-        self.since.is_some() || self.until.is_some()
-    }
-
-    /// One statement: the jobs of this state as it is stored, newest first.
-    /// `aside` keeps a condition from choosing the index.
-    fn push_arm(&self, sql: &mut Sql, arm: Arm, cursor: Option<Cursor>, limit: i64, aside: &'static str) {
-        let timed = self.goes_by_time();
-        sql.push("SELECT ").push(SHOWN).push(" FROM jobs WHERE TRUE");
-        match (cursor, timed) {
-            (Some(Cursor { accepted_at_ns: Some(nanos), seq }), true) => {
-                sql.push(" AND (accepted_at_ns, seq) < (").push_bind(nanos).push(", ");
-                sql.push_bind(seq).push(")");
-            }
-            (Some(Cursor { seq, .. }), _) => {
-                sql.push(" AND seq < ").push_bind(seq);
-            }
-            (None, _) => {}
-        }
-        if let Some(since) = self.since {
-            sql.push(" AND accepted_at_ns >= ").push_bind(to_ns(since));
-        }
-        if let Some(until) = self.until {
-            sql.push(" AND accepted_at_ns < ").push_bind(to_ns(until));
-        }
-        // Within a time its index is walked, not the one of a queue or a kind, whose jobs would have to be sorted.
-        let by_time = if timed { aside } else { "" };
-        // A state's own index is walked, as there are many more jobs of a kind than jobs that stand in it.
-        let of_kind =
-            if timed || self.state.is_some_and(|state| state != JobState::Succeeded) { aside } else { "" };
-        let equal = [
-            (by_time, "queue", self.queue.as_ref().map(QueueName::as_str)),
-            (of_kind, "kind", self.kind.as_ref().map(Kind::as_str)),
-            ("", "key", self.key.as_deref()),
-            ("", "tenant", self.tenant.as_deref()),
-            ("", "fingerprint", self.fingerprint.as_deref()),
-        ];
-        for (aside, column, value) in equal {
-            if let Some(value) = value {
-                sql.push(" AND ").push(aside).push(column).push(" = ").push_bind(value.to_owned());
-            }
-        }
-        arm.push(sql);
-        sql.push(if timed { " ORDER BY accepted_at_ns DESC, seq DESC" } else { " ORDER BY seq DESC" });
-        sql.push(" LIMIT ").push_bind(limit);
-    }
-}
-
-/// A state as it is stored: the fold's `scheduled` and `retrying` end with their timer, see `core::history::state_at`.
-#[derive(Clone, Copy)]
-enum Arm {
-    Any,
-    Stored(JobState),
-    /// In this one, its timer ended by then.
-    Due(JobState, Timestamp),
-    /// In this one, its timer running still.
-    NotDue(JobState, Timestamp),
-}
-
-// === impl Arm ===
-
-impl Arm {
-    fn of(state: Option<JobState>, now: Timestamp) -> Vec<Self> {
-        match state {
-            None => vec![Self::Any],
-            Some(JobState::Queued) => vec![
-                Self::Stored(JobState::Queued),
-                Self::Due(JobState::Scheduled, now),
-                Self::Due(JobState::Retrying, now),
-            ],
-            Some(state @ (JobState::Scheduled | JobState::Retrying)) => vec![Self::NotDue(state, now)],
-            Some(state) => vec![Self::Stored(state)],
-        }
-    }
-
-    fn push(self, sql: &mut Sql) {
-        let (Self::Stored(state) | Self::Due(state, _) | Self::NotDue(state, _)) = self else { return };
-        sql.push(" AND state = ").push_bind(state.as_str());
-        if state != JobState::Succeeded {
-            // As its index says.
-            sql.push(" AND state <> 'succeeded'");
-        }
-        match self {
-            Self::Due(_, now) => sql.push(" AND due_at_ns <= ").push_bind(to_ns(now)),
-            Self::NotDue(_, now) => {
-                sql.push(" AND (due_at_ns IS NULL OR due_at_ns > ").push_bind(to_ns(now)).push(")")
-            }
-            Self::Any | Self::Stored(_) => sql,
-        };
     }
 }
 

@@ -5,7 +5,8 @@ use std::sync::LazyLock;
 use jiff::Timestamp;
 use windlass_core::flow::FlowKey;
 use windlass_core::history::JobView;
-use windlass_core::{Event, JobError, JobState, Transition};
+use windlass_core::relations::JobPath;
+use windlass_core::{Event, JobError, JobState, ScheduleId, Transition};
 
 use super::batch::Insert;
 use super::batch::Type::{self, Bool, Bytes, Int, Text};
@@ -15,7 +16,7 @@ use super::project::Job;
 use super::rows::{error_columns, to_ns};
 use super::sql::{Sql, Value};
 
-const COLUMN_COUNT: usize = 21;
+const COLUMN_COUNT: usize = 23;
 /// In the order in which they are written.
 pub(super) const COLUMNS: [(&str, Type); COLUMN_COUNT] = [
     ("queue", Text),
@@ -36,6 +37,8 @@ pub(super) const COLUMNS: [(&str, Type); COLUMN_COUNT] = [
     ("fingerprint", Text),
     ("key", Text),
     ("tenant", Text),
+    ("schedule_id", Text),
+    ("parent", Text),
     ("trace_id", Text),
     ("claimed_id", Bytes),
     ("history", Bytes),
@@ -48,7 +51,8 @@ const MOVED: &str = "state = excluded.state, attempt_count = excluded.attempt_co
      error_terminal = excluded.error_terminal, fingerprint = excluded.fingerprint, history = excluded.history";
 /// What is known from the first event on, unless that came late: an index on it is left alone otherwise.
 const FIXED: &str = "kind = excluded.kind, priority = excluded.priority, accepted_at_ns = excluded.accepted_at_ns, \
-     key = excluded.key, tenant = excluded.tenant, trace_id = excluded.trace_id, claimed_id = excluded.claimed_id";
+     key = excluded.key, tenant = excluded.tenant, schedule_id = excluded.schedule_id, parent = excluded.parent, \
+     trace_id = excluded.trace_id, claimed_id = excluded.claimed_id";
 
 pub(super) static STORE_MOVED: LazyLock<Insert<COLUMN_COUNT>> = LazyLock::new(|| upsert(MOVED));
 static STORE_WHOLE: LazyLock<Insert<COLUMN_COUNT>> = LazyLock::new(|| upsert(&format!("{MOVED}, {FIXED}")));
@@ -95,6 +99,7 @@ async fn store_remark(on: &mut Connection<'_>, job: &Job) -> Result<(), sqlx::Er
 fn values(job: &Job, after: &JobView) -> [Value; COLUMN_COUNT] {
     let (code, message, terminal) = error_columns(after.error.as_ref());
     let latest = after.attempts.last();
+    let relations = job.history.relations();
     let claimed = job.history.events().find(|event| event.transition == Transition::Rejected);
     // Said with the acceptance alone.
     let of_task =
@@ -118,6 +123,11 @@ fn values(job: &Job, after: &JobView) -> [Value; COLUMN_COUNT] {
         after.error.as_ref().map(JobError::fingerprint).into(),
         of_task(|event| event.key.as_ref()).into(),
         of_task(|event| event.tenant.as_ref()).into(),
+        relations.and_then(|relations| relations.schedule_id.as_ref()).map(ScheduleId::as_str).into(),
+        relations
+            .and_then(|relations| relations.parent.as_ref())
+            .map(|it| JobPath::from(it).to_string())
+            .into(),
         after.trace_id.as_deref().into(),
         claimed.and_then(|event| event.claimed_id).into(),
         history::encode(&job.history).into(),

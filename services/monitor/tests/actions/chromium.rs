@@ -1,18 +1,15 @@
 //! The pages in a real Chromium: how they look, who can use them, what they do, and that they keep up by themselves.
 
-use prost::Message as _;
 use serde_json::json;
-use windlass_core::told::{LogLevel, LogLine, Progress};
-use windlass_core::{Event, Transition};
+use windlass_core::Transition;
 use windlass_monitor::access::Role;
-use windlass_monitor::store::Message;
-use windlass_proto::v1;
 
 use crate::driver::{Chromium, Look, axe, folder};
 use crate::fixture::served::{Served, token_of};
-use crate::fixture::{accepted, error, event, job_id, started};
+use crate::fixture::{accepted, event, job_id, started};
+use crate::populated::{self, LAST_CHILD, populate};
 
-const LOOKS: [Look; 5] = [
+pub(crate) const LOOKS: [Look; 5] = [
     Look { name: "desktop-light", width: 1280, height: 800, scale: 1, dark: false },
     Look { name: "desktop-dark", width: 1280, height: 800, scale: 1, dark: true },
     Look { name: "phone-light", width: 375, height: 740, scale: 2, dark: false },
@@ -21,143 +18,14 @@ const LOOKS: [Look; 5] = [
     Look { name: "desktop-zoomed", width: 640, height: 400, scale: 2, dark: false },
 ];
 
-/// What happened in the last hour: jobs in every state.
-fn histories(now: i64) -> Vec<Event> {
-    let mut events = Vec::new();
-    for job in 1000..1240u64 {
-        let n = i64::try_from(job - 1000).unwrap();
-        let at = now - 3500 + n * 14;
-        let queue = ["mail", "reports", "thumbnails"][usize::try_from(n % 3).unwrap()];
-        let run = 1 + (n * 7) % 9;
-        events.push(accepted(queue, job, at));
-        events.push(started(queue, job, 1, at + 1 + n % 3));
-        let end = at + 1 + n % 3 + run;
-        let failed = Event {
-            error: Some(error("connection to 10.0.0.7:5432 refused")),
-            ..event(queue, job, Transition::Retried, 1, end)
-        };
-        match n % 20 {
-            7 => {
-                events.push(Event { due_at: Some(crate::fixture::second(end + 5)), ..failed });
-                events.push(started(queue, job, 2, end + 6));
-                events.push(event(queue, job, Transition::Succeeded, 2, end + 8));
-            }
-            13 => {
-                let dead = event(queue, job, Transition::Dead, 1, end);
-                events.push(Event { error: Some(error(&format!("no mailbox for user {job}"))), ..dead });
-            }
-            17 => events.push(event(queue, job, Transition::Cancelled, 1, end)),
-            _ => events.push(event(queue, job, Transition::Succeeded, 1, end)),
-        }
-    }
-    // One with a history worth looking at, one that runs, some that wait.
-    events.push(accepted("mail", 1, now - 90));
-    for (attempt, at) in [(1, now - 88), (2, now - 60), (3, now - 20)] {
-        events.push(started("mail", 1, attempt, at));
-        let failed = Event {
-            error: Some(error("connection to 10.0.0.7:5432 refused\n  caused by: no route to host")),
-            due_at: Some(crate::fixture::second(at + 24)),
-            ..event("mail", 1, Transition::Retried, attempt, at + 4 * i64::from(attempt))
-        };
-        events.push(if attempt < 3 {
-            failed
-        } else {
-            Event { due_at: None, ..event("mail", 1, Transition::Succeeded, 3, at + 9) }
-        });
-    }
-    let last = events.last_mut().unwrap();
-    last.result = Some(br#"{"sent": 3, "to": ["ada@example.com", "bob@example.com"]}"#.to_vec());
-    events.extend([accepted("mail", 2, now - 40), started("mail", 2, 1, now - 38)]);
-    let later = |job, seconds| Event {
-        due_at: Some(crate::fixture::second(now + seconds)),
-        ..accepted("reports", job, now - 30)
-    };
-    events.extend([
-        later(3, 3600),
-        later(4, 7200),
-        accepted("thumbnails", 5, now - 25),
-        accepted("thumbnails", 6, now - 12),
-    ]);
-    events
-}
-
-/// A fleet's history of the last hour: jobs in every state, letters, an alert, workers.
-async fn populate(server: &mut Served) {
-    let now = jiff::Timestamp::now().as_second() - 1_700_000_000;
-    let events = histories(now);
-    let line = |sequence, level, message: &str, at| LogLine {
-        job_id: job_id(1),
-        queue: "mail".parse().unwrap(),
-        attempt: 3,
-        sequence,
-        at: crate::fixture::second(at),
-        level,
-        message: message.to_owned(),
-    };
-    let message = Message {
-        sequence: 1,
-        events,
-        progress: vec![Progress {
-            job_id: job_id(2),
-            queue: "mail".parse().unwrap(),
-            attempt: 1,
-            fraction: Some(0.6),
-            note: "6 of 10 pages".to_owned(),
-            at: crate::fixture::second(now - 5),
-        }],
-        lines: vec![
-            line(1, LogLevel::Info, "connecting to smtp.example.com", now - 19),
-            line(2, LogLevel::Warn, "the server asks to slow down", now - 18),
-            line(3, LogLevel::Info, "sent 3 messages", now - 12),
-        ],
-    };
-    server.database.store.apply(vec![message]).await.unwrap();
-    for job in 0..9 {
-        server.dead("mail", 100 + job, "mail.send", &format!("no mailbox for user {job}"), now - 600).await;
-    }
-    for job in 0..3 {
-        server
-            .dead("reports", 200 + job, "report.build", "connection to 10.0.0.7:5432 refused", now - 300)
-            .await;
-    }
-    server.database.fire("oldest_age", "thumbnails").await;
-    let worker = server.nats.connect("worker").await.unwrap();
-    let bucket = worker.bucket(worker.names().workers_bucket());
-    for (id, running, draining, stuck) in
-        [("worker-one-4711-9f3c2a10", 7, false, 0), ("worker-two-4712-1b2c3d4e", 2, true, 0)]
-    {
-        let info = v1::WorkerInfo {
-            id: id.to_owned(),
-            pool: "default".to_owned(),
-            queues: vec!["mail".to_owned(), "reports".to_owned()],
-            kinds: vec!["mail.send".to_owned(), "report.build".to_owned(), "http.request".to_owned()],
-            slots: 8,
-            running,
-            version: "0.1.0".to_owned(),
-            host: "host-a".to_owned(),
-            draining,
-            stuck,
-            ..v1::WorkerInfo::default()
-        };
-        bucket
-            .put(
-                &worker.names().worker_key(&windlass_core::PoolName::default(), id),
-                info.encode_to_vec().into(),
-                None,
-            )
-            .await
-            .unwrap();
-    }
-}
-
-async fn sign_in(browser: &Chromium, server: &Served, role: Role) {
+pub(crate) async fn sign_in(browser: &Chromium, server: &Served, role: Role) {
     browser.open(&format!("{}/sign-in", server.url)).await;
     browser.write("input[name=token]", &token_of(role)).await;
     browser.click("main button").await;
     assert_eq!(browser.path().await, "/");
 }
 
-async fn violations(browser: &Chromium, axe: &str) -> Vec<String> {
+pub(crate) async fn violations(browser: &Chromium, axe: &str) -> Vec<String> {
     browser.run(&format!("{axe}; return 0")).await;
     let found = browser
         .run_until_done(
@@ -183,6 +51,7 @@ async fn every_page_is_for_everybody() {
         assert_eq!(violations(&browser, axe).await, [""; 0]);
     }
     sign_in(&browser, &server, Role::Admin).await;
+    let tomorrow = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date().tomorrow().unwrap();
     let one = |path: &str, job| format!("{path}{}?queue=mail", job_id(job));
     let pages = [
         ("overview", "/".to_owned()),
@@ -197,7 +66,18 @@ async fn every_page_is_for_everybody() {
         ("dead", "/dead".to_owned()),
         ("letters", "/dead/letters".to_owned()),
         ("letter", one("/dead/", 100)),
+        ("job-child", format!("/jobs/{}?queue=thumbnails", job_id(LAST_CHILD))),
+        ("job-waiting", format!("/jobs/{}?queue=reports", job_id(7))),
+        ("schedules", "/schedules".to_owned()),
+        ("schedules-none", "/schedules?contains=nothing".to_owned()),
+        ("schedule", "/schedules/nightly-report".to_owned()),
+        ("schedule-paused", "/schedules/invoices?next=25".to_owned()),
+        ("schedule-unknown", "/schedules/nobody".to_owned()),
+        ("calendar-week", "/calendar?zone=Europe%2FBerlin".to_owned()),
+        ("calendar-month", "/calendar?view=month".to_owned()),
+        ("calendar-day", format!("/calendar?view=day&from={tomorrow}")),
         ("workers", "/workers".to_owned()),
+        ("fleet", "/fleet".to_owned()),
         ("alerts", "/alerts".to_owned()),
         ("report", "/reports".to_owned()),
         ("operations", "/operations".to_owned()),
@@ -206,6 +86,10 @@ async fn every_page_is_for_everybody() {
     let mut wrong = Vec::new();
     for (name, path) in &pages {
         for look in &LOOKS {
+            if *name == "fleet" {
+                // What they said is not believed for longer than half a minute.
+                populated::fleet(&server).await;
+            }
             browser.look(look).await;
             browser.open(&format!("{}{path}", server.url)).await;
             let place = format!("{name}-{}", look.name);
@@ -326,9 +210,9 @@ async fn people_act_by_buttons() {
 
     browser.open(&at("/jobs?q=queue%3Areports")).await;
     browser.click("form[action='/jobs/cancel'] button").await;
-    browser.says("2 jobs would be cancelled").await;
+    browser.says("4 jobs would be cancelled").await;
     browser.click(".confirm button").await;
-    browser.until("document.body.textContent.includes('2 of 2 commands are stored')").await;
+    browser.until("document.body.textContent.includes('4 of 4 commands are stored')").await;
 
     browser.open(&at("/queues/default")).await;
     browser.write("form[action$='/pause'] input[name=reason]", "a migration").await;
@@ -366,7 +250,7 @@ async fn people_act_by_buttons() {
     }
     let verbs: Vec<String> = server.commands().await.into_iter().map(|(verb, _)| verb).collect();
     let count = |verb: &str| verbs.iter().filter(|found| *found == verb).count();
-    assert_eq!((count("release"), count("discard"), count("cancel")), (1, 1, 3), "{verbs:?}");
+    assert_eq!((count("release"), count("discard"), count("cancel")), (1, 1, 5), "{verbs:?}");
     assert!(count("redrive") >= 10, "{verbs:?}");
     // The letters' jobs are not known here.
     let complaints = browser.complaints().await;

@@ -9,7 +9,7 @@ use crate::fixture::served::{Served, token_of};
 use crate::fixture::{accepted, job_id};
 
 /// Somebody who has signed in.
-struct Browser<'a> {
+pub(crate) struct Browser<'a> {
     server: &'a Served,
     client: Client,
     cookie: String,
@@ -18,7 +18,7 @@ struct Browser<'a> {
 // === impl Browser ===
 
 impl<'a> Browser<'a> {
-    async fn sign_in(server: &'a Served, role: Role) -> Self {
+    pub(crate) async fn sign_in(server: &'a Served, role: Role) -> Self {
         let client = Client::builder().redirect(Policy::none()).build().unwrap();
         let token = token_of(role);
         let sent = client
@@ -29,7 +29,7 @@ impl<'a> Browser<'a> {
         Self { server, client, cookie: cookie.split(';').next().unwrap().to_owned() }
     }
 
-    async fn get(&self, path: &str) -> String {
+    pub(crate) async fn get(&self, path: &str) -> String {
         let asked = self.client.get(format!("{}{path}", self.server.url)).header("cookie", &self.cookie);
         let answer = asked.send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK, "{path}");
@@ -37,7 +37,12 @@ impl<'a> Browser<'a> {
     }
 
     /// Sends the form of a page that goes to this address, with its own fields and these; where that leads, or the page.
-    async fn send(&self, page: &str, action: &str, fields: &[(&str, &str)]) -> Result<String, String> {
+    pub(crate) async fn send(
+        &self,
+        page: &str,
+        action: &str,
+        fields: &[(&str, &str)],
+    ) -> Result<String, String> {
         let form = page.split("<form ").find(|form| form.contains(&format!("action=\"{action}\"")));
         let form = form
             .unwrap_or_else(|| panic!("no form goes to {action}: {page}"))

@@ -27,13 +27,15 @@ pub(super) struct Section {
     pub(super) name: &'static str,
 }
 
-pub(super) const SECTIONS: [Section; 10] = [
+pub(super) const SECTIONS: [Section; 12] = [
     Section { path: "/", name: "Overview" },
     Section { path: "/queues", name: "Queues" },
     Section { path: "/jobs", name: "Jobs" },
+    Section { path: "/schedules", name: "Schedules" },
     Section { path: "/past", name: "Past" },
     Section { path: "/dead", name: "Dead letters" },
     Section { path: "/workers", name: "Workers" },
+    Section { path: "/fleet", name: "Fleet" },
     Section { path: "/alerts", name: "Alerts" },
     Section { path: "/reports", name: "Reports" },
     Section { path: "/operations", name: "Operations" },
@@ -86,6 +88,10 @@ fn notice(done: &str) -> Option<&'static str> {
         "discard" => "The command to discard is stored. A dispatcher removes the letter in a moment.",
         "pause" => "The queue's pause is stored. It is in force within a second.",
         "resume" => "What was paused goes on.",
+        "pause-schedule" => "The schedule is paused: it fires nothing but what is asked for.",
+        "trigger" => "The request is stored. The scheduler that leads makes the job in a moment.",
+        "backfill" => "The backfill is stored. The scheduler that leads carries it out.",
+        "delete-schedule" => "The schedule is deleted. Jobs that it has made go on.",
         "set" => "The settings are stored. They are in force within a second.",
         "silence" => "The silence holds.",
         "end-silence" => "The silence has ended.",

@@ -10,7 +10,8 @@ use windlass_core::{JobId, JobState};
 
 use super::super::access::{Fields, Operator, Viewer};
 use super::super::body::Body;
-use super::super::query::{RawPath, RawQuery};
+use super::super::query::{RawPath, RawQuery, encoded};
+use super::super::related::{self, Related};
 use super::super::{Api, Problem, actions, queues, routes};
 use super::frame::Frame;
 use super::states::{self, Stay};
@@ -28,6 +29,8 @@ struct JobPage<'a> {
     trace_url: Option<String>,
     why: Option<Why>,
     others: Vec<Other>,
+    /// None where it cannot be told just now.
+    related: Option<Related>,
 }
 
 /// Another job that this one has to do with.
@@ -54,6 +57,7 @@ pub(in crate::api) async fn page(
     };
     let why =
         if job.state.is_terminal() || job.state == JobState::Running { None } else { why(&api, &job).await };
+    let related = related::related(&api, &job).await.ok();
     let page = JobPage {
         frame: if job.state.is_terminal() {
             frame.every(60)
@@ -65,6 +69,7 @@ pub(in crate::api) async fn page(
         result: job.result.as_ref().map(|value| readable_result(&job, value)),
         trace_url: api.trace_url.as_ref().zip(job.trace_id.as_ref()).map(|(url, id)| url.of(id)),
         others: others(&job, why.as_ref()),
+        related,
         why,
         job: &job,
     };
@@ -119,7 +124,8 @@ fn others(job: &JobView, why: Option<&Why>) -> Vec<Other> {
     let mut others: Vec<Other> =
         job.other_id.map(|id| same("the job in its place", id)).into_iter().collect();
     match why.map(|why| &why.cause) {
-        Some(Cause::Dependencies { on, .. }) => {
+        // Of a job whose acceptance did not tell them.
+        Some(Cause::Dependencies { on, .. }) if job.relations.after.is_empty() => {
             let waits = |on: &windlass_core::flow::On| Other {
                 what: "waits for",
                 id: on.job_id,
@@ -159,6 +165,12 @@ pub(super) fn readable_errors(mut job: JobView) -> JobView {
 impl JobPage<'_> {
     fn can_cancel(&self) -> bool {
         self.frame.is_operator() && !self.job.state.is_terminal()
+    }
+
+    /// The search for its children, in this state or in any.
+    fn children(&self, state: &str) -> String {
+        let state = if state.is_empty() { String::new() } else { format!(" state:{state}") };
+        format!("/jobs?q={}", encoded(&format!("parent:{}/{}{state}", self.job.queue, self.job.id)))
     }
 
     fn can_release(&self) -> bool {

@@ -33,12 +33,12 @@ struct OverviewPage {
 
 /// What stands in all queues together.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(super) struct Backlog {
-    pub(super) ready: u64,
-    pub(super) deferred: u64,
-    pub(super) held: u64,
-    pub(super) running: u64,
-    pub(super) oldest_seconds: Option<f64>,
+pub(in crate::api) struct Backlog {
+    pub(in crate::api) ready: u64,
+    pub(in crate::api) deferred: u64,
+    pub(in crate::api) held: u64,
+    pub(in crate::api) running: u64,
+    pub(in crate::api) oldest_seconds: Option<f64>,
 }
 
 /// Errors on this page.
@@ -123,7 +123,7 @@ pub(super) fn charts(course: &[Part], minutes: i64) -> Vec<Chart> {
 // === impl Backlog ===
 
 impl Backlog {
-    pub(super) fn of(queues: &[QueueCounts]) -> Self {
+    pub(in crate::api) fn of(queues: &[QueueCounts]) -> Self {
         let count = |name: &str| queues.iter().filter_map(|queue| queue.counts.get(name)).sum::<u64>();
         let oldest = queues.iter().filter_map(|queue| queue.oldest_queued_age_seconds);
         Self {

@@ -84,12 +84,17 @@ async fn job_page(api: &Api, viewer: &Viewer, path: RawPath, raw: RawQuery) -> R
 
 /// With an offset, or as a form sends it.
 fn moment(parameters: &mut Parameters) -> Result<Option<Timestamp>, Problem> {
-    let Some(text) = parameters.take::<String>("at", AT_FORM)? else { return Ok(None) };
+    let text = parameters.take::<String>("at", AT_FORM)?;
+    text.map(|text| instant_of_field("at", &text)).transpose()
+}
+
+/// What a form's field says: with an offset, or in UTC.
+pub(super) fn instant_of_field(name: &str, text: &str) -> Result<Timestamp, Problem> {
     let at = text.parse::<Timestamp>().or_else(|error| {
         let civil = text.parse::<DateTime>().map_err(|_| error)?;
         civil.to_zoned(TimeZone::UTC).map(|zoned| zoned.timestamp())
     });
-    at.map(Some).map_err(|error| query::bad("at", &error, AT_FORM))
+    at.map_err(|error| query::bad(name, &error, AT_FORM))
 }
 
 // === impl PastQuery ===

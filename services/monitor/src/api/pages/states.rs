@@ -61,9 +61,12 @@ fn after(transition: Transition, job: &JobView, at: Timestamp) -> Option<JobStat
         Transition::Accepted if job.attempts.is_empty() && job.due_at.is_some_and(|due| due > at) => {
             JobState::Scheduled
         }
-        Transition::Accepted | Transition::Released | Transition::Crashed | Transition::HandedBack => {
-            JobState::Queued
-        }
+        Transition::Accepted
+        | Transition::Released
+        | Transition::Queued
+        | Transition::Crashed
+        | Transition::HandedBack => JobState::Queued,
+        Transition::Held => JobState::Held,
         Transition::Started => JobState::Running,
         Transition::Retried | Transition::Snoozed => JobState::Retrying,
         Transition::Succeeded => JobState::Succeeded,
@@ -72,4 +75,36 @@ fn after(transition: Transition, job: &JobView, at: Timestamp) -> Option<JobStat
         Transition::Expired => JobState::Expired,
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use windlass_core::history::History;
+    use windlass_core::{Event, JobId, Kind, QueueName};
+
+    use super::*;
+
+    #[test]
+    fn a_job_that_is_held_and_let_go_passes_through_both() {
+        let at = |second: i64| Timestamp::from_second(second).unwrap();
+        let kind: Kind = "k".parse().unwrap();
+        let steps = [
+            (Transition::Accepted, 0, 1),
+            (Transition::Held, 0, 2),
+            (Transition::Queued, 0, 5),
+            (Transition::Started, 1, 6),
+            (Transition::Succeeded, 1, 9),
+        ];
+        let history: History = steps
+            .into_iter()
+            .map(|(transition, attempt, second)| {
+                Event::new(QueueName::default(), JobId::nil(), kind.clone(), transition, attempt, at(second))
+            })
+            .collect();
+        let found = of(&history.view().unwrap(), at(20));
+        let seen: Vec<_> = found.iter().map(|stay| (stay.state.as_str(), stay.seconds(&at(20)))).collect();
+        let expected =
+            [("queued", 1.0), ("held", 3.0), ("queued", 1.0), ("running", 3.0), ("succeeded", 11.0)];
+        assert_eq!(seen, expected);
+    }
 }

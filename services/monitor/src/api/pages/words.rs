@@ -29,6 +29,7 @@ fn about(seconds: f64) -> String {
         s if s < 59.5 => format!("{s:.0} s"),
         s if s < 3600.0 => format!("{:.0} min", (s / 60.0).floor()),
         s if s < 2.0 * 86_400.0 => format!("{:.0} h", (s / 3600.0).floor()),
+        s if s >= 2.0 * 365.25 * 86_400.0 => format!("{:.0} years", (s / 86_400.0 / 365.25).floor()),
         s => format!("{:.0} d", (s / 86_400.0).floor()),
     }
 }
@@ -136,5 +137,6 @@ mod tests {
         let (at, now) = (Timestamp::from_second(100).unwrap(), Timestamp::from_second(190).unwrap());
         assert_eq!((relative(&at, &now), relative(&now, &at)), ("1 min ago".into(), "in 1 min".into()));
         assert_eq!(relative(&at, &at), "now");
+        assert_eq!(relative(&Timestamp::from_second(100_000_000).unwrap(), &at), "in 3 years");
     }
 }

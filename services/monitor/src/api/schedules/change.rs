@@ -21,7 +21,7 @@ use crate::api::body::Body;
 use crate::api::query::{self, Parameters, RawPath, RawQuery, bad};
 use crate::api::schema::{
     ActionProblems, BackfillSchedule, Backfilled, DeletedSchedule, PauseSchedule, PausedSchedule,
-    ResumeSchedule, TriggeredSchedule, Why,
+    ResumeSchedule, TriggerSchedule, TriggeredSchedule,
 };
 use crate::api::{Api, Problem};
 
@@ -102,11 +102,11 @@ pub(in crate::api) async fn resume(
 #[utoipa::path(
     post, path = "/api/v1/schedules/{id}/trigger", tag = "schedules", operation_id = "triggerSchedule",
     params(("id" = String, Path, description = "The schedule's id")),
-    request_body = Why,
+    request_body = TriggerSchedule,
     responses(
         (status = 202, description = "The request is stored", body = TriggeredSchedule),
         (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "Somebody changes it now, or too many requests of it wait", body = Problem,
+        (status = 409, description = "It has another revision than expected, somebody changes it now, or too many requests of it wait", body = Problem,
             content_type = "application/problem+json"),
         ActionProblems,
     ),
@@ -122,12 +122,14 @@ pub(in crate::api) async fn trigger(
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     query::none(raw)?;
     let reason = body.reason()?;
-    body.end("reason")?;
+    let revision = revision(&mut body)?;
+    body.end("reason, expected_revision")?;
     let (broker, stored) = find(&api, path).await?;
     let id = &stored.schedule.id;
     told(&operator, "trigger", id, &reason);
     let author = author(broker, &operator, &headers, reason).await;
-    let request = ScheduleStore::new(broker).request(id, Wish::Trigger, &author).await.map_err(refused)?;
+    let request = ScheduleStore::new(broker).request(id, revision, Wish::Trigger, &author).await;
+    let request = request.map_err(refused)?;
     // Said, because it may be meant to protect something.
     let overlap = stored.schedule.policy.overlap;
     let answer = json!({
@@ -152,7 +154,8 @@ pub(in crate::api) async fn trigger(
         (status = 200, description = "A dry run, or there is no such instant: nothing is stored", body = Backfilled),
         (status = 202, description = "The request is stored", body = Backfilled),
         (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "Somebody changes it now, or a backfill of it goes on", body = Problem,
+        (status = 409, description = "It has another revision than expected, somebody changes it now, or a backfill of it \
+            goes on", body = Problem,
             content_type = "application/problem+json"),
         ActionProblems,
     ),
@@ -175,10 +178,15 @@ pub(in crate::api) async fn backfill(
     let reverse = body.flag("reverse")?;
     let dry_run = body.flag("dry_run")?;
     let reason = body.reason()?;
-    body.end("from, until, which, concurrency, reverse, dry_run, reason")?;
+    let revision = revision(&mut body)?;
+    body.end("from, until, which, concurrency, reverse, dry_run, reason, expected_revision")?;
     let from = from.ok_or_else(|| Problem::bad("from", "from: is missing", INSTANT_FORM))?;
     let (broker, stored) = find(&api, path).await?;
     let (schedule, id) = (&stored.schedule, &stored.schedule.id);
+    // What is previewed is by the rule that is shown.
+    if let Some(expected) = revision.filter(|expected| *expected != stored.revision) {
+        return Err(refused(store::Error::Revision { id: id.clone(), expected, found: stored.revision }));
+    }
     let asked = Asked {
         from,
         until,
@@ -204,7 +212,7 @@ pub(in crate::api) async fn backfill(
         return Ok((StatusCode::OK, Json(answer)));
     }
     told(&operator, "backfill", id, &reason);
-    let request = ScheduleStore::new(broker).request(id, Wish::Backfill(backfill), &author).await;
+    let request = ScheduleStore::new(broker).request(id, revision, Wish::Backfill(backfill), &author).await;
     answer["requested_at"] = json!(request.map_err(refused)?.at);
     Ok((StatusCode::ACCEPTED, Json(answer)))
 }

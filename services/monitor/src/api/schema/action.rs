@@ -65,6 +65,12 @@ pub struct ManyJobs {
     /// Only jobs of this tenant
     #[schema(nullable = false)]
     pub tenant: Option<String>,
+    /// Only jobs that this schedule published
+    #[schema(nullable = false)]
+    pub schedule_id: Option<String>,
+    /// Only the children of this job, as `queue/id`
+    #[schema(nullable = false)]
+    pub parent: Option<String>,
     /// Only jobs whose error has this fingerprint
     #[schema(nullable = false)]
     pub fingerprint: Option<String>,
