@@ -79,6 +79,10 @@ async fn every_page_is_quick_with_a_million_jobs() {
     for number in 0..1000 {
         server.dead("default", number, "mail.send", &format!("no mailbox {number}"), 5).await;
     }
+    let schedules = (0..100).map(|number| {
+        serde_json::json!({ "id": format!("schedule-{number}"), "kind": "mail.send", "cron": format!("{} * * * *", number % 60) })
+    });
+    crate::populated::apply(&server, schedules.collect()).await;
     let bearer = format!("Bearer {}", token_of(Role::Admin));
     let client = reqwest::Client::new();
     let mut slow = Vec::new();
@@ -104,6 +108,11 @@ async fn every_page_is_quick_with_a_million_jobs() {
         "/dead",
         "/dead/letters",
         "/workers",
+        "/fleet",
+        "/schedules",
+        "/schedules/schedule-7",
+        "/calendar",
+        "/calendar?view=month",
         "/alerts",
         "/reports",
         "/reports?range=7d",

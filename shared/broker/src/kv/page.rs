@@ -51,7 +51,8 @@ impl Bucket {
         Ok(entries)
     }
 
-    /// The values of all keys under this one, as `presence`; at most some thousand. Any replica may answer.
+    /// The values of all keys under this one, as `presence`: at most 1024, of more the broker says nothing. Any replica may
+    /// answer.
     pub async fn under(&self, key: &str) -> Result<Vec<Entry>, Error> {
         let stream = format!("KV_{}", self.name);
         let filter = Names::key_subject(&self.name, &format!("{key}.>"));
