@@ -17,7 +17,7 @@ pub(super) const MOST_COUNTED: u64 = 100_000;
 // === impl Store ===
 
 impl Store {
-    /// How many children of a job stand where, of the latest [`MOST_COUNTED`], and whether there are more.
+    /// How many children of a job stand where, of the latest hundred thousand, and whether there are more.
     pub async fn children(
         &self,
         parent: &JobPath,
