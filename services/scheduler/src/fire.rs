@@ -27,7 +27,7 @@ const MAX_INSTANTS: usize = 1024;
 
 /// So long before an instant its intent is written, so that at the instant there is nothing but the publish. A change of
 /// the schedule that comes later than that may hold for the next one only.
-pub(crate) const AHEAD: Duration = Duration::from_millis(50);
+pub(crate) const AHEAD: Duration = Duration::from_millis(200);
 
 /// What a step needs from outside.
 pub(crate) trait World: Sync {

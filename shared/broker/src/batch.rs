@@ -3,6 +3,8 @@
 //! Any replica may answer, and may lack what was stored a moment ago. So a batch is for lists; what is acted upon is
 //! read once more from the leader.
 
+mod reading;
+
 use std::time::Duration;
 
 use async_nats::jetstream::message::StreamMessage;
@@ -11,6 +13,7 @@ use futures::StreamExt as _;
 use jiff::Timestamp;
 use tokio::time::{Instant, timeout_at};
 
+pub use self::reading::Reading;
 use crate::connect::{Broker, Error};
 
 /// For a whole batch.

@@ -4,6 +4,7 @@
 mod fencing;
 mod gathered;
 mod hand_back;
+mod long_lines;
 mod owners;
 mod reads;
 mod timers;

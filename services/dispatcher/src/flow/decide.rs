@@ -87,8 +87,8 @@ impl<'a> Deciding<'a> {
                 continue;
             }
             let line = Line::Key(token.clone());
-            let (mut places, more) = self.flow.line(&line, None, 0, room).await?;
-            key.empty = places.is_empty() && !more && self.flow.is_empty(&line, None).await?;
+            let (mut places, more) = self.flow.line(&line, None, &mut key.reading, room).await?;
+            key.empty = places.is_empty() && !more && self.flow.is_empty(&line, None, &key.reading).await?;
             if key.empty {
                 continue;
             }
@@ -106,7 +106,10 @@ impl<'a> Deciding<'a> {
                 }
                 wait.is_some()
             });
-            places.truncate(pass.unwrap_or(places.len()));
+            if let Some(pass) = pass {
+                key.reading.back_to(places[pass].sequence);
+                places.truncate(pass);
+            }
             if let Some(at) = wait {
                 self.owner.state.wake(at, Wake::Key(token));
             } else if asked == room {

@@ -220,6 +220,11 @@ impl Decision {
         {
             key.holders.forget(self.address.job_id);
         }
+        if let Some(place @ InLine { line: Line::Key(key), .. }) = &self.place
+            && let Some(key) = state.keys.get_mut(key)
+        {
+            key.reading.back_to(place.sequence);
+        }
         let reserved = matches!(self.goes, Goes::Promoted(_) | Goes::Waits(Line::Turn(_)));
         if let Some(key) = self.key().filter(|_| reserved).and_then(|key| state.keys.get_mut(&key.token())) {
             key.reserved = key.reserved.saturating_sub(1);

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use windlass_broker::delivery::Delivered;
 use windlass_broker::failpoint::{Point, hit};
-use windlass_broker::flow::Flow;
+use windlass_broker::flow::{Flow, Reading};
 use windlass_broker::provision::ensure_flow;
 use windlass_broker::pull::{Arrival, Puller};
 use windlass_core::QueueName;
@@ -44,8 +44,8 @@ pub(super) struct Owner {
     pub(super) sweep: Option<Sweep>,
     /// Who this dispatcher is.
     pub(super) instance: String,
-    /// Timers from this sequence on are yet to be looked at.
-    pub(super) timers_from: u64,
+    /// Which timers are yet to be looked at.
+    pub(super) timers: Reading,
     /// And notices.
     notices_from: u64,
 }
@@ -96,7 +96,7 @@ async fn decide(shared: &Arc<Shared>, queue: &QueueName, instance: &str) -> Resu
         revision,
         sweep,
         instance,
-        timers_from: epoch,
+        timers: Reading::from(epoch),
         notices_from: epoch,
     };
     let mut inputs = Vec::new();

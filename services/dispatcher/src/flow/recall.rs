@@ -4,7 +4,7 @@
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::SignedDuration;
 use windlass_broker::cancel::{Mark, mark};
-use windlass_broker::flow::{Commit, ListedJob};
+use windlass_broker::flow::{Commit, ListedJob, Reading};
 use windlass_core::RecordKind;
 use windlass_core::flow::FlowKey;
 use windlass_core::protocol::Kind;
@@ -24,8 +24,8 @@ const REMOVALS: usize = 32;
 pub(super) struct Recalled {
     pub(super) seen: u64,
     pub(super) moved: u64,
-    /// Where the next part begins; none: there is none.
-    pub(super) next: Option<u64>,
+    /// Whether there is another part.
+    pub(super) more: bool,
 }
 
 // === impl Owner ===
@@ -33,46 +33,50 @@ pub(super) struct Recalled {
 impl Owner {
     /// The next part of what is ready and was given to nobody: back to where it is decided on, if it does not go by
     /// the settings.
-    pub(super) async fn recall_ready(&self, from: u64) -> Result<Recalled, Failure> {
-        let Some(given) = self.flow.given().await?.filter(|given| given.pending > 0) else {
+    pub(super) async fn recall_ready(&self, reading: &mut Reading) -> Result<Recalled, Failure> {
+        let Some(given) = self.flow.delivered().await?.filter(|given| given.pending > 0) else {
             return Ok(Recalled::default());
         };
-        let (listed, next) = self.flow.records(RecordKind::Ready, from.max(given.up_to + 1), PART).await?;
+        reading.on_to(given.up_to + 1);
+        let before = reading.clone();
+        let (listed, more) = self.flow.records(RecordKind::Ready, reading, PART).await?;
         let seen = listed.len() as u64;
         if !listed.iter().any(|one| !self.goes_by(one)) {
-            return Ok(Recalled { seen, moved: 0, next });
+            return Ok(Recalled { seen, moved: 0, more });
         }
+        *reading = before;
         let until = self.shared.broker.now().saturating_add(PAUSE).unwrap_or_default();
         self.flow.pause_workers(Some(until)).await?;
         // Whatever comes of it, workers are to go on.
-        let recalled = Box::pin(self.recall_from(from)).await;
+        let recalled = Box::pin(self.recall_from(reading)).await;
         self.flow.pause_workers(None).await?;
         recalled
     }
 
     /// While nobody is given anything.
-    async fn recall_from(&self, from: u64) -> Result<Recalled, Failure> {
-        let Some(given) = self.flow.given().await? else { return Ok(Recalled::default()) };
-        let (listed, next) = self.flow.records(RecordKind::Ready, from.max(given.up_to + 1), PART).await?;
+    async fn recall_from(&self, reading: &mut Reading) -> Result<Recalled, Failure> {
+        let Some(given) = self.flow.delivered().await? else { return Ok(Recalled::default()) };
+        reading.on_to(given.up_to + 1);
+        let (listed, more) = self.flow.records(RecordKind::Ready, reading, PART).await?;
         let seen = listed.len() as u64;
         let strangers: Vec<_> = listed.iter().filter(|one| !self.goes_by(one)).collect();
         let moved = self.recall(RecordKind::Ready, &strangers).await?;
-        Ok(Recalled { seen, moved, next })
+        Ok(Recalled { seen, moved, more })
     }
 
     /// The next part of what waits for its time: its timer is to lead to the queue's owner.
-    pub(super) async fn recall_delayed(&self, from: u64) -> Result<Recalled, Failure> {
-        let (listed, next) = self.flow.records(RecordKind::Later, from, PART).await?;
+    pub(super) async fn recall_delayed(&self, reading: &mut Reading) -> Result<Recalled, Failure> {
+        let (listed, more) = self.flow.records(RecordKind::Later, reading, PART).await?;
         let strangers: Vec<_> = listed.iter().filter(|one| !one.fires_as_due).collect();
         let moved = self.recall(RecordKind::Later, &strangers).await?;
-        Ok(Recalled { seen: listed.len() as u64, moved, next })
+        Ok(Recalled { seen: listed.len() as u64, moved, more })
     }
 
     /// The next part of what workers have: where a pause says so, they are told to hand it back.
-    pub(super) async fn hand_back(&self, from: u64) -> Result<Recalled, Failure> {
-        let Some(given) = self.flow.given().await? else { return Ok(Recalled::default()) };
-        let (listed, next) = self.flow.records(RecordKind::Ready, from, PART).await?;
-        let mut done = Recalled { seen: listed.len() as u64, moved: 0, next };
+    pub(super) async fn hand_back(&self, reading: &mut Reading) -> Result<Recalled, Failure> {
+        let Some(given) = self.flow.delivered().await? else { return Ok(Recalled::default()) };
+        let (listed, more) = self.flow.records(RecordKind::Ready, reading, PART).await?;
+        let mut done = Recalled { seen: listed.len() as u64, moved: 0, more };
         let queue = self.flow.queue();
         for one in listed.iter().take_while(|one| one.sequence <= given.up_to) {
             let task = &one.job.task;
@@ -96,7 +100,7 @@ impl Owner {
             }
         }
         let passed = listed.last().is_none_or(|last| last.sequence > given.up_to);
-        done.next = next.filter(|_| !passed);
+        done.more = more && !passed;
         Ok(done)
     }
 
@@ -105,10 +109,11 @@ impl Owner {
         if !self.settings.is_controlled() {
             return Ok(());
         }
-        let ready = self.recall_ready(1).await?;
-        let delayed = self.recall_delayed(self.timers_from).await?;
-        if let Some(next) = delayed.next {
-            self.timers_from = next;
+        let ready = self.recall_ready(&mut Reading::default()).await?;
+        let mut timers = self.timers.clone();
+        let delayed = self.recall_delayed(&mut timers).await?;
+        if delayed.more {
+            self.timers = timers;
         }
         let moved = ready.moved + delayed.moved;
         if moved > 0 {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use windlass_broker::flow::{Flow, InLine, Keep, Move};
+use windlass_broker::flow::{Flow, InLine, Keep, Move, Reading};
 use windlass_broker::names::{ALL, Line};
 use windlass_core::Priority;
 use windlass_core::flow::{FlowKey, Holders, Lane, Meter, MeterState, QueueSettings, Rate, Turns};
@@ -49,6 +49,8 @@ pub(super) struct Key {
     pub(super) holders: Holders,
     /// Nobody is in its line.
     pub(super) empty: bool,
+    /// How far its line has been read: who stood before has left it.
+    pub(super) reading: Reading,
     /// How many have a slot, and wait for their turn.
     pub(super) reserved: usize,
     pub(super) pace: Pace,
@@ -69,8 +71,8 @@ pub(super) struct Pace {
 pub(super) struct LaneState {
     /// The first of the line.
     buffer: VecDeque<InLine>,
-    /// Where what is not in the buffer begins.
-    next: u64,
+    /// What is not in the buffer.
+    reading: Reading,
     /// Whether there may be any.
     more: bool,
     /// The stream says that somebody may be in it.
@@ -178,14 +180,14 @@ impl State {
             if self.keys.len() >= MOST_IDLE_KEYS {
                 self.keys.retain(|_, key| !key.holders.is_empty() || key.pace.changed);
             }
-            let line = Line::Key(token.to_owned());
+            let (line, reading) = (Line::Key(token.to_owned()), Reading::default());
             let (holders, empty, kept) = tokio::try_join!(
                 flow.slots(Some(token)),
-                flow.is_empty(&line, None),
+                flow.is_empty(&line, None, &reading),
                 flow.meter(Some(token))
             )?;
             let pace = Pace::restore(settings.key_rate, kept.as_ref(), now);
-            self.keys.insert(token.to_owned(), Key { holders, empty, reserved: 0, pace });
+            self.keys.insert(token.to_owned(), Key { holders, empty, reading, reserved: 0, pace });
         }
         // It was just put there if it was not.
         self.keys.get_mut(token).ok_or(Failure::Lost)
@@ -225,7 +227,7 @@ impl State {
     pub(super) fn append(&mut self, lane: &Lane, place: InLine) {
         if let Some(state) = self.lanes.get_mut(lane) {
             if !state.more && state.buffer.len() < 2 * PAGE {
-                state.next = place.sequence + 1;
+                state.reading = Reading::from(place.sequence + 1);
                 state.buffer.push_back(place);
             } else {
                 state.more = true;
@@ -238,9 +240,10 @@ impl State {
         let Some(state) = self.lanes.get_mut(lane) else { return Ok(None) };
         if state.buffer.is_empty() && state.more {
             let line = Line::Turn(lane.tenant.to_string());
-            let (places, more) = flow.line(&line, Some(lane.priority), state.next, PAGE).await?;
-            state.next = places.last().map_or(state.next, |last| last.sequence + 1);
-            state.more = more || (places.is_empty() && !flow.is_empty(&line, Some(lane.priority)).await?);
+            let priority = Some(lane.priority);
+            let (places, more) = flow.line(&line, priority, &mut state.reading, PAGE).await?;
+            // A replica may not have heard of those who came last.
+            state.more = more || !flow.is_empty(&line, priority, &state.reading).await?;
             state.buffer.extend(places);
         }
         Ok(state.buffer.pop_front())

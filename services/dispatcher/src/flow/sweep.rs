@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use windlass_broker::flow::Flow;
+use windlass_broker::flow::{Flow, Reading};
 use windlass_broker::names::Line;
 use windlass_core::flow::Applied;
 
@@ -20,8 +20,10 @@ use super::owner::Owner;
 
 /// Places that are looked at together.
 const PLACES: usize = 256;
-/// Between two parts.
+/// Between two parts, at least.
 const PACE: Duration = Duration::from_millis(5);
+/// As often as a part takes, so long nothing is looked at: what is let go goes on meanwhile.
+const REST: u32 = 2;
 /// Every dispatcher has heard of a change by then.
 const HEARD_AFTER: Duration = Duration::from_millis(1500);
 /// Between two words about how far it is.
@@ -32,9 +34,11 @@ const TELL_EVERY: Duration = Duration::from_millis(500);
 pub(super) struct Sweep {
     revision: u64,
     part: Part,
-    /// Messages from this sequence on.
-    from: u64,
+    /// How far its messages have been read.
+    reading: Reading,
     began: Instant,
+    /// Before the next part.
+    resume_at: Instant,
     /// Whether it is told how far it is: of a change, and not of an owner that goes on where another stopped.
     told: Option<Instant>,
     /// The queue was not controlled before.
@@ -76,13 +80,15 @@ impl Sweep {
         Ok(Self { part: Part::Ready, told, anew, ..Self::of_lines(revision) })
     }
 
-    /// Of the lines alone.
+    /// Of lines of which nobody may tell, as their time has come while nobody looked. Whoever is first in a line of the
+    /// queue is looked at anyway.
     pub(super) fn of_lines(revision: u64) -> Self {
         Self {
             revision,
             part: Part::Keys,
-            from: 1,
+            reading: Reading::default(),
             began: Instant::now(),
+            resume_at: Instant::now(),
             told: None,
             anew: false,
             seen: 0,
@@ -94,19 +100,19 @@ impl Sweep {
     pub(super) fn pause(&self) -> Duration {
         match self.part {
             Part::Wait => HEARD_AFTER.saturating_sub(self.began.elapsed()),
-            _ => PACE,
+            _ => self.resume_at.saturating_duration_since(Instant::now()),
         }
     }
 
     /// What was looked at has no more: on to the next part; false after the last.
     fn advance(&mut self) -> bool {
-        self.from = 1;
+        self.reading = Reading::default();
         self.part = match self.part {
             Part::Ready => Part::Running,
             Part::Running => Part::Delayed,
             Part::Delayed => Part::Keys,
-            Part::Keys => Part::Turns,
-            Part::Turns => Part::Kinds,
+            Part::Keys if self.told.is_some() => Part::Turns,
+            Part::Keys | Part::Turns => Part::Kinds,
             Part::Kinds if self.anew => Part::Wait,
             Part::Kinds => return false,
             Part::Wait => {
@@ -120,56 +126,53 @@ impl Sweep {
 
 /// Looks at the next part: which keys are to be looked at is added to `look`; what is returned is to be written.
 pub(super) async fn step(owner: &mut Owner, look: &mut BTreeSet<String>) -> Result<Vec<Decision>, Failure> {
-    let Some(mut sweep) = owner.sweep.take() else { return Ok(Vec::new()) };
+    let begun = Instant::now();
+    let Some(mut sweep) = owner.sweep.take_if(|sweep| sweep.resume_at <= begun) else {
+        return Ok(Vec::new());
+    };
     let mut returned = Vec::new();
     let controlled = owner.settings.is_controlled();
-    let next = match sweep.part {
+    let more = match sweep.part {
         Part::Ready if controlled => {
-            let done = owner.recall_ready(sweep.from).await?;
+            let done = owner.recall_ready(&mut sweep.reading).await?;
             sweep.seen += done.seen;
             sweep.moved += done.moved;
-            done.next
+            done.more
         }
         Part::Running if owner.settings.pauses().any(|pause| pause.hand_back) => {
-            let done = owner.hand_back(sweep.from).await?;
+            let done = owner.hand_back(&mut sweep.reading).await?;
             sweep.seen += done.seen;
             sweep.moved += done.moved;
-            done.next
+            done.more
         }
         Part::Delayed if controlled && sweep.told.is_some() => {
-            let done = owner.recall_delayed(sweep.from).await?;
+            let done = owner.recall_delayed(&mut sweep.reading).await?;
             sweep.seen += done.seen;
             sweep.moved += done.moved;
-            done.next
+            done.more
         }
         Part::Keys => lines(owner, &mut sweep, "key", look, &mut returned).await?,
         Part::Turns => lines(owner, &mut sweep, "turn", look, &mut returned).await?,
         Part::Kinds => lines(owner, &mut sweep, "kind", look, &mut returned).await?,
-        Part::Wait if sweep.began.elapsed() < HEARD_AFTER => Some(1),
-        Part::Ready | Part::Running | Part::Delayed | Part::Wait => None,
+        Part::Wait => sweep.began.elapsed() < HEARD_AFTER,
+        Part::Ready | Part::Running | Part::Delayed => false,
     };
-    let goes_on = match next {
-        Some(next) => {
-            sweep.from = next;
-            true
-        }
-        None => sweep.advance(),
-    };
+    let goes_on = more || sweep.advance();
     tell(owner, &mut sweep, !goes_on, controlled).await?;
+    sweep.resume_at = Instant::now() + PACE.max(begun.elapsed() * REST);
     owner.sweep = goes_on.then_some(sweep);
     Ok(returned)
 }
 
-/// Looks at a page of the lines of this sort; where the next begins.
+/// Looks at a page of the lines of this sort; whether there are more.
 async fn lines(
     owner: &Owner,
     sweep: &mut Sweep,
     sort: &'static str,
     look: &mut BTreeSet<String>,
     returned: &mut Vec<Decision>,
-) -> Result<Option<u64>, Failure> {
-    let (places, more) = owner.flow.all_in_line(sort, sweep.from, PLACES).await?;
-    let next = places.last().map(|last| last.sequence + 1).filter(|_| more);
+) -> Result<bool, Failure> {
+    let (places, more) = owner.flow.all_in_line(sort, &mut sweep.reading, PLACES).await?;
     sweep.seen += places.len() as u64;
     for place in places {
         let stays = match &place.line {
@@ -187,7 +190,7 @@ async fn lines(
             look.insert(key);
         }
     }
-    Ok(next)
+    Ok(more)
 }
 
 /// Says how far it is, now and then and at the end.

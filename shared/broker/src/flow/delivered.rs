@@ -1,16 +1,12 @@
 //! What the workers of a queue have been given.
 
-use std::time::Duration;
-
 use serde::Deserialize;
 
-use super::Flow;
+use super::{Flow, TIMEOUT};
 use crate::connect::Error;
 
-/// For the call.
-const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// JetStream: there is no such consumer.
-const NO_CONSUMER: u64 = 10014;
+pub(super) const NO_CONSUMER: u64 = 10014;
 
 /// How far the workers' consumer of a queue has come.
 #[derive(Debug, Clone, Copy)]
@@ -40,9 +36,8 @@ struct Place {
 impl Flow {
     /// What workers have; none if the queue has no consumer.
     pub async fn delivered(&self) -> Result<Option<Delivered>, Error> {
-        let consumer = self.broker().names().worker_consumer(self.queue());
-        let call = format!("CONSUMER.INFO.{}.{consumer}", self.jobs().stream());
-        match self.broker().api::<ConsumerInfo>(&call, &serde_json::json!({}), CALL_TIMEOUT).await {
+        let call = self.of_workers("INFO");
+        match self.broker().api::<ConsumerInfo>(&call, &serde_json::json!({}), TIMEOUT).await {
             Ok(info) => Ok(Some(Delivered {
                 up_to: info.delivered.stream_seq,
                 pending: info.num_pending,
@@ -51,5 +46,11 @@ impl Flow {
             Err(Error::Refused { code: NO_CONSUMER, .. }) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// A call about the workers' consumer.
+    pub(super) fn of_workers(&self, call: &str) -> String {
+        let consumer = self.broker().names().worker_consumer(self.queue());
+        format!("CONSUMER.{call}.{}.{consumer}", self.jobs().stream())
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use windlass_core::{JobId, Priority};
 
 use super::{Flow, InLine, TIMEOUT, Taken};
-use crate::batch::{self, Raw, Start};
+use crate::batch::{self, Raw, Reading, Start};
 use crate::connect::Error;
 use crate::names::{FlowSubject, Line};
 
@@ -79,12 +79,12 @@ impl Flow {
     ) -> Result<Option<InLine>, Error> {
         let subject = FlowSubject::Wait(line.clone(), priority, job_id);
         let subject = self.broker().names().flow_subject(self.pool(), self.queue(), &subject);
-        Ok(self.in_line(&subject, 1, 1).await?.0.pop())
+        Ok(self.in_line(&subject, &mut Reading::default(), 1).await?.0.pop())
     }
 
     /// The first of all that stand in any line.
     pub(crate) async fn first_in_line(&self) -> Result<Option<InLine>, Error> {
         let filter = self.broker().names().all_lines_filter(self.pool(), self.queue());
-        Ok(self.in_line(&filter, 1, 1).await?.0.pop())
+        Ok(self.in_line(&filter, &mut Reading::default(), 1).await?.0.pop())
     }
 }

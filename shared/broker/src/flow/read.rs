@@ -10,13 +10,15 @@ use windlass_core::{JobId, Kind, Priority, RecordKind};
 use windlass_proto::Waiting;
 
 use super::{Flow, TIMEOUT};
-use crate::batch::{self, Start};
+use crate::batch::{self, Reading, Start};
 use crate::connect::Error;
 use crate::jobs::{self, Address, SeenRecord};
 use crate::names::{FlowSubject, Line};
 
 /// Jobs that are asked for at once.
 const MOST_HELD: usize = 240;
+/// JetStream: there is no such message.
+const NOT_FOUND: u64 = 10037;
 
 /// A held job's place in a line.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,21 +78,33 @@ struct SubjectsState {
 // === impl Flow ===
 
 impl Flow {
-    /// The next in a line, at or after this sequence: of a key (at this priority, if one is named), or of a lane. Any
-    /// replica may answer, so what was written last may be missing, and what was removed last may be there.
+    /// The next in a line: of a key (at this priority, if one is named), or of a lane. Any replica may answer, so what
+    /// was written last may be missing, and what was removed last may be there.
     pub async fn line(
         &self,
         line: &Line,
         priority: Option<Priority>,
-        from: u64,
+        reading: &mut Reading,
         most: usize,
     ) -> Result<(Vec<InLine>, bool), Error> {
-        self.in_line(&self.line_filter(line, priority), from, most).await
+        self.in_line(&self.line_filter(line, priority), reading, most).await
     }
 
-    /// Whether nobody is in a line: from the stream's leader.
-    pub async fn is_empty(&self, line: &Line, priority: Option<Priority>) -> Result<bool, Error> {
-        Ok(self.count(&self.line_filter(line, priority)).await? == 0)
+    /// Whether nobody is in a line from here on: from the stream's leader.
+    pub async fn is_empty(
+        &self,
+        line: &Line,
+        priority: Option<Priority>,
+        from: &Reading,
+    ) -> Result<bool, Error> {
+        let call = format!("STREAM.MSG.GET.{}", self.jobs.stream());
+        let filter = self.line_filter(line, priority);
+        let request = serde_json::json!({ "seq": from.next(), "next_by_subj": filter });
+        match self.broker().api::<serde::de::IgnoredAny>(&call, &request, TIMEOUT).await {
+            Ok(_) => Ok(false),
+            Err(Error::Refused { code: NOT_FOUND, .. }) => Ok(true),
+            Err(error) => Err(error),
+        }
     }
 
     pub(crate) fn line_filter(&self, line: &Line, priority: Option<Priority>) -> String {
@@ -123,23 +137,22 @@ impl Flow {
     pub async fn all_in_line(
         &self,
         sort: &str,
-        from: u64,
+        reading: &mut Reading,
         most: usize,
     ) -> Result<(Vec<InLine>, bool), Error> {
         let filter = self.broker().names().lines_filter(self.pool(), &self.queue, sort);
-        self.in_line(&filter, from, most).await
+        self.in_line(&filter, reading, most).await
     }
 
     pub(super) async fn in_line(
         &self,
         filter: &str,
-        from: u64,
+        reading: &mut Reading,
         most: usize,
     ) -> Result<(Vec<InLine>, bool), Error> {
-        let start = Start::Sequence(from.max(1));
-        let batch = batch::read(self.broker(), self.jobs.stream(), filter, start, most).await?;
-        let mut found = Vec::with_capacity(batch.messages.len());
-        for raw in batch.messages {
+        let (messages, more) = reading.page(self.broker(), self.jobs.stream(), filter, most).await?;
+        let mut found = Vec::with_capacity(messages.len());
+        for raw in messages {
             let malformed = |reason: String| Error::Malformed { subject: raw.subject.clone(), reason };
             let Some(FlowSubject::Wait(line, priority, job_id)) =
                 self.broker().names().parse_flow_subject(&raw.subject)
@@ -166,7 +179,7 @@ impl Flow {
                 kind: waiting.kind,
             });
         }
-        Ok((found, batch.more))
+        Ok((found, more))
     }
 
     /// The lines of the queue that may have somebody in them, with the sequence of what says so.
@@ -311,7 +324,7 @@ impl Flow {
         let request = serde_json::json!({ "last_by_subj": subject });
         match self.broker().api::<Found>(&call, &request, TIMEOUT).await {
             Ok(found) => Ok(Some(found.message)),
-            Err(Error::Refused { code: 10037, .. }) => Ok(None),
+            Err(Error::Refused { code: NOT_FOUND, .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }

@@ -8,21 +8,19 @@ use std::time::Duration;
 
 use async_nats::HeaderMap;
 use jiff::Timestamp;
-use serde::Deserialize;
 use windlass_core::RecordKind;
 use windlass_core::flow::Follows;
 use windlass_core::protocol::Answer;
 use windlass_core::trace::TraceParent;
 use windlass_proto::Job;
 
+use super::delivered::NO_CONSUMER;
 use super::{Commit, Flow, TIMEOUT, free};
+use crate::batch::Reading;
 use crate::connect::Error;
 use crate::jobs::{self, Address, nonce};
 use crate::publish::{Outgoing, header, publish_all_if};
 use crate::trace;
-
-/// JetStream: there is no such consumer.
-const NO_CONSUMER: u64 = 10014;
 
 /// A job's record, as lists have it: any replica answers, so it may have moved.
 #[derive(Debug, Clone)]
@@ -38,41 +36,19 @@ pub struct Listed {
     trace: Option<TraceParent>,
 }
 
-/// How far the workers' consumer has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Given {
-    /// What stands above was given to nobody.
-    pub up_to: u64,
-    /// How many those are.
-    pub pending: u64,
-}
-
-#[derive(Deserialize)]
-struct ConsumerInfo {
-    delivered: Place,
-    num_pending: u64,
-}
-
-#[derive(Deserialize)]
-struct Place {
-    stream_seq: u64,
-}
-
 // === impl Flow ===
 
 impl Flow {
-    /// The records of this sort, which has jobs, from this sequence on; and whether there are more. One that cannot be
-    /// read is left out.
+    /// The next records of this sort, which has jobs; and whether there are more. One that cannot be read is left out.
     pub async fn records(
         &self,
         record: RecordKind,
-        from: u64,
+        reading: &mut Reading,
         most: usize,
-    ) -> Result<(Vec<Listed>, Option<u64>), Error> {
+    ) -> Result<(Vec<Listed>, bool), Error> {
         let names = self.broker().names();
         let filter = names.records_filter(self.pool(), self.queue(), record);
-        let (messages, more) = self.raw(&filter, from, most).await?;
-        let next = messages.last().map(|last| last.sequence + 1).filter(|_| more);
+        let (messages, more) = reading.page(self.broker(), self.jobs().stream(), &filter, most).await?;
         let read = messages.into_iter().filter_map(|raw| {
             let subject = names.parse_job_subject(&raw.subject)?;
             let address =
@@ -84,7 +60,7 @@ impl Flow {
             let job = Job::decode(raw.body).ok()?;
             Some(Listed { address, sequence: raw.sequence, job, fires_as_due, trace })
         });
-        Ok((read.collect(), next))
+        Ok((read.collect(), more))
     }
 
     /// Has what these jobs stand at, `ready` or `later`, decided on: at once, or when its time has come. All or none;
@@ -130,31 +106,15 @@ impl Flow {
         self.jobs().delete(one.sequence).await
     }
 
-    /// How far the workers' consumer has come; none if there is none.
-    pub async fn given(&self) -> Result<Option<Given>, Error> {
-        let call = self.of_consumer("INFO");
-        match self.broker().api::<ConsumerInfo>(&call, &serde_json::json!({}), TIMEOUT).await {
-            Ok(info) => Ok(Some(Given { up_to: info.delivered.stream_seq, pending: info.num_pending })),
-            Err(Error::Refused { code: NO_CONSUMER, .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
     /// Nobody is given a job of the queue before this; none: from now on somebody is again. In force when it returns.
     pub async fn pause_workers(&self, until: Option<Timestamp>) -> Result<(), Error> {
         let request = match until {
             Some(until) => serde_json::json!({ "pause_until": until.to_string() }),
             None => serde_json::json!({}),
         };
-        let call = self.of_consumer("PAUSE");
-        match self.broker().api::<serde_json::Value>(&call, &request, TIMEOUT).await {
+        match self.broker().api::<serde_json::Value>(&self.of_workers("PAUSE"), &request, TIMEOUT).await {
             Ok(_) | Err(Error::Refused { code: NO_CONSUMER, .. }) => Ok(()),
             Err(error) => Err(error),
         }
-    }
-
-    fn of_consumer(&self, call: &str) -> String {
-        let consumer = self.broker().names().worker_consumer(self.queue());
-        format!("CONSUMER.{call}.{}.{consumer}", self.jobs().stream())
     }
 }

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
-use windlass_broker::flow::{Commit, Flow, LetThrough, Move, Park, free};
+use windlass_broker::flow::{Commit, Flow, LetThrough, Move, Park, Reading, free};
 use windlass_broker::names::Line;
 use windlass_core::flow::{FlowKey, Follows, Kept};
 use windlass_core::{JobState, PoolName, QueueName, RecordKind};
@@ -66,7 +66,7 @@ async fn what_a_former_owner_decides_is_not_stored() -> Result<()> {
     let Commit::Done(held) = flow.commit(owner, &[moved]).await? else {
         anyhow::bail!("the owner is refused")
     };
-    let (waiting, more) = flow.line(&line, None, 0, 10).await?;
+    let (waiting, more) = flow.line(&line, None, &mut Reading::default(), 10).await?;
     let places: Vec<_> = waiting.iter().map(|one| (one.job_id, one.held)).collect();
     assert_eq!((places, more), (vec![(subject.address.job_id, held)], false));
     Ok(())
@@ -89,7 +89,7 @@ async fn a_slot_is_given_back_once() -> Result<()> {
         ["due", "ready", "slot", "slot"],
         "its `due` is the consumer's to remove"
     );
-    assert_eq!(flow.line(&line, None, 0, 10).await?, (vec![], false));
+    assert_eq!(flow.line(&line, None, &mut Reading::default(), 10).await?, (vec![], false));
     let id = subject.address.job_id;
     let taken = async |flow: &Flow| {
         let (of_key, of_queue) = (flow.slots(Some(&key.token())).await?, flow.slots(None).await?);
