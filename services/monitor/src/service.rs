@@ -9,6 +9,7 @@ use windlass_broker::provision::{Layout, Part};
 use windlass_service::http::Routes;
 use windlass_service::{Context, Service};
 
+use crate::access::oidc::Oidc;
 use crate::access::{Access, Token};
 use crate::alerts::Evaluation;
 use crate::api::{self, Api};
@@ -43,7 +44,10 @@ impl Service for Monitor {
         let store = open(options).await?;
         let (trace_url, access) = (options.trace_url.clone(), access(options, listens)?);
         let files = options.access.tokens.iter().map(|token| &token.file);
-        for path in files.chain(&options.operator_token_file).filter(|path| Token::is_exposed(path)) {
+        let secret = options.oidc.as_ref().and_then(|oidc| oidc.client_secret_file.as_ref());
+        for path in
+            files.chain(&options.operator_token_file).chain(secret).filter(|path| Token::is_exposed(path))
+        {
             let file = path.display().to_string();
             tracing::warn!(file, "others than its owner may read a file with a token of the monitor");
         }
@@ -114,7 +118,10 @@ impl Service for Monitor {
 fn access(options: &Options, listens: SocketAddr) -> anyhow::Result<Access> {
     let shared = options.operator_token_file.as_deref().map(Token::read).transpose();
     let shared = shared.context("monitor.operator_token_file")?;
-    let access = Access::new(&options.access, shared, options.public_url.as_deref(), listens);
+    let public_url = options.public_url.as_deref();
+    let oidc = options.oidc.as_ref().map(|oidc| Oidc::new(oidc, public_url.unwrap_or_default()));
+    let oidc = oidc.transpose().context("monitor.oidc")?;
+    let access = Access::new(&options.access, shared, oidc, public_url, listens);
     access.context("monitor.access.tokens")
 }
 

@@ -41,7 +41,7 @@ impl Modify for Token {
     fn modify(&self, document: &mut openapi::OpenApi) {
         let token = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
-            .description(Some("The line in the file of `monitor.operator_token_file`, or of one of `monitor.access.tokens` whose role is enough."))
+            .description(Some("The line in the file of `monitor.operator_token_file`, or of one of `monitor.access.tokens` whose role is enough; or a token of the provider of `monitor.oidc`, a JWT, whose groups are."))
             .build();
         let components = document.components.get_or_insert_with(|| ComponentsBuilder::new().build());
         components.add_security_scheme("operator", SecurityScheme::Http(token));

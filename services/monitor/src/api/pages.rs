@@ -18,6 +18,7 @@ pub(super) mod past;
 pub(super) mod queues;
 pub(super) mod report;
 pub(super) mod sign_in;
+pub(super) mod sign_in_oidc;
 mod span;
 mod states;
 mod waterfall;

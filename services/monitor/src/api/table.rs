@@ -7,7 +7,7 @@ use super::{
     Api, actions, alerts, audit, document, letters, live, log, many, operations, pages, past, queues, report,
     routes, schedules, workers,
 };
-use crate::access::Role;
+use crate::access::{Role, oidc};
 
 /// A route.
 pub(super) struct Route {
@@ -115,6 +115,8 @@ fn people() -> Vec<Route> {
         open("GET", "/icon.svg", get(pages::files::icon)),
         open("GET", "/sign-in", get(pages::sign_in::page)),
         open("POST", "/sign-in", post(pages::sign_in::sign_in)),
+        open("GET", "/sign-in/oidc", get(pages::sign_in_oidc::begin)),
+        open("GET", oidc::CALLBACK, get(pages::sign_in_oidc::finish)),
         acts("/sign-out", Viewer, "sign out", post(pages::sign_in::sign_out)),
         reads("/", Viewer, get(pages::overview::page)),
         reads("/queues", Viewer, get(pages::queues::list)),
