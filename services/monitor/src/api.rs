@@ -22,6 +22,7 @@ mod problem;
 mod query;
 mod queues;
 mod report;
+mod reports;
 mod routes;
 mod schedules;
 pub mod schema;
@@ -42,6 +43,7 @@ use windlass_broker::dead::Letters;
 
 pub use live::MOST_LOOKING;
 pub use problem::{Problem, RejectedMessage};
+pub(crate) use reports::bundle as report_bundle;
 pub use table::{Right, rights};
 
 use self::access::Guard;

@@ -10,6 +10,7 @@ use windlass_service::{Problems, Validate};
 use crate::access::{self, Token, oidc};
 use crate::alerts;
 use crate::database_url::{self, DatabaseUrl};
+use crate::reports;
 use crate::retention::Retention;
 use crate::trace_url::TraceUrl;
 
@@ -41,6 +42,8 @@ pub struct Options {
     pub audit_every: Duration,
     /// When somebody is told, and where.
     pub alerts: alerts::Options,
+    /// Reports that are made by themselves.
+    pub reports: reports::Options,
     /// Where others reach the HTTP endpoint, if not at the address that it listens on.
     pub public_url: Option<String>,
 }
@@ -64,6 +67,7 @@ impl Default for Options {
             retention: Retention::default(),
             audit_every: Duration::from_secs(10),
             alerts: alerts::Options::default(),
+            reports: reports::Options::default(),
             public_url: None,
         }
     }
@@ -86,6 +90,7 @@ impl Validate for Options {
         }
         self.retention.validate(problems);
         self.alerts.validate(problems);
+        self.reports.validate(problems);
         self.access.validate(problems);
         if let Some(oidc) = &self.oidc {
             oidc.validate(self.public_url.as_deref(), problems);

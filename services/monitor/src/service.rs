@@ -20,6 +20,7 @@ use crate::operations::Operations;
 use crate::options::Options;
 use crate::progress::Progress;
 use crate::projection::{self, Projection};
+use crate::reports::Reporter;
 use crate::store::Store;
 
 /// The monitor as a program of the fleet.
@@ -88,6 +89,8 @@ impl Service for Monitor {
             access: access(&options, context.http_address)?,
             ..Api::of_database(store.clone())
         };
+        let http_url = endpoint::address(options.public_url.as_deref(), context.http_address);
+        let reporter = Reporter::new(routes.clone(), options.reports.clone(), Some(&http_url));
         context.routes.serve(api::router(routes));
         let projection = Projection {
             broker: context.broker.clone(),
@@ -97,7 +100,6 @@ impl Service for Monitor {
             teller,
             health: context.health.clone(),
         };
-        let http_url = endpoint::address(options.public_url.as_deref(), context.http_address);
         tracing::info!(http_url, database = ?options.database, "the monitor shows the jobs");
         // Before the process can be ready: it is not, until it reads.
         context.health.not_ready(projection::CONDITION, "not read yet");
@@ -106,6 +108,7 @@ impl Service for Monitor {
             projection.run(&context.stop),
             audit.run(&context.stop),
             evaluation.run(&context.stop),
+            reporter.run(&context.stop),
             options.retention.clone().run(store.clone(), &context.stop),
             endpoint::announce(&context.broker, http_url, &context.stop),
             operations.stopped(),

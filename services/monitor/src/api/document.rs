@@ -7,7 +7,7 @@ use utoipa::{Modify, OpenApi};
 
 use super::{
     Problem, actions, alerts, audit, letters, live, log, many, operations, past, query, queues, report,
-    routes, schedules, workers,
+    reports, routes, schedules, workers,
 };
 
 #[derive(OpenApi)]
@@ -19,7 +19,7 @@ use super::{
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     paths(
-        routes::list_jobs, routes::get_job, routes::list_queues, routes::get_status, audit::get, alerts::list, alerts::silence, alerts::end_silence, report::get, live::watch, workers::list, log::list, get,
+        routes::list_jobs, routes::get_job, routes::list_queues, routes::get_status, audit::get, alerts::list, alerts::silence, alerts::end_silence, report::get, reports::list, reports::get, live::watch, workers::list, log::list, get,
         past::get, past::list, past::job,
         letters::list, letters::groups, letters::letter,
         actions::redrive, actions::discard, actions::cancel, actions::release,

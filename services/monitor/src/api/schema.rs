@@ -8,6 +8,7 @@ mod alert;
 mod audit;
 mod flow;
 mod letter;
+mod report;
 mod schedule;
 mod worker;
 
@@ -22,6 +23,7 @@ pub use flow::{
     BacklogSchema, Changed, ChangedSetting, PauseQueue, QueueStateSchema, ResumeQueue, SetQueue, WhySchema,
 };
 pub use letter::{GroupSchema, LetterFilter, LetterGroups, LetterList, LetterRowSchema, LetterViewSchema};
+pub use report::StoredReportList;
 pub use schedule::{
     AppliedSchedule, AppliedSchedules, ApplySchedules, BackfillSchedule, Backfilled, ChangedField,
     DeletedSchedule, MalformedSchedule, NextInstant, PastInstant, PauseSchedule, PausedSchedule,

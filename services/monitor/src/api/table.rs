@@ -5,7 +5,7 @@ use axum::routing::{MethodRouter, delete, get, post};
 use super::body::MOST_BYTES;
 use super::{
     Api, actions, alerts, audit, document, letters, live, log, many, operations, pages, past, queues, report,
-    routes, schedules, workers,
+    reports, routes, schedules, workers,
 };
 use crate::access::{Role, oidc};
 
@@ -93,6 +93,8 @@ fn programs() -> Vec<Route> {
         reads("/api/v1/status", Viewer, get(routes::get_status)),
         reads("/api/v1/audit", Viewer, get(audit::get)),
         reads("/api/v1/report", Viewer, get(report::get)),
+        reads("/api/v1/reports/stored", Viewer, get(reports::list)),
+        reads("/api/v1/reports/stored/{id}", Viewer, get(reports::get)),
         reads("/api/v1/past", Viewer, get(past::get)),
         reads("/api/v1/past/jobs", Viewer, get(past::list)),
         reads("/api/v1/past/jobs/{id}", Viewer, get(past::job)),
@@ -146,6 +148,7 @@ fn people() -> Vec<Route> {
         acts("/alerts/silences", Operator, "silence", post(pages::alerts::silence)),
         acts("/alerts/silences/{id}/end", Operator, "end silence", post(pages::alerts::end_silence)),
         reads("/reports", Viewer, get(pages::report::page)),
+        reads("/reports/{id}", Viewer, get(pages::report::stored)),
         reads("/log", Viewer, get(pages::log::page)),
     ]
 }

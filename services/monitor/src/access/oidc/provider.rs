@@ -82,6 +82,8 @@ const FRESH: Duration = Duration::from_hours(1);
 const GOOD: Duration = Duration::from_hours(24);
 /// So long nobody asks again after a failure,
 const AFTER_FAILURE: Duration = Duration::from_secs(3);
+/// or longer while what is known is good,
+const WHILE_GOOD: Duration = Duration::from_mins(1);
 /// and for a key that was not there.
 const AFTER_SEARCH: Duration = Duration::from_secs(10);
 /// Of an answer.
@@ -264,7 +266,9 @@ impl<T> Asked<T> {
         if let Some(value) = fit(no_older, &self.found) {
             return Ok(value);
         }
-        let failed = match self.failed.clone().filter(|(_, at)| at.elapsed() < AFTER_FAILURE) {
+        // Whoever has something that is good still need not wait for the next.
+        let pause = if fit(GOOD, &self.found).is_some() { WHILE_GOOD } else { AFTER_FAILURE };
+        let failed = match self.failed.clone().filter(|(_, at)| at.elapsed() < pause) {
             Some((error, _)) => error,
             None => match ask.await {
                 Ok(value) => {
