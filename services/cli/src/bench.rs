@@ -7,6 +7,7 @@
 #![allow(clippy::cast_precision_loss)]
 
 mod backlog;
+mod beside;
 mod delayed;
 mod error;
 mod fairness;
@@ -72,6 +73,8 @@ enum What {
     Retries(retries::Args),
     /// Submits while jobs wait that no worker takes, then starts a fleet on them; with few and with many
     Backlog(backlog::Args),
+    /// What a queue without limits does, alone and beside queues whose jobs wait at a limit
+    Beside(beside::Args),
     /// How long a few jobs of one tenant wait, alone and beside a great number of another's
     Fairness(fairness::Args),
     /// One job whose handler submits many, until the last of them has ended
@@ -112,6 +115,7 @@ pub(crate) async fn run(args: Args, global: &Global) -> Result<ExitCode, Error> 
             What::Delayed(args) => Box::pin(delayed::run(args, &scene)).await,
             What::Retries(args) => Box::pin(retries::run(args, &scene)).await,
             What::Backlog(args) => Box::pin(backlog::run(args, &scene)).await,
+            What::Beside(args) => Box::pin(beside::run(args, &scene)).await,
             What::Fairness(args) => Box::pin(fairness::run(args, &scene)).await,
             What::FanOut(args) => Box::pin(fan_out::run(args, &scene)).await,
             What::Recovery(args) => Box::pin(recovery::run(args, &scene)).await,

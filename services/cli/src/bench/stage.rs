@@ -73,23 +73,13 @@ impl Stage {
         scene.screen.busy("making streams");
         let names = ground.options.names.clone();
         let broker = ground.provision(scene, names.clone(), &desired(&names, &layout)).await?;
-        if let Some(flow) = &settings.flow {
-            for queue in &layout.queues {
-                let set = |settings: &mut QueueSettings| {
-                    settings.clone_from(flow);
-                    Ok(())
-                };
-                let changed = QueueStore::new(&broker).change(queue, "bench", Timestamp::now(), set).await;
-                changed.map_err(|error| start_error(error.into()))?;
-            }
-        }
         let config = running.folder().join("services.toml");
         let mut table = ground.config.clone();
         let value = toml::Value::try_from(&layout).map_err(|error| start_error(error.into()))?;
         table.insert("layout".to_owned(), value);
         std::fs::write(&config, table.to_string()).map_err(|error| start_error(error.into()))?;
         scene.screen.idle();
-        Ok(Self {
+        let stage = Self {
             running,
             data,
             ground,
@@ -100,7 +90,23 @@ impl Stage {
             config,
             slots: settings.concurrency,
             before: Vec::new(),
-        })
+        };
+        if let Some(flow) = &settings.flow {
+            for queue in &stage.layout.queues {
+                stage.set(queue, flow).await?;
+            }
+        }
+        Ok(stage)
+    }
+
+    /// Puts a queue under these settings.
+    pub(super) async fn set(&self, queue: &QueueName, flow: &QueueSettings) -> Result<(), Error> {
+        let set = |settings: &mut QueueSettings| {
+            settings.clone_from(flow);
+            Ok(())
+        };
+        let changed = QueueStore::new(&self.broker).change(queue, "bench", Timestamp::now(), set).await;
+        changed.map(drop).map_err(|error| start_error(error.into()))
     }
 
     /// Starts these services, one of each and beside those that run, with this in their environments, and waits until

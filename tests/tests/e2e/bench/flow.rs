@@ -27,3 +27,14 @@ async fn another_dispatcher_goes_on_where_one_was_killed() -> Result<()> {
     positive(&report, "/starts")?;
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_without_limits_is_measured_alone_and_beside_others() -> Result<()> {
+    let args = ["beside", "--jobs", "300", "--limited", "2", "--waiting", "100", "--takes", "30ms"];
+    let (code, report) = bench(&[&args[..], &["--runs", "1", "--concurrency", "50"]].concat()).await?;
+    assert_eq!(code, Some(0), "{report}");
+    let (alone, beside) = (positive(&report, "/alone_per_second")?, positive(&report, "/beside_per_second")?);
+    assert!((positive(&report, "/ratio")? - beside / alone).abs() < 1e-6, "{report}");
+    positive(&report, "/limited_per_second")?;
+    Ok(())
+}
