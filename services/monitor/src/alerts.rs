@@ -16,7 +16,6 @@ use windlass_broker::Broker;
 use windlass_core::alert::{Alerts, Change};
 use windlass_schedules::misfires::Recent;
 
-pub use deliver::{InvalidWebhook, Webhook};
 pub use rules::{Bound, Options};
 
 use self::deliver::Deliveries;

@@ -25,6 +25,7 @@ mod query;
 mod queues;
 mod related;
 mod report;
+mod reports;
 mod routes;
 mod schedules;
 pub mod schema;
@@ -45,6 +46,7 @@ use windlass_broker::dead::Letters;
 
 pub use live::MOST_LOOKING;
 pub use problem::{Problem, RejectedMessage};
+pub(crate) use reports::bundle as report_bundle;
 pub use table::{Right, rights};
 
 use self::access::Guard;

@@ -15,9 +15,12 @@ pub mod operations;
 pub mod options;
 pub mod progress;
 pub mod ranges;
+pub mod report;
+pub mod reports;
 pub mod retention;
 pub mod store;
 pub mod trace_url;
+pub mod webhook;
 
 mod endpoint;
 mod projection;

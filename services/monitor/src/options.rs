@@ -7,9 +7,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use windlass_service::{Problems, Validate};
 
-use crate::access::{self, Token};
+use crate::access::{self, Token, oidc};
 use crate::alerts;
 use crate::database_url::{self, DatabaseUrl};
+use crate::reports;
 use crate::retention::Retention;
 use crate::trace_url::TraceUrl;
 
@@ -31,6 +32,9 @@ pub struct Options {
     pub operator_token_file: Option<PathBuf>,
     /// Who may do what.
     pub access: access::Options,
+    /// Sign-in by OpenID Connect.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oidc: Option<oidc::Options>,
     /// How long what has ended is kept in the database.
     pub retention: Retention,
     /// How often it is audited whether a job was lost.
@@ -38,6 +42,8 @@ pub struct Options {
     pub audit_every: Duration,
     /// When somebody is told, and where.
     pub alerts: alerts::Options,
+    /// Reports that are made by themselves.
+    pub reports: reports::Options,
     /// Where others reach the HTTP endpoint, if not at the address that it listens on.
     pub public_url: Option<String>,
 }
@@ -57,9 +63,11 @@ impl Default for Options {
             batch_size: 500,
             operator_token_file: None,
             access: access::Options::default(),
+            oidc: None,
             retention: Retention::default(),
             audit_every: Duration::from_secs(10),
             alerts: alerts::Options::default(),
+            reports: reports::Options::default(),
             public_url: None,
         }
     }
@@ -82,7 +90,11 @@ impl Validate for Options {
         }
         self.retention.validate(problems);
         self.alerts.validate(problems);
+        self.reports.validate(problems);
         self.access.validate(problems);
+        if let Some(oidc) = &self.oidc {
+            oidc.validate(self.public_url.as_deref(), problems);
+        }
         if !(LEAST_AUDIT..=MOST_AUDIT).contains(&self.audit_every) {
             problems.add("audit_every", "expected a duration of 1s to 1h");
         }
@@ -98,7 +110,8 @@ impl Validate for Options {
     }
 
     fn validate_listening(&self, listens: SocketAddr, problems: &mut Problems) {
-        self.access.validate_listening(listens, self.operator_token_file.is_some(), problems);
+        let others = self.operator_token_file.is_some() || self.oidc.is_some();
+        self.access.validate_listening(listens, others, problems);
     }
 }
 

@@ -9,6 +9,7 @@ use windlass_broker::provision::{Layout, Part};
 use windlass_service::http::Routes;
 use windlass_service::{Context, Service};
 
+use crate::access::oidc::Oidc;
 use crate::access::{Access, Token};
 use crate::alerts::Evaluation;
 use crate::api::{self, Api};
@@ -19,6 +20,7 @@ use crate::operations::Operations;
 use crate::options::Options;
 use crate::progress::Progress;
 use crate::projection::{self, Projection};
+use crate::reports::Reporter;
 use crate::store::Store;
 
 /// The monitor as a program of the fleet.
@@ -45,7 +47,10 @@ impl Service for Monitor {
         let store = open(options).await?;
         let (trace_url, access) = (options.trace_url.clone(), access(options, listens)?);
         let files = options.access.tokens.iter().map(|token| &token.file);
-        for path in files.chain(&options.operator_token_file).filter(|path| Token::is_exposed(path)) {
+        let secret = options.oidc.as_ref().and_then(|oidc| oidc.client_secret_file.as_ref());
+        for path in
+            files.chain(&options.operator_token_file).chain(secret).filter(|path| Token::is_exposed(path))
+        {
             let file = path.display().to_string();
             tracing::warn!(file, "others than its owner may read a file with a token of the monitor");
         }
@@ -86,6 +91,8 @@ impl Service for Monitor {
             access: access(&options, context.http_address)?,
             ..Api::of_database(store.clone())
         };
+        let http_url = endpoint::address(options.public_url.as_deref(), context.http_address);
+        let reporter = Reporter::new(routes.clone(), options.reports.clone(), Some(&http_url));
         context.routes.serve(api::router(routes));
         let projection = Projection {
             broker: context.broker.clone(),
@@ -95,7 +102,6 @@ impl Service for Monitor {
             teller,
             health: context.health.clone(),
         };
-        let http_url = endpoint::address(options.public_url.as_deref(), context.http_address);
         tracing::info!(http_url, database = ?options.database, "the monitor shows the jobs");
         // Before the process can be ready: it is not, until it reads.
         context.health.not_ready(projection::CONDITION, "not read yet");
@@ -104,6 +110,7 @@ impl Service for Monitor {
             projection.run(&context.stop),
             audit.run(&context.stop),
             evaluation.run(&context.stop),
+            reporter.run(&context.stop),
             options.retention.clone().run(store.clone(), &context.stop),
             endpoint::announce(&context.broker, http_url, &context.stop),
             operations.stopped(),
@@ -116,7 +123,10 @@ impl Service for Monitor {
 fn access(options: &Options, listens: SocketAddr) -> anyhow::Result<Access> {
     let shared = options.operator_token_file.as_deref().map(Token::read).transpose();
     let shared = shared.context("monitor.operator_token_file")?;
-    let access = Access::new(&options.access, shared, options.public_url.as_deref(), listens);
+    let public_url = options.public_url.as_deref();
+    let oidc = options.oidc.as_ref().map(|oidc| Oidc::new(oidc, public_url.unwrap_or_default()));
+    let oidc = oidc.transpose().context("monitor.oidc")?;
+    let access = Access::new(&options.access, shared, oidc, public_url, listens);
     access.context("monitor.access.tokens")
 }
 

@@ -22,6 +22,7 @@ mod list;
 mod past;
 mod project;
 mod report;
+mod reports;
 mod retain;
 mod rows;
 mod sequences;
@@ -44,6 +45,7 @@ pub use list::{Cursor, JobRow, Page, QueueCounts};
 pub use past::{Past, PastFilter, PastQueue};
 pub use project::{Applied, Message};
 pub use report::{Course, Failure, KindReport, Report, Spans};
+pub use reports::{StoredReport, report_id};
 pub use sequences::Gap;
 
 use self::database::{Pool, Pooled};

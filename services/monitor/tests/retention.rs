@@ -187,6 +187,20 @@ async fn a_report_sums_up_a_time(on: On) {
     assert_eq!(report.course.iter().map(|course| course.accepted).sum::<u64>(), 5);
     let failure = &report.failures[0];
     assert_eq!((failure.jobs, failure.example, failure.last_at), (1, job_id(9), second(60)));
+    assert_eq!(failure.examples, [job_id(9)]);
+    assert_eq!((kind.recovered, report.run), (4, kind.run));
+    // Each failed at the twelfth second and succeeded at the twenty-fifth.
+    let recovery = kind.recovery.unwrap();
+    assert!(
+        (11.3..14.7).contains(&recovery.p50_seconds) && report.recovery == Some(recovery),
+        "{recovery:?}"
+    );
+    for job in 10..=13 {
+        database.tell(dead("mail", job, 60)).await;
+    }
+    let later = database.store.report(second(-120), second(120)).await.unwrap();
+    assert_eq!((later.failures[0].jobs, later.kinds[0].recovered), (5, 4));
+    assert_eq!(later.failures[0].examples, [job_id(13), job_id(12), job_id(11)]);
     assert_eq!(database.store.report(second(600), second(1200)).await.unwrap().kinds, []);
 }
 

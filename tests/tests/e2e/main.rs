@@ -31,6 +31,7 @@ mod schedule_overlaps;
 mod schedule_policies;
 mod schedules;
 mod services;
+mod stored_reports;
 mod structure;
 mod support;
 mod testing_fleet;

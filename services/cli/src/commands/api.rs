@@ -7,8 +7,11 @@ use serde::de::DeserializeOwned;
 use windlass::JobId;
 use windlass_core::QueueName;
 use windlass_core::history::JobView;
-use windlass_monitor::api::schema::{AlertList, AuditReport, JobList, QueueList, WorkerList};
+use windlass_monitor::api::schema::{
+    AlertList, AuditReport, JobList, QueueList, StoredReportList, WorkerList,
+};
 use windlass_monitor::api::{Problem, RejectedMessage};
+use windlass_monitor::report::{Bundle, ScheduleLine, What};
 use windlass_monitor::store::Report;
 use windlass_service::Secret;
 
@@ -101,6 +104,30 @@ impl Monitor {
     /// What happened within a time.
     pub(crate) async fn report(&self, since: Timestamp, until: Timestamp) -> Result<Report, Error> {
         self.get(&format!("/api/v1/report?since={since}&until={until}")).await
+    }
+
+    /// The reports that it has made by itself.
+    pub(crate) async fn stored_reports(
+        &self,
+        what: Option<What>,
+        limit: u32,
+    ) -> Result<StoredReportList, Error> {
+        let what = what.map(|what| format!("&what={what}")).unwrap_or_default();
+        self.get(&format!("/api/v1/reports/stored?limit={limit}{what}")).await
+    }
+
+    /// What one of them says.
+    pub(crate) async fn stored_report(&self, id: &str) -> Result<Bundle, Error> {
+        self.get(&format!("/api/v1/reports/stored/{}", encoded(id))).await
+    }
+
+    /// The first of the schedules, by id.
+    pub(crate) async fn schedules(&self) -> Result<Vec<ScheduleLine>, Error> {
+        let page: serde_json::Value = self.get("/api/v1/schedules?limit=500").await?;
+        let shown = page["schedules"].as_array().into_iter().flatten();
+        let mut lines: Vec<_> = shown.map(ScheduleLine::of).collect();
+        lines.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok(lines)
     }
 
     /// The workers that live.

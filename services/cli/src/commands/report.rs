@@ -1,18 +1,14 @@
 //! `windlass report`.
 
-mod html;
-mod markdown;
-mod part;
 mod schedules;
+mod stored;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::ValueEnum;
 use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
-use windlass_monitor::api::schema::{AlertList, AuditReport, QueueList, WorkerList};
-use windlass_monitor::store::Report;
+use windlass_monitor::report::{self, Bundle, Now, What};
 
 use super::Error;
 use crate::connect::Fleet;
@@ -25,7 +21,9 @@ Examples:
   windlass report weekly --format html --file week.html
   windlass report failures --until 2026-01-31T00:00:00Z -o json
   windlass report handoff --file handoff.md
-  windlass report schedules --hours 6";
+  windlass report schedules --hours 6
+  windlass report list
+  windlass report show daily --format html --file today.html";
 
 /// Reports what happened
 #[derive(Debug, clap::Args)]
@@ -51,6 +49,10 @@ enum Command {
     Handoff(Options),
     /// What schedules did, which never succeed, and which fire at the same instants
     Schedules(schedules::Args),
+    /// The reports that the monitor has made by itself (`monitor.reports`)
+    List(stored::ListArgs),
+    /// One of them
+    Show(stored::ShowArgs),
 }
 
 /// Of a report over a time.
@@ -67,16 +69,6 @@ struct Options {
     file: Option<PathBuf>,
 }
 
-/// Of what.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum What {
-    Daily,
-    Weekly,
-    Failures,
-    Handoff,
-}
-
 /// How it is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Form {
@@ -85,26 +77,14 @@ enum Form {
     Json,
 }
 
-/// All that a report is made of.
-#[derive(Debug, Serialize)]
-struct Bundle {
-    what: What,
-    made_at: Timestamp,
-    report: Report,
-    /// What happened in the time before, of the same length.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    before: Option<Report>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    now: Option<Now>,
-}
-
-/// How things stand.
-#[derive(Debug, Serialize)]
-struct Now {
-    queues: QueueList,
-    workers: WorkerList,
-    alerts: AlertList,
-    audit: AuditReport,
+impl From<Form> for report::Form {
+    fn from(form: Form) -> Self {
+        match form {
+            Form::Markdown => Self::Markdown,
+            Form::Html => Self::Html,
+            Form::Json => Self::Json,
+        }
+    }
 }
 
 /// Runs the command.
@@ -115,6 +95,8 @@ pub(crate) async fn run(args: Args, global: &Global) -> Result<ExitCode, Error> 
         Command::Failures(options) => of_time(What::Failures, options, global).await,
         Command::Handoff(options) => of_time(What::Handoff, options, global).await,
         Command::Schedules(args) => schedules::run(args, global).await,
+        Command::List(args) => stored::list(args, global).await,
+        Command::Show(args) => stored::show(args, global).await,
     }
 }
 
@@ -123,34 +105,34 @@ async fn of_time(what: What, args: Options, global: &Global) -> Result<ExitCode,
     let monitor = fleet.monitor().await?.ok_or(Error::NoMonitor)?;
     let made_at = Timestamp::now();
     let until = args.until.unwrap_or_else(|| earlier(made_at, SignedDuration::from_mins(-1)));
-    let spans = SignedDuration::from_hours(if what == What::Daily { 24 } else { 7 * 24 });
+    let spans = what.spans();
     let since = earlier(until, spans);
     let report = monitor.report(since, until).await?;
-    let before = match what {
-        What::Daily | What::Weekly => Some(monitor.report(earlier(since, spans), since).await?),
-        What::Failures | What::Handoff => None,
-    };
-    let now = match what {
-        What::Handoff => Some(Now {
+    let before =
+        if what.compares() { Some(monitor.report(earlier(since, spans), since).await?) } else { None };
+    let now = if what.tells_now() {
+        Some(Now {
             queues: monitor.queues().await?,
             workers: monitor.workers().await?,
             alerts: monitor.alerts().await?,
             audit: monitor.audit().await?,
-        }),
-        _ => None,
+            schedules: monitor.schedules().await?,
+        })
+    } else {
+        None
     };
     let bundle = Bundle { what, made_at, report, before, now };
-    let form = if global.output == Format::Json { Form::Json } else { args.format };
-    let text = match form {
-        Form::Json => serde_json::to_string_pretty(&bundle).unwrap_or_default() + "\n",
-        Form::Markdown => markdown::write(&part::parts(&bundle)),
-        Form::Html => html::write(&part::parts(&bundle)),
-    };
-    match args.file {
-        Some(file) => std::fs::write(&file, text).map_err(|source| Error::Report { file, source })?,
-        None => output::text(&text)?,
-    }
+    write(&bundle, args.format, args.file, global)?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn write(bundle: &Bundle, form: Form, file: Option<PathBuf>, global: &Global) -> Result<(), Error> {
+    let form = if global.output == Format::Json { Form::Json } else { form };
+    let text = bundle.write(form.into());
+    match file {
+        Some(file) => std::fs::write(&file, text).map_err(|source| Error::Report { file, source }),
+        None => Ok(output::text(&text)?),
+    }
 }
 
 fn earlier(at: Timestamp, spans: SignedDuration) -> Timestamp {

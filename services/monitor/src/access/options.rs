@@ -93,14 +93,14 @@ impl Options {
     }
 
     /// What is reached from elsewhere shows nothing to strangers unless somebody has said so.
-    pub(crate) fn validate_listening(&self, listens: SocketAddr, has_shared: bool, problems: &mut Problems) {
-        let decided = has_shared || !self.tokens.is_empty() || self.anonymous == Some(Anonymous::Viewer);
+    pub(crate) fn validate_listening(&self, listens: SocketAddr, has_others: bool, problems: &mut Problems) {
+        let decided = has_others || !self.tokens.is_empty() || self.anonymous == Some(Anonymous::Viewer);
         if !listens.ip().is_loopback() && !decided {
             problems.add(
                 "access",
                 format!(
                     "nobody could be told apart on {listens}, which other machines reach: expected \
-                     monitor.operator_token_file or monitor.access.tokens, an http.listen on 127.0.0.1, or \
+                     monitor.operator_token_file, monitor.access.tokens or monitor.oidc, an http.listen on 127.0.0.1, or \
                      monitor.access.anonymous = \"viewer\" to show everything to whoever reaches it"
                 ),
             );

@@ -1,4 +1,5 @@
-//! The session of a browser: `NAME.EXPIRES.NONCE.SEAL`, sealed with the token of who began it.
+//! The session of a browser: `HOLDER.EXPIRES.NONCE.SEAL`, sealed with the token of who began it, or with the key of sign-ins
+//! by OpenID Connect.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -7,8 +8,6 @@ use jiff::{SignedDuration, Timestamp};
 use ring::hmac;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use subtle::ConstantTimeEq as _;
-
-use super::Token;
 
 /// What a seal is for, so that none is taken for another.
 const SESSION: &str = "windlass session";
@@ -27,34 +26,34 @@ pub struct Session {
 
 impl Session {
     /// Begins one; none only if the system has no random bytes.
-    pub(super) fn begin(name: &str, token: &Token, lives: Duration, now: Timestamp) -> Option<Self> {
+    pub(super) fn begin(holder: &str, key: &[u8], lives: Duration, now: Timestamp) -> Option<Self> {
         let mut random = [0; 16];
         SystemRandom::new().fill(&mut random).ok()?;
         let expires_at = now.checked_add(SignedDuration::try_from(lives).ok()?).ok()?;
-        let body = format!("{name}.{}.{}", expires_at.as_second(), hex(&random));
-        let seal = seal(token, SESSION, &body);
-        Self::of(format!("{body}.{seal}"), token)
+        let body = format!("{holder}.{}.{}", expires_at.as_second(), hex(&random));
+        let seal = seal(key, SESSION, &body);
+        Self::of(format!("{body}.{seal}"), key)
     }
 
     /// Whose a session claims to be.
-    pub(super) fn name_in(value: &str) -> Option<&str> {
+    pub(super) fn holder_in(value: &str) -> Option<&str> {
         value.split('.').next()
     }
 
-    /// Opens one that was begun with this token, and holds still.
-    pub(super) fn open(value: &str, token: &Token, now: Timestamp) -> Option<Self> {
+    /// Opens one that was begun with this key, and holds still.
+    pub(super) fn open(value: &str, key: &[u8], now: Timestamp) -> Option<Self> {
         let (body, shown) = value.rsplit_once('.')?;
-        if !bool::from(seal(token, SESSION, body).as_bytes().ct_eq(shown.as_bytes())) {
+        if !bool::from(seal(key, SESSION, body).as_bytes().ct_eq(shown.as_bytes())) {
             return None;
         }
-        Self::of(value.to_owned(), token).filter(|session| session.expires_at > now)
+        Self::of(value.to_owned(), key).filter(|session| session.expires_at > now)
     }
 
-    fn of(value: String, token: &Token) -> Option<Self> {
+    fn of(value: String, key: &[u8]) -> Option<Self> {
         let mut parts = value.split('.').skip(1);
         let expires_at = Timestamp::from_second(parts.next()?.parse().ok()?).ok()?;
         let nonce = parts.next()?.to_owned();
-        let form_token = seal(token, FORM, &nonce);
+        let form_token = seal(key, FORM, &nonce);
         Some(Self { value, nonce, expires_at, form_token })
     }
 
@@ -84,12 +83,12 @@ impl Session {
     }
 }
 
-fn seal(token: &Token, what: &str, text: &str) -> String {
-    let key = hmac::Key::new(hmac::HMAC_SHA256, token.as_bytes());
+pub(super) fn seal(key: &[u8], what: &str, text: &str) -> String {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, key);
     hex(hmac::sign(&key, format!("{what}\n{text}").as_bytes()).as_ref())
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         // Writing to a string does not fail.
         let _ = write!(text, "{byte:02x}");

@@ -23,7 +23,7 @@ fn access(anonymous: Option<Anonymous>, listens: &str) -> Access {
         tokens: vec![token("ada", Role::Operator, &ada), token("bob", Role::Viewer, &bob)],
         ..Options::default()
     };
-    Access::new(&options, None, None, listens.parse().unwrap()).unwrap()
+    Access::new(&options, None, None, None, listens.parse().unwrap()).unwrap()
 }
 
 fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
@@ -155,7 +155,8 @@ fn a_page_of_another_site_is_told_apart() {
 fn over_tls_the_cookie_is_for_tls_alone() {
     let shared = Token::read(file(ADA).path()).unwrap();
     let url = Some("https://windlass.example.com/");
-    let access = Access::new(&Options::default(), Some(shared), url, "127.0.0.1:1".parse().unwrap()).unwrap();
+    let access =
+        Access::new(&Options::default(), Some(shared), None, url, "127.0.0.1:1".parse().unwrap()).unwrap();
     let (principal, cookie) = access.sign_in(ADA, now()).unwrap();
     assert!(cookie.starts_with("__Host-windlass=operator.") && cookie.ends_with("; Secure"), "{cookie}");
     assert_eq!((principal.who(), principal.role), ("dashboard", Role::Admin));
@@ -193,4 +194,46 @@ fn what_other_machines_reach_needs_a_decision() {
     check(&tokens(vec![token("a.b")]), "127.0.0.1:1", false, &["access.tokens.0.name"]);
     let missing = TokenOptions { file: "/nowhere".into(), ..token("ada") };
     check(&tokens(vec![missing]), "127.0.0.1:1", false, &["access.tokens.0.file"]);
+}
+
+/// A session of whom the provider vouches for ends by itself, when it is ended, and with what it was sealed by.
+#[tokio::test]
+async fn a_session_of_a_person_has_an_end() {
+    use super::oidc::{Oidc, Options as OidcOptions, Person, Roles};
+    use windlass_service::Secret;
+    let access = |secret: &str, admin: &str| {
+        let options = OidcOptions {
+            issuer: "https://sso.example.com".to_owned(),
+            client_id: "windlass".to_owned(),
+            client_secret: Some(Secret::new(secret)),
+            roles: Roles { admin: vec![admin.to_owned()], ..Roles::default() },
+            ..OidcOptions::default()
+        };
+        let url = "https://windlass.example.com";
+        let oidc = Oidc::new(&options, url).unwrap();
+        let options = Options { anonymous: Some(Anonymous::Nobody), ..Options::default() };
+        Access::new(&options, None, Some(oidc), Some(url), "127.0.0.1:1".parse().unwrap()).unwrap()
+    };
+    let (ours, now) = (access(ADA, "root"), Timestamp::now());
+    let person = Person { name: "ada@example.com".to_owned(), role: Role::Admin, subject: String::new() };
+    let (principal, cookie) = ours.sign_in_person(person, now).unwrap();
+    assert_eq!((principal.who(), principal.role), ("ada@example.com", Role::Admin));
+    assert!(cookie.starts_with("__Host-windlass=oidc~admin~") && cookie.ends_with("; Secure"), "{cookie}");
+    assert!(cookie.contains("; Path=/; HttpOnly; SameSite=Lax; Max-Age=43200"), "{cookie}");
+    assert!(ours.attempt_cookie("x").starts_with("__Host-windlass-oidc=x; Path=/; HttpOnly; SameSite=Lax; "));
+    let value = cookie.split(';').next().unwrap();
+    let who = |access: &Access, cookie: &str, at| access.who(&headers(&[("cookie", cookie)]), at);
+    let later = |hours| now + jiff::SignedDuration::from_hours(hours);
+    assert_eq!(who(&ours, value, later(11)), Ok(principal.clone()));
+    assert_eq!(who(&access(ADA, "root"), value, now), Ok(principal.clone()), "after a restart");
+    for (access, cookie, at) in [
+        (&ours, value.to_owned(), later(13)),
+        (&ours, value.replace("~admin~", "~operator~"), now),
+        (&access(BOB, "root"), value.to_owned(), now),
+        (&access(ADA, "wheel"), value.to_owned(), now),
+    ] {
+        assert_eq!(who(access, &cookie, at), Err(Unknown::Nobody), "{cookie}");
+    }
+    ours.sign_out(&principal);
+    assert_eq!(who(&ours, value, now), Err(Unknown::Nobody));
 }

@@ -33,6 +33,11 @@ pub enum TokenError {
     /// It holds something else. What, is not said.
     #[error("{} holds no token: expected one line of at least {LEAST_CHARACTERS} visible ASCII characters", .0.display())]
     Form(PathBuf),
+    /// A value that is configured is no token. What it is, is not said.
+    #[error(
+        "{0} is no secret that can be used: expected at least {LEAST_CHARACTERS} visible ASCII characters"
+    )]
+    Value(&'static str),
 }
 
 // === impl Token ===
@@ -47,12 +52,15 @@ impl Token {
         if bytes.len() as u64 > MOST_BYTES {
             return Err(TokenError::Form(path.to_owned()));
         }
-        let token = bytes.trim_ascii();
-        let visible = token.iter().all(u8::is_ascii_graphic);
-        match str::from_utf8(token) {
-            Ok(token) if visible && token.len() >= LEAST_CHARACTERS => Ok(Self(Secret::new(token))),
-            _ => Err(TokenError::Form(path.to_owned())),
-        }
+        let text = str::from_utf8(bytes.trim_ascii()).map_err(|_| TokenError::Form(path.to_owned()))?;
+        Self::of(&Secret::new(text)).ok_or_else(|| TokenError::Form(path.to_owned()))
+    }
+
+    /// Takes one that was configured; none if it is too short, or has other characters.
+    pub(super) fn of(secret: &Secret) -> Option<Self> {
+        let text = secret.expose();
+        let visible = text.bytes().all(|byte| byte.is_ascii_graphic());
+        (visible && text.len() >= LEAST_CHARACTERS).then(|| Self(secret.clone()))
     }
 
     /// Whether others than the file's owner may read it.
@@ -63,6 +71,11 @@ impl Token {
     /// Whether this is it. How long that takes tells nothing of the token but its length.
     pub(super) fn is(&self, shown: &str) -> bool {
         shown.as_bytes().ct_eq(self.0.expose().as_bytes()).into()
+    }
+
+    /// For who it has to be shown to.
+    pub(super) fn expose(&self) -> &str {
+        self.0.expose()
     }
 
     /// To seal sessions with.

@@ -10,9 +10,9 @@ use windlass_core::alert::Breach;
 use windlass_schedules::misfires::{Missed, Recent};
 use windlass_service::Problems;
 
-use super::deliver::Webhook;
 use crate::progress::Progress;
 use crate::store::{Gap, QueueCounts};
+use crate::webhook::Webhook;
 
 /// When somebody is told, and where.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

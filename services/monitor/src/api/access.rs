@@ -67,7 +67,7 @@ pub(super) async fn guard(
     next: Next,
 ) -> Response {
     let access = &guard.api.access;
-    let who = access.who(request.headers(), Timestamp::now());
+    let who = access.identify(request.headers(), Timestamp::now()).await;
     let refusal = guard.refusal(&who, &request);
     let principal = who.ok();
     if let Some(refused) = refusal {
@@ -107,13 +107,14 @@ impl Guard {
     fn refusal(&self, who: &Result<Principal, Unknown>, request: &Request) -> Option<Problem> {
         if let Some(least) = self.least {
             let stranger = || {
-                if self.api.access.has_tokens() {
+                if self.api.access.can_be_told() {
                     Problem::unauthorized()
                 } else {
                     Problem::actions_are_off()
                 }
             };
             match who {
+                Err(Unknown::Oidc(error)) => return Some(Problem::of_provider(error)),
                 Err(_) => return Some(stranger()),
                 // Whatever its role: who changes anything has a name.
                 Ok(principal) if principal.is_anonymous() && !is_safe(request.method()) => {

@@ -7,7 +7,7 @@ use utoipa::{Modify, OpenApi};
 
 use super::{
     Problem, actions, alerts, audit, calendar, fleet, letters, live, log, many, operations, past, query,
-    queues, related, report, routes, schedules, workers,
+    queues, related, report, reports, routes, schedules, workers,
 };
 
 #[derive(OpenApi)]
@@ -19,7 +19,7 @@ use super::{
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     paths(
-        routes::list_jobs, routes::get_job, routes::list_queues, routes::get_status, audit::get, alerts::list, alerts::silence, alerts::end_silence, report::get, live::watch, workers::list, fleet::get, log::list, get,
+        routes::list_jobs, routes::get_job, routes::list_queues, routes::get_status, audit::get, alerts::list, alerts::silence, alerts::end_silence, report::get, reports::list, reports::get, live::watch, workers::list, fleet::get, log::list, get,
         past::get, past::list, past::job,
         letters::list, letters::groups, letters::letter,
         actions::redrive, actions::discard, actions::cancel, actions::release,
@@ -41,7 +41,7 @@ impl Modify for Token {
     fn modify(&self, document: &mut openapi::OpenApi) {
         let token = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
-            .description(Some("The line in the file of `monitor.operator_token_file`, or of one of `monitor.access.tokens` whose role is enough."))
+            .description(Some("The line in the file of `monitor.operator_token_file`, or of one of `monitor.access.tokens` whose role is enough; or a token of the provider of `monitor.oidc`, a JWT, whose groups are."))
             .build();
         let components = document.components.get_or_insert_with(|| ComponentsBuilder::new().build());
         components.add_security_scheme("operator", SecurityScheme::Http(token));

@@ -24,6 +24,7 @@ pub(super) mod schedule;
 mod schedule_row;
 pub(super) mod schedules;
 pub(super) mod sign_in;
+pub(super) mod sign_in_oidc;
 mod span;
 mod states;
 mod waterfall;

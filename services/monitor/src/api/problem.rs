@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use windlass_core::JobId;
 
-use crate::access::Role;
+use crate::access::{Role, oidc};
 use crate::store;
 
 /// Why a request has no other answer.
@@ -108,9 +108,20 @@ impl Problem {
 
     /// Whoever asks has not shown who they are.
     pub(super) fn unauthorized() -> Self {
-        let detail = "this needs a token of monitor.operator_token_file or monitor.access.tokens: expected \
-             `Authorization: Bearer TOKEN`";
+        let detail = "this needs a token of monitor.operator_token_file, of monitor.access.tokens, or of the provider of \
+             monitor.oidc: expected `Authorization: Bearer TOKEN`";
         Self::new(StatusCode::UNAUTHORIZED, detail)
+    }
+
+    /// What the OpenID provider vouches for is not enough, or it cannot be asked.
+    pub(super) fn of_provider(error: &oidc::Error) -> Self {
+        let status = match error {
+            oidc::Error::Away { .. } => return Self::unavailable(error.to_string()),
+            oidc::Error::NoRole { .. } => StatusCode::FORBIDDEN,
+            oidc::Error::Stray => StatusCode::BAD_REQUEST,
+            oidc::Error::Refused(_) | oidc::Error::Token(_) => StatusCode::UNAUTHORIZED,
+        };
+        Self::new(status, error.to_string())
     }
 
     /// Whoever asks may not do this.

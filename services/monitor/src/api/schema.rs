@@ -10,6 +10,7 @@ mod calendar;
 mod fleet;
 mod flow;
 mod letter;
+mod report;
 mod schedule;
 mod schedule_change;
 mod worker;
@@ -29,6 +30,7 @@ pub use flow::{
     BacklogSchema, Changed, ChangedSetting, PauseQueue, QueueStateSchema, ResumeQueue, SetQueue, WhySchema,
 };
 pub use letter::{GroupSchema, LetterFilter, LetterGroups, LetterList, LetterRowSchema, LetterViewSchema};
+pub use report::StoredReportList;
 pub use schedule::{
     MalformedSchedule, NextInstant, PastInstant, ScheduleEdit, ScheduleHistory, ScheduleList, ScheduleNext,
     ScheduleRow, ScheduleSchema,

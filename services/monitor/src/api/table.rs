@@ -5,9 +5,9 @@ use axum::routing::{MethodRouter, delete, get, post};
 use super::body::MOST_BYTES;
 use super::{
     Api, actions, alerts, audit, calendar, document, fleet, letters, live, log, many, operations, pages,
-    past, queues, related, report, routes, schedules, workers,
+    past, queues, related, report, reports, routes, schedules, workers,
 };
-use crate::access::Role;
+use crate::access::{Role, oidc};
 
 /// A route.
 pub(super) struct Route {
@@ -95,6 +95,8 @@ fn programs() -> Vec<Route> {
         reads("/api/v1/status", Viewer, get(routes::get_status)),
         reads("/api/v1/audit", Viewer, get(audit::get)),
         reads("/api/v1/report", Viewer, get(report::get)),
+        reads("/api/v1/reports/stored", Viewer, get(reports::list)),
+        reads("/api/v1/reports/stored/{id}", Viewer, get(reports::get)),
         reads("/api/v1/past", Viewer, get(past::get)),
         reads("/api/v1/past/jobs", Viewer, get(past::list)),
         reads("/api/v1/past/jobs/{id}", Viewer, get(past::job)),
@@ -118,6 +120,8 @@ fn people() -> Vec<Route> {
         open("GET", "/icon.svg", get(pages::files::icon)),
         open("GET", "/sign-in", get(pages::sign_in::page)),
         open("POST", "/sign-in", post(pages::sign_in::sign_in)),
+        open("GET", "/sign-in/oidc", get(pages::sign_in_oidc::begin)),
+        open("GET", oidc::CALLBACK, get(pages::sign_in_oidc::finish)),
         acts("/sign-out", Viewer, "sign out", post(pages::sign_in::sign_out)),
         reads("/", Viewer, get(pages::overview::page)),
         reads("/queues", Viewer, get(pages::queues::list)),
@@ -156,6 +160,7 @@ fn people() -> Vec<Route> {
         acts("/alerts/silences", Operator, "silence", post(pages::alerts::silence)),
         acts("/alerts/silences/{id}/end", Operator, "end silence", post(pages::alerts::end_silence)),
         reads("/reports", Viewer, get(pages::report::page)),
+        reads("/reports/{id}", Viewer, get(pages::report::stored)),
         reads("/log", Viewer, get(pages::log::page)),
     ]
 }

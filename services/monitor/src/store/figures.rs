@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use jiff::Timestamp;
-use windlass_core::history::{JobView, state_at};
+use windlass_core::history::{AttemptView, JobView, state_at};
 use windlass_core::{JobState, Outcome};
 
 use super::batch::Insert;
@@ -29,6 +29,8 @@ pub enum What {
     Wait,
     /// How long attempts ran, by their end.
     Run,
+    /// How long it took jobs that failed at first to succeed, from their first failure on.
+    Recovery,
 }
 
 static ADD_COUNTS: LazyLock<Insert<3>> = LazyLock::new(|| {
@@ -72,6 +74,7 @@ impl What {
             Self::Attempt(_) => "attempt_unknown",
             Self::Wait => "wait",
             Self::Run => "run",
+            Self::Recovery => "recovery",
         }
     }
 }
@@ -166,6 +169,13 @@ fn each(view: &JobView, mut add: impl FnMut(Timestamp, What, i64)) {
         if let Some(began) = attempt.started_at {
             add(at, What::Run, bucket(began, at));
         }
+    }
+    let failed = |attempt: &&AttemptView| {
+        matches!(attempt.outcome, Some(Outcome::Failed | Outcome::TimedOut | Outcome::Crashed))
+    };
+    let first_failure = view.attempts.iter().find(failed).and_then(|attempt| attempt.ended_at);
+    if let (JobState::Succeeded, Some(at), Some(failed_at)) = (view.state, view.ended_at, first_failure) {
+        add(at, What::Recovery, bucket(failed_at, at));
     }
     let waits = state_at(view.state, view.due_at, Timestamp::MAX) == JobState::Queued;
     if let Some(began) = view.attempts.last().and_then(|attempt| attempt.started_at).filter(|_| !waits)

@@ -15,6 +15,8 @@ use super::{Error, Store};
 const TELL: &str = "sum up what happened";
 /// Different errors in one report.
 const MOST_FAILURES: u32 = 50;
+/// Of each of them.
+const MOST_EXAMPLES: u32 = 3;
 
 /// What happened within a time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -25,6 +27,18 @@ pub struct Report {
     /// Up to the beginning of this minute.
     #[schema(value_type = String, format = DateTime)]
     pub to: Timestamp,
+    /// How long jobs waited before their latest attempt; null if none began.
+    #[serde(default)]
+    #[schema(required)]
+    pub wait: Option<Spans>,
+    /// How long attempts ran; null if none ended.
+    #[serde(default)]
+    #[schema(required)]
+    pub run: Option<Spans>,
+    /// How long it took jobs that failed at first to succeed, from their first failure on; null if none did.
+    #[serde(default)]
+    #[schema(required)]
+    pub recovery: Option<Spans>,
     /// By queue and kind.
     pub kinds: Vec<KindReport>,
     /// The same over time: hours, or days where there are more than 72 hours. Those in which nothing happened are left
@@ -61,6 +75,13 @@ pub struct KindReport {
     /// How long attempts ran; null if none ended.
     #[schema(required)]
     pub run: Option<Spans>,
+    /// Jobs that failed at first, and succeeded.
+    #[serde(default)]
+    pub recovered: u64,
+    /// How long that took them, from their first failure on; null if none did.
+    #[serde(default)]
+    #[schema(required)]
+    pub recovery: Option<Spans>,
 }
 
 /// Percentiles in seconds, at most an eighth off.
@@ -116,15 +137,34 @@ pub struct Failure {
     /// The latest.
     #[schema(value_type = String, format = "uuid")]
     pub example: JobId,
+    /// In a report: those that the monitor heard of last, three at most.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>)]
+    pub examples: Vec<JobId>,
 }
 
 /// Counts by bucket.
 #[derive(Default)]
 struct Buckets(BTreeMap<i64, u64>);
 
+/// How long things took.
+#[derive(Default)]
+struct Lengths {
+    wait: Buckets,
+    run: Buckets,
+    recovery: Buckets,
+}
+
 // === impl Buckets ===
 
 impl Buckets {
+    /// Counts it here, and there.
+    fn add(&mut self, other: &mut Self, bucket: i64, count: u64) {
+        for buckets in [self, other] {
+            *buckets.0.entry(bucket).or_default() += count;
+        }
+    }
+
     fn spans(&self) -> Option<Spans> {
         let all: u64 = self.0.values().sum();
         let at = |per_mille: u64| {
@@ -147,16 +187,32 @@ impl Store {
     pub async fn report(&self, from: Timestamp, to: Timestamp) -> Result<Report, Error> {
         let (first, end) = (minute(from), minute(to));
         let part = if end - first > 72 * 60 { 24 * 60 } else { 60 };
+        let (kinds, all) = self.kinds(first, end).await?;
         Ok(Report {
             from: from_minute(first)?,
             to: from_minute(end)?,
-            kinds: self.kinds(first, end).await?,
+            wait: all.wait.spans(),
+            run: all.run.spans(),
+            recovery: all.recovery.spans(),
+            kinds,
             course: self.course(first, end, part).await?,
-            failures: self.failures(from_minute(first)?, from_minute(end)?).await?,
+            failures: self.failures_with_examples(from_minute(first)?, from_minute(end)?).await?,
         })
     }
 
-    async fn kinds(&self, first: i64, end: i64) -> Result<Vec<KindReport>, Error> {
+    async fn failures_with_examples(&self, from: Timestamp, to: Timestamp) -> Result<Vec<Failure>, Error> {
+        const SQL: &str = "SELECT id FROM jobs WHERE fingerprint = $1 AND state = 'dead' AND ended_at_ns >= $2 \
+             AND ended_at_ns < $3 ORDER BY seq DESC LIMIT $4";
+        let mut failures = self.failures(from, to).await?;
+        for failure in &mut failures {
+            let sql = Sql::new(SQL).bind(failure.fingerprint.as_str()).bind(to_ns(from)).bind(to_ns(to));
+            let rows: Vec<(Vec<u8>,)> = self.read_all(TELL, sql.bind(MOST_EXAMPLES)).await?;
+            failure.examples = rows.iter().map(|(id,)| id_of(id)).collect::<Result<_, _>>()?;
+        }
+        Ok(failures)
+    }
+
+    async fn kinds(&self, first: i64, end: i64) -> Result<(Vec<KindReport>, Lengths), Error> {
         const SQL: &str = "SELECT queue, kind, what, bucket, CAST(SUM(count) AS BIGINT) FROM ( \
              SELECT queue, kind, what, bucket, count FROM figures \
              WHERE (minute >= $1 AND minute < $2) OR (minute >= $3 AND minute < $4) \
@@ -168,18 +224,23 @@ impl Store {
         let bounds = minutes.into_iter().chain(hours).chain([days]).flat_map(|(from, to)| [from, to]);
         let sql = bounds.fold(Sql::new(SQL), Sql::bind);
         let rows: Vec<(String, String, String, i64, i64)> = self.read_all(TELL, sql).await?;
-        let mut kinds = BTreeMap::<(String, String), (KindReport, Buckets, Buckets)>::new();
+        let mut kinds = BTreeMap::<(String, String), (KindReport, Lengths)>::new();
+        let mut all = Lengths::default();
         for (queue, kind, what, bucket, count) in rows {
             let count = u64::try_from(count).unwrap_or_default();
-            let (report, wait, run) = kinds.entry((queue, kind)).or_default();
+            let (report, lengths) = kinds.entry((queue, kind)).or_default();
             match what.as_str() {
                 "accepted" => report.accepted += count,
                 "succeeded" => report.succeeded += count,
                 "dead" => report.dead += count,
                 "cancelled" => report.cancelled += count,
                 "expired" => report.expired += count,
-                "wait" => *wait.0.entry(bucket).or_default() += count,
-                "run" => *run.0.entry(bucket).or_default() += count,
+                "wait" => all.wait.add(&mut lengths.wait, bucket, count),
+                "run" => all.run.add(&mut lengths.run, bucket, count),
+                "recovery" => {
+                    report.recovered += count;
+                    all.recovery.add(&mut lengths.recovery, bucket, count);
+                }
                 attempt => {
                     report.attempts += count;
                     if ["attempt_failed", "attempt_timed_out", "attempt_crashed"].contains(&attempt) {
@@ -188,11 +249,12 @@ impl Store {
                 }
             }
         }
-        let kind =
-            |((queue, kind), (report, wait, run)): ((String, String), (KindReport, Buckets, Buckets))| {
-                KindReport { queue, kind, wait: wait.spans(), run: run.spans(), ..report }
-            };
-        Ok(kinds.into_iter().map(kind).collect())
+        let kind = |((queue, kind), (report, lengths)): ((String, String), (KindReport, Lengths))| {
+            let Lengths { wait, run, recovery } = lengths;
+            let (wait, run, recovery) = (wait.spans(), run.spans(), recovery.spans());
+            KindReport { queue, kind, wait, run, recovery, ..report }
+        };
+        Ok((kinds.into_iter().map(kind).collect(), all))
     }
 
     async fn course(&self, first: i64, end: i64, part: i64) -> Result<Vec<Course>, Error> {
@@ -201,7 +263,7 @@ impl Store {
              WHERE (minute >= $2 AND minute < $3) OR (minute >= $4 AND minute < $5) \
              UNION ALL SELECT hour * 60 / $1 * $1 AS part, what, count FROM figures_by_hour \
              WHERE queue = '' AND ((hour >= $6 AND hour < $7) OR (hour >= $8 AND hour < $9)) \
-             ) AS pieces WHERE what NOT IN ('wait', 'run') GROUP BY part, what ORDER BY part";
+             ) AS pieces WHERE what NOT IN ('wait', 'run', 'recovery') GROUP BY part, what ORDER BY part";
         let Pieces { minutes, mut hours, days: (from, to) } = Pieces::of(first, end);
         if from < to {
             // Days are no parts of hours, and hours of all queues are few.
@@ -258,6 +320,7 @@ impl Store {
                 first_at: from_ns("ended_at_ns", first)?,
                 last_at: from_ns("ended_at_ns", last)?,
                 example: id_of(&id)?,
+                examples: Vec::new(),
             })
         };
         self.read_all::<Row>(TELL, sql).await?.into_iter().map(failure).collect()

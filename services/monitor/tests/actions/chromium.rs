@@ -80,6 +80,7 @@ async fn every_page_is_for_everybody() {
         ("fleet", "/fleet".to_owned()),
         ("alerts", "/alerts".to_owned()),
         ("report", "/reports".to_owned()),
+        ("report-stored", format!("/reports/{}", server.make_report().await)),
         ("operations", "/operations".to_owned()),
         ("log", "/log".to_owned()),
     ];

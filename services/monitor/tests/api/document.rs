@@ -50,6 +50,8 @@ const PATHS: &[&str] = &[
     "/api/v1/past/jobs",
     "/api/v1/past/jobs/{id}",
     "/api/v1/report",
+    "/api/v1/reports/stored",
+    "/api/v1/reports/stored/{id}",
     "/api/v1/workers",
     "/api/v1/actions",
     "/api/v1/jobs/{id}/release",

@@ -1,18 +1,18 @@
-//! What happened within a time: the report of `/api/v1/report`, for people.
+//! What happened within a time: the report of `/api/v1/report`, for people; and the reports that were made by themselves.
 
 use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
 
-use super::super::Api;
 use super::super::access::Viewer;
-use super::super::query::RawQuery;
+use super::super::query::{self, RawPath, RawQuery};
+use super::super::{Api, reports};
 use super::chart::Chart;
 use super::frame::Frame;
 use super::overview::charts;
 use super::span::{SPANS, Span};
 use super::{shown, words};
-use crate::store::Report;
+use crate::store::{Report, StoredReport};
 
 #[derive(Template)]
 #[template(path = "report.html")]
@@ -21,7 +21,22 @@ struct ReportPage {
     span: Span,
     report: Report,
     charts: Vec<Chart>,
+    /// That were made by themselves.
+    stored: Vec<StoredReport>,
 }
+
+/// One that was made by itself.
+#[derive(Template)]
+#[template(path = "stored_report.html")]
+struct StoredPage {
+    frame: Frame,
+    stored: StoredReport,
+    /// HTML in which all that jobs bring is escaped (`report/html.rs`).
+    body: String,
+}
+
+/// So many are listed.
+const MOST_STORED: u32 = 100;
 
 pub(in crate::api) async fn page(State(api): State<Api>, viewer: Viewer, raw: RawQuery) -> Response {
     let page = async {
@@ -35,8 +50,23 @@ pub(in crate::api) async fn page(State(api): State<Api>, viewer: Viewer, raw: Ra
             span,
             report: api.store.report(from, soon).await?,
             charts: charts(&course, parts.minutes),
+            stored: api.store.reports(None, MOST_STORED).await?,
             frame,
         })
+    };
+    shown(page.await, &viewer)
+}
+
+pub(in crate::api) async fn stored(
+    State(api): State<Api>,
+    viewer: Viewer,
+    path: RawPath,
+    raw: RawQuery,
+) -> Response {
+    let page = async {
+        query::none(raw)?;
+        let (stored, bundle) = reports::find(&api, path).await?;
+        Ok(StoredPage { frame: Frame::new(&viewer.0, "/reports"), stored, body: bundle.to_body() })
     };
     shown(page.await, &viewer)
 }

@@ -1,4 +1,4 @@
-//! Signing in with a token, and out.
+//! The page where one signs in, with a token or at the OpenID provider; signing in with a token; signing out.
 
 use std::collections::BTreeMap;
 
@@ -8,29 +8,49 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use jiff::Timestamp;
 
-use super::super::Api;
 use super::super::access::{Fields, Viewer};
-use super::super::query::RawQuery;
+use super::super::query::{self, RawQuery};
+use super::super::{Api, Problem};
 use super::frame::Frame;
 use super::{problem, render, words};
+use crate::access::Principal;
+use crate::access::oidc::Oidc;
 use crate::store::Action;
 
 #[derive(Template)]
 #[template(path = "sign_in.html")]
-struct SignInPage {
+pub(super) struct SignInPage {
     frame: Frame,
     /// Where it leads.
     next: String,
     has_tokens: bool,
-    is_wrong: bool,
+    /// The host of the OpenID provider.
+    provider: Option<String>,
+    /// Why somebody was not let in.
+    refusal: Option<String>,
+    /// Where one signs out of the provider as well, after signing out here.
+    end_session: Option<String>,
+}
+
+// === impl SignInPage ===
+
+impl SignInPage {
+    pub(super) fn new(api: &Api, frame: Frame, next: String) -> Self {
+        let oidc = api.access.oidc();
+        let end_session = oidc.filter(|_| frame.notice.is_some()).and_then(Oidc::end_session_url);
+        let provider = oidc.map(|oidc| oidc.host().to_owned());
+        Self { frame, next, has_tokens: api.access.has_tokens(), provider, refusal: None, end_session }
+    }
+
+    pub(super) fn refusing(self, why: impl Into<String>) -> Self {
+        Self { refusal: Some(why.into()), ..self }
+    }
 }
 
 pub(in crate::api) async fn page(State(api): State<Api>, viewer: Viewer, raw: RawQuery) -> Response {
     let (frame, raw) = Frame::new(&viewer.0, "/sign-in").noticing(raw);
-    let next = raw.ok().and_then(|Query(pairs)| pairs.into_iter().find(|(name, _)| name == "next"));
-    let next = within(next.map_or_else(String::new, |(_, next)| next));
-    let page = SignInPage { frame, next, has_tokens: api.access.has_tokens(), is_wrong: false };
-    render(StatusCode::OK, &page)
+    let next = next_in(raw);
+    render(StatusCode::OK, &SignInPage::new(&api, frame, next))
 }
 
 pub(in crate::api) async fn sign_in(State(api): State<Api>, viewer: Viewer, fields: Fields) -> Response {
@@ -40,18 +60,26 @@ pub(in crate::api) async fn sign_in(State(api): State<Api>, viewer: Viewer, fiel
     let Some((principal, cookie)) = api.access.sign_in(value("token"), Timestamp::now()) else {
         metrics::counter!("windlass_monitor_requests_refused_total").increment(1);
         tracing::warn!("somebody tried to sign in with a token that is none");
-        let frame = Frame::new(&viewer.0, "/sign-in");
-        let page = SignInPage { frame, next, has_tokens: api.access.has_tokens(), is_wrong: true };
-        return render(StatusCode::FORBIDDEN, &page);
+        let page = SignInPage::new(&api, Frame::new(&viewer.0, "/sign-in"), next);
+        return render(StatusCode::FORBIDDEN, &page.refusing("This token is none that the monitor knows."));
     };
-    let (who, role) = (principal.who(), principal.role.as_str());
-    let line =
-        Action { result: "done".to_owned(), ..Action::asked(who, role, "sign in", BTreeMap::new(), "") };
-    if let Err(error) = api.store.log_action(&line).await {
-        return problem(&error.into(), &viewer.0);
+    match log(&api, &principal, BTreeMap::new()).await {
+        Ok(()) => ([(header::SET_COOKIE, cookie)], Redirect::to(&next)).into_response(),
+        Err(refused) => problem(&refused, &viewer.0),
     }
+}
+
+/// Writes down who signs in, and by what; without that nobody does.
+pub(super) async fn log(
+    api: &Api,
+    principal: &Principal,
+    by: BTreeMap<String, String>,
+) -> Result<(), Problem> {
+    let (who, role) = (principal.who(), principal.role.as_str());
+    let line = Action { result: "done".to_owned(), ..Action::asked(who, role, "sign in", by, "") };
+    api.store.log_action(&line).await?;
     tracing::info!(who, role, action = "sign in", "an operator's action");
-    ([(header::SET_COOKIE, cookie)], Redirect::to(&next)).into_response()
+    Ok(())
 }
 
 pub(in crate::api) async fn sign_out(State(api): State<Api>, viewer: Viewer) -> Response {
@@ -59,8 +87,14 @@ pub(in crate::api) async fn sign_out(State(api): State<Api>, viewer: Viewer) -> 
     ([(header::SET_COOKIE, cookie)], Redirect::to("/sign-in?done=sign-out")).into_response()
 }
 
+/// Where a sign-in is to lead, by the query of its page.
+pub(super) fn next_in(raw: RawQuery) -> String {
+    let next = raw.ok().and_then(|Query(pairs)| pairs.into_iter().find(|(name, _)| name == "next"));
+    within(next.map_or_else(String::new, |(_, next)| next))
+}
+
 /// An address of ours, and no other's.
-fn within(next: String) -> String {
+pub(super) fn within(next: String) -> String {
     let ours = next.starts_with('/') && !next.starts_with("//") && !next.contains('\\');
     let plain = next.bytes().all(|byte| byte.is_ascii_graphic());
     if ours && plain && !next.starts_with("/sign-in") { next } else { "/".to_owned() }

@@ -24,19 +24,25 @@ const MARGIN: f64 = 28.0;
 
 /// Writes it.
 pub(super) fn write(parts: &[Part]) -> String {
-    let mut text = HEAD.to_owned();
+    let title = parts.iter().find_map(|part| match part {
+        Part::Title(title) => Some(format!("<title>{}</title>\n", escaped(title))),
+        _ => None,
+    });
+    format!("{HEAD}{}{}</html>\n", title.unwrap_or_default(), body(parts))
+}
+
+/// What stands within the file, or within another page.
+pub(super) fn body(parts: &[Part]) -> String {
+    let mut text = String::new();
     for part in parts {
         // Writing to a string does not fail.
         let _ = match part {
-            Part::Title(title) => {
-                let title = escaped(title);
-                writeln!(text, "<title>{title}</title>\n<h1>{title}</h1>")
-            }
+            Part::Title(title) => writeln!(text, "<h1>{}</h1>", escaped(title)),
             Part::Heading(heading) => writeln!(text, "<h2>{}</h2>", escaped(heading)),
             Part::Text(words) => writeln!(text, "<p>{}</p>", escaped(words)),
             Part::Table { columns, rows } => {
                 let class = |right: bool| if right { " class=\"number\"" } else { "" };
-                let mut table = "<table><thead><tr>".to_owned();
+                let mut table = "<div class=\"scroll\" tabindex=\"0\"><table><thead><tr>".to_owned();
                 for (name, right) in columns {
                     let _ = write!(table, "<th scope=\"col\"{}>{}</th>", class(*right), escaped(name));
                 }
@@ -48,12 +54,12 @@ pub(super) fn write(parts: &[Part]) -> String {
                     }
                     table.push_str("</tr>\n");
                 }
-                writeln!(text, "{table}</tbody></table>")
+                writeln!(text, "{table}</tbody></table></div>")
             }
             Part::Chart { title, names, points } => writeln!(text, "{}", chart(title, names, points)),
         };
     }
-    text + "</html>\n"
+    text
 }
 
 /// Lines from left to right, with the largest value at the top.
