@@ -3,6 +3,7 @@
 mod html;
 mod markdown;
 mod part;
+mod resources;
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::api::schema::{AlertList, AuditReport, QueueList, WorkerList};
+use crate::api::schema::{AlertList, AuditReport, Instance, QueueList, WorkerList};
 use crate::store::Report;
 
 /// Of what.
@@ -62,6 +63,10 @@ pub struct Bundle {
     #[serde(default)]
     #[schema(required)]
     pub now: Option<Now>,
+    /// The processes of the fleet when it was made, and what they took; null where that is not told, or not known.
+    #[serde(default)]
+    #[schema(required)]
+    pub resources: Option<Vec<Instance>>,
 }
 
 /// How things stand.
@@ -136,6 +141,11 @@ impl What {
     /// Whether it compares with the time before.
     pub const fn compares(self) -> bool {
         matches!(self, Self::Daily | Self::Weekly)
+    }
+
+    /// Whether it tells what processes take.
+    pub const fn tells_resources(self) -> bool {
+        !matches!(self, Self::Failures)
     }
 
     /// Whether it tells how things stand.

@@ -8,7 +8,7 @@ use windlass::JobId;
 use windlass_core::QueueName;
 use windlass_core::history::JobView;
 use windlass_monitor::api::schema::{
-    AlertList, AuditReport, JobList, QueueList, StoredReportList, WorkerList,
+    AlertList, AuditReport, Fleet, JobList, QueueList, StoredReportList, WorkerList,
 };
 use windlass_monitor::api::{Problem, RejectedMessage};
 use windlass_monitor::report::{Bundle, ScheduleLine, What};
@@ -128,6 +128,11 @@ impl Monitor {
         let mut lines: Vec<_> = shown.map(ScheduleLine::of).collect();
         lines.sort_by(|a, b| a.id.cmp(&b.id));
         Ok(lines)
+    }
+
+    /// The processes that live.
+    pub(crate) async fn fleet(&self) -> Result<Fleet, Error> {
+        self.get("/api/v1/fleet").await
     }
 
     /// The workers that live.

@@ -121,7 +121,10 @@ async fn of_time(what: What, args: Options, global: &Global) -> Result<ExitCode,
     } else {
         None
     };
-    let bundle = Bundle { what, made_at, report, before, now };
+    // A report without them is better than none; a monitor of an older version does not know them.
+    let resources =
+        if what.tells_resources() { monitor.fleet().await.ok().map(|fleet| fleet.instances) } else { None };
+    let bundle = Bundle { what, made_at, report, before, now, resources };
     write(&bundle, args.format, args.file, global)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -36,15 +36,7 @@ const SERVICES: [&str; 4] = ["dispatcher", "scheduler", "worker", "monitor"];
 pub(super) async fn get(State(api): State<Api>, raw: RawQuery) -> Result<Json<Fleet>, Problem> {
     query::none(raw)?;
     let broker = api.broker.as_ref().ok_or_else(Problem::broker_away)?;
-    let instances = match tokio::time::timeout(TIMEOUT, instances(broker)).await {
-        Ok(Ok(instances)) => instances,
-        Ok(Err(error)) => {
-            let error = format!("{:#}", anyhow::Error::new(error));
-            tracing::warn!(error, "the fleet cannot be read");
-            return Err(Problem::broker_away());
-        }
-        Err(_) => return Err(Problem::broker_away()),
-    };
+    let instances = resources(&api).await.ok_or_else(Problem::broker_away)?;
     let is_there = |service: &&str| instances.iter().any(|instance| instance.service == *service);
     let missing = SERVICES.iter().filter(|service| !is_there(service)).map(ToString::to_string).collect();
     let streams = tokio::time::timeout(TIMEOUT, broker.streams()).await;
@@ -53,6 +45,19 @@ pub(super) async fn get(State(api): State<Api>, raw: RawQuery) -> Result<Json<Fl
         streams.map(|held| StreamFigures { name: held.name, messages: held.messages, bytes: held.bytes });
     let figures = figures(&api, Timestamp::now()).await?;
     Ok(Json(Fleet { missing, figures, streams: streams.collect(), instances }))
+}
+
+/// The processes of the fleet; none where they cannot be read.
+pub(super) async fn resources(api: &Api) -> Option<Vec<Instance>> {
+    match tokio::time::timeout(TIMEOUT, instances(api.broker.as_ref()?)).await {
+        Ok(Ok(instances)) => Some(instances),
+        Ok(Err(error)) => {
+            let error = format!("{:#}", anyhow::Error::new(error));
+            tracing::warn!(error, "the fleet cannot be read");
+            None
+        }
+        Err(_) => None,
+    }
 }
 
 async fn instances(broker: &Broker) -> Result<Vec<Instance>, kv::Error> {

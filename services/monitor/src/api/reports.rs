@@ -9,7 +9,7 @@ use windlass_schedules::{ScheduleStore, view};
 
 use super::query::{self, Parameters, RawPath, RawQuery};
 use super::schema::StoredReportList;
-use super::{Api, Problem, alerts, audit, routes, workers};
+use super::{Api, Problem, alerts, audit, fleet, routes, workers};
 use crate::report::{Bundle, Form, Now, ScheduleLine, What};
 use crate::store::StoredReport;
 
@@ -92,7 +92,8 @@ pub(crate) async fn bundle(api: &Api, what: What, until: Timestamp) -> Result<Bu
         None
     };
     let now = if what.tells_now() { Some(now(api).await?) } else { None };
-    Ok(Bundle { what, made_at: Timestamp::now(), report, before, now })
+    let resources = if what.tells_resources() { fleet::resources(api).await } else { None };
+    Ok(Bundle { what, made_at: Timestamp::now(), report, before, now, resources })
 }
 
 async fn now(api: &Api) -> Result<Now, Problem> {

@@ -34,7 +34,7 @@ type Measure = fn(&Report) -> Option<f64>;
 
 /// The parts of a report.
 pub(super) fn parts(bundle: &Bundle) -> Vec<Part> {
-    let Bundle { what, report, before, now, made_at } = bundle;
+    let Bundle { what, report, before, now, resources, made_at } = bundle;
     let mut parts = vec![
         Part::Title(what.title().to_owned()),
         Part::Text(format!(
@@ -51,6 +51,9 @@ pub(super) fn parts(bundle: &Bundle) -> Vec<Part> {
         totals(report, before.as_ref(), &mut parts);
         course(report, &mut parts);
         kinds(&report.kinds, &mut parts);
+    }
+    if let Some(instances) = resources {
+        super::resources::resources(instances, &mut parts);
     }
     failures(&report.failures, &mut parts);
     parts
@@ -326,7 +329,12 @@ fn examples(failure: &Failure) -> String {
     failure.examples.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-fn table(parts: &mut Vec<Part>, columns: &[(&'static str, bool)], rows: Vec<Vec<String>>, none: &str) {
+pub(super) fn table(
+    parts: &mut Vec<Part>,
+    columns: &[(&'static str, bool)],
+    rows: Vec<Vec<String>>,
+    none: &str,
+) {
     parts.push(if rows.is_empty() {
         Part::Text(none.to_owned())
     } else {
@@ -334,7 +342,7 @@ fn table(parts: &mut Vec<Part>, columns: &[(&'static str, bool)], rows: Vec<Vec<
     });
 }
 
-fn instant(at: Timestamp) -> String {
+pub(super) fn instant(at: Timestamp) -> String {
     at.to_zoned(TimeZone::UTC).strftime("%Y-%m-%d %H:%M").to_string()
 }
 

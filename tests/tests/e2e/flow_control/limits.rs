@@ -123,3 +123,28 @@ async fn slots_go_on_while_many_are_decided_on() -> Result<()> {
     assert!(ended >= AT_LEAST, "{ended} had ended when the last began to wait");
     Ok(())
 }
+
+/// A line that is too long to be counted at each look is gone through to its end, by an owner that found it there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_line_of_a_key_is_gone_through() -> Result<()> {
+    const MANY: usize = 5400;
+    const LIMIT: usize = 20;
+    let (mut fleet, _worker, log) =
+        fleet(|settings| settings.key_concurrency = u32::try_from(LIMIT).ok()).await?;
+    let gated = Work { name: "x".to_owned(), gated: true };
+    for _ in 0..LIMIT {
+        fleet.client.task(&gated).key("k").submit().await?;
+    }
+    log.until("the limit is reached", |seen| seen.begun.len() == LIMIT).await?;
+    try_join_all((0..MANY).map(|_| fleet.client.task(&work("x")).key("k").submit())).await?;
+    let count =
+        |all: &[windlass_core::Event], transition| all.iter().filter(|e| e.transition == transition).count();
+    fleet.tap.until("all wait", |all| count(all, Transition::Held) >= MANY).await?;
+    fleet.kill9("dispatcher").await?;
+    fleet.service("dispatcher").await?;
+    log.open();
+    let ended = |all: &[windlass_core::Event]| count(all, Transition::Succeeded) >= MANY + LIMIT;
+    fleet.tap.until("all have ended", ended).await?;
+    log.with(|seen| assert!(seen.most_of_all <= LIMIT, "{}", seen.most_of_all));
+    Ok(())
+}
