@@ -158,7 +158,8 @@ impl<W: World> Leading<'_, W> {
     fn failed(&mut self, work: &Work, failure: &Failure) {
         self.report(work.id(), failure);
         let (delay, now) = (retry_delay(self.plan.failures(work)), self.world.now());
-        let again = Outcome::Retry(later(now, delay));
+        // What is due is begun so long ahead, and this is not to be.
+        let again = Outcome::Retry(later(now, delay + fire::AHEAD));
         self.plan.finish(work, again, now);
     }
 
