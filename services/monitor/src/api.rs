@@ -8,6 +8,7 @@ mod access;
 mod actions;
 mod alerts;
 mod audit;
+mod backlog;
 mod body;
 mod calendar;
 mod document;

@@ -26,6 +26,7 @@ mod endpoint;
 mod projection;
 mod service;
 mod trace;
+mod web_address;
 
 pub use options::Options;
 pub use service::Monitor;

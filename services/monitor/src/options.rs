@@ -13,6 +13,7 @@ use crate::database_url::{self, DatabaseUrl};
 use crate::reports;
 use crate::retention::Retention;
 use crate::trace_url::TraceUrl;
+use crate::web_address::is_web_address;
 
 /// What can be configured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -101,11 +102,8 @@ impl Validate for Options {
         if let Some(Err(error)) = self.operator_token_file.as_deref().map(Token::read) {
             problems.add("operator_token_file", format!("{:#}", anyhow::Error::new(error)));
         }
-        if let Some(url) = &self.public_url {
-            let web = url.starts_with("http://") || url.starts_with("https://");
-            if !web || url.len() > 2048 || url.chars().any(|c| c.is_whitespace() || c.is_control()) {
-                problems.add("public_url", "expected an http or https URL of at most 2048 bytes");
-            }
+        if self.public_url.as_ref().is_some_and(|url| !is_web_address(url) || url.len() > 2048) {
+            problems.add("public_url", "expected an http or https URL of at most 2048 bytes");
         }
     }
 

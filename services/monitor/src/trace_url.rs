@@ -4,6 +4,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::web_address::is_web_address;
+
 /// A URL with `{trace_id}` in it, as `http://localhost:16686/trace/{trace_id}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -29,9 +31,8 @@ impl FromStr for TraceUrl {
     type Err = InvalidTraceUrl;
 
     fn from_str(text: &str) -> Result<Self, InvalidTraceUrl> {
-        let web = text.starts_with("http://") || text.starts_with("https://");
         // The page links to it: no other scheme may get there.
-        if web && text.contains(PLACE) && !text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        if is_web_address(text) && text.contains(PLACE) {
             Ok(Self(text.to_owned()))
         } else {
             Err(InvalidTraceUrl(text.chars().take(200).collect()))

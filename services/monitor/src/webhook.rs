@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::web_address::is_web_address;
+
 /// Where something is sent. Its address may hold a secret, and is shown without what follows the host.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -58,9 +60,11 @@ impl FromStr for Webhook {
     type Err = InvalidWebhook;
 
     fn from_str(text: &str) -> Result<Self, InvalidWebhook> {
-        let web = text.starts_with("http://") || text.starts_with("https://");
-        let plain = !text.chars().any(|c| c.is_whitespace() || c.is_control());
-        if web && plain && text.len() <= 2048 { Ok(Self(text.to_owned())) } else { Err(InvalidWebhook) }
+        if is_web_address(text) && text.len() <= 2048 {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidWebhook)
+        }
     }
 }
 

@@ -107,10 +107,7 @@ async fn ask(broker: &Broker, stream: &str, request: &serde_json::Value) -> Resu
                 }
                 Some(StatusCode::NOT_FOUND) => return Ok(batch),
                 Some(StatusCode::NO_RESPONDERS) => return Err(Error::NoResponders(subject.clone())),
-                Some(status) => {
-                    let reason = format!("{status} {}", answer.description.as_deref().unwrap_or_default());
-                    return Err(Error::Malformed { subject: subject.clone(), reason });
-                }
+                Some(status) => return Err(unexpected(&subject, status, &answer)),
             }
         }
     };
@@ -131,6 +128,12 @@ impl From<StreamMessage> for Raw {
             body: message.payload,
         }
     }
+}
+
+/// An answer that says neither a message nor that there is none.
+fn unexpected(asked: &str, status: StatusCode, answer: &Message) -> Error {
+    let reason = format!("{status} {}", answer.description.as_deref().unwrap_or_default());
+    Error::Malformed { subject: asked.to_owned(), reason }
 }
 
 fn raw(asked: &str, answer: Message) -> Result<Raw, Error> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use prost::Message as _;
 use tokio::time::Instant;
+use windlass_core::process;
 use windlass_proto::{read_instant, v1};
 
 use crate::connect::Broker;
@@ -71,7 +72,8 @@ impl Meter {
     pub fn read(&mut self) -> Option<Usage> {
         let status = std::fs::read_to_string("/proc/self/status").ok()?;
         let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
-        let (resident_bytes, cpu_seconds) = parse(&status, &stat)?;
+        let resident_bytes = process::number(&status, "VmRSS:")? * 1024;
+        let cpu_seconds = process::cpu_time(&stat)?.as_secs_f64();
         let now = Instant::now();
         let cpu_cores = self.before.map(|(at, seconds)| {
             let between = now.duration_since(at).as_secs_f64().max(0.001);
@@ -82,17 +84,9 @@ impl Meter {
     }
 }
 
-/// Resident bytes and seconds of CPU, from `/proc/<pid>/status` and `/proc/<pid>/stat` (proc(5)).
-fn parse(status: &str, stat: &str) -> Option<(u64, f64)> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
-    // The name, in parentheses, may hold anything; the fields after it are numbered from 3.
-    let (_, after) = stat.rsplit_once(')')?;
-    let fields: Vec<&str> = after.split_whitespace().collect();
-    let field = |number: usize| -> Option<u32> { fields.get(number - 3)?.parse().ok() };
-    // A tick is a hundredth of a second on every Linux (USER_HZ).
-    let ticks = f64::from(field(14)?) + f64::from(field(15)?);
-    Some((kib * 1024, ticks / 100.0))
+/// What the machine of this process calls itself; empty where the operating system does not tell it as Linux does.
+pub fn host() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
 }
 
 // === impl Announcer ===
@@ -181,14 +175,6 @@ impl From<v1::Usage> for Usage {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_the_system_tells_is_read() {
-        let stat = "7 (a) b (c) S 1 2 3 4 5 6 7 8 9 10 150 50 0 0 20 0 1 0";
-        assert_eq!(parse("Name:\tx\nVmRSS:\t   2048 kB\n", stat), Some((2 << 20, 2.0)));
-        assert_eq!(parse("Name:\tx\n", stat), None);
-        assert_eq!(parse("VmRSS:\t 1 kB\n", "7 (a) S 1"), None);
-    }
 
     #[test]
     fn a_process_knows_what_it_takes() {

@@ -21,6 +21,7 @@ pub mod letter;
 pub mod name;
 pub mod payload;
 pub mod priority;
+pub mod process;
 pub mod protocol;
 pub mod relations;
 pub mod retry;

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::time::MissedTickBehavior;
 use windlass_broker::Broker;
-use windlass_broker::presence::{Announcer, EVERY, Meter, Presence};
+use windlass_broker::presence::{Announcer, EVERY, Meter, Presence, host};
 
 use crate::health::Health;
 
@@ -49,8 +49,7 @@ impl Myself {
 
 /// Says it again and again, until `left` says that the process ends; then it takes it back.
 pub(crate) async fn announce(myself: Myself, broker: Broker, health: Health, left: impl Future<Output = ()>) {
-    let mut announcer = Announcer::new(&broker, myself.service, &myself.instance);
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned();
+    let (mut announcer, host) = (Announcer::new(&broker, myself.service, &myself.instance), host());
     let (mut meter, mut ticks) = (Meter::default(), tokio::time::interval(EVERY));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut refused = false;

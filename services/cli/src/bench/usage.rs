@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use windlass_core::process;
 
 use super::Error;
 
@@ -43,15 +44,9 @@ impl Usage {
     }
 
     fn parse(stat: &str, status: &str, io: &str) -> Self {
-        // The name, in parentheses, may hold anything; the fields after it are numbered from 3.
-        let after = stat.rsplit_once(')').map_or("", |(_, after)| after);
-        let field = |number: usize| -> u64 {
-            after.split_whitespace().nth(number - 3).and_then(|text| text.parse().ok()).unwrap_or_default()
-        };
-        let ticks = field(14) + field(15);
+        let number = |text, name| process::number(text, name).unwrap_or_default();
         Self {
-            // A tick is a hundredth of a second on every Linux (USER_HZ).
-            cpu: Duration::from_millis(ticks * 10),
+            cpu: process::cpu_time(stat).unwrap_or_default(),
             peak_bytes: number(status, "VmHWM:") * 1024,
             resident_bytes: number(status, "VmRSS:") * 1024,
             written_bytes: number(io, "write_bytes:"),
@@ -74,11 +69,6 @@ impl Usage {
 /// CPU seconds of all of them for 1000 jobs.
 pub(super) fn cpu_per_1000(shares: &[Share], jobs: u64) -> f64 {
     shares.iter().map(|share| share.cpu_seconds).sum::<f64>() * 1000.0 / jobs as f64
-}
-
-fn number(text: &str, name: &str) -> u64 {
-    let line = text.lines().find_map(|line| line.strip_prefix(name));
-    line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use windlass_broker::presence::{self, Presence, Usage};
 use windlass_broker::{Broker, kv};
 use windlass_proto::{read_instant, v1};
 
+use super::backlog::Backlog;
 use super::query::{self, RawQuery};
 use super::schema::{Figures, Fleet, Instance, StreamFigures};
 use super::{Api, Problem};
@@ -79,16 +80,14 @@ async fn figures(api: &Api, now: Timestamp) -> Result<Figures, Problem> {
     for part in api.store.course_of(parts, None).await? {
         sum.add(&part);
     }
-    let backlog = super::pages::overview::Backlog::of(&api.store.queues(now).await?);
+    let backlog = Backlog::of(&api.store.queues(now).await?);
     #[allow(clippy::cast_precision_loss, reason = "rates for people")]
     let rate = |count: u64| count as f64 / f64::from(MINUTES);
-    #[allow(clippy::cast_precision_loss, reason = "a share for people")]
-    let failed_share = (sum.attempts > 0).then(|| sum.failed_attempts as f64 / sum.attempts as f64);
     Ok(Figures {
         minutes: MINUTES,
         accepted_per_minute: rate(sum.accepted),
-        ended_per_minute: rate(sum.succeeded + sum.dead + sum.dropped),
-        failed_share,
+        ended_per_minute: rate(sum.ended()),
+        failed_share: sum.failed_share(),
         ready: backlog.ready,
         deferred: backlog.deferred,
         held: backlog.held,

@@ -78,6 +78,17 @@ impl Part {
         self.run.add(&other.run);
     }
 
+    /// Jobs that ended.
+    pub fn ended(&self) -> u64 {
+        self.succeeded + self.dead + self.dropped
+    }
+
+    /// Of the attempts that ended, the share that failed, 0 to 1; none if none ended.
+    #[allow(clippy::cast_precision_loss, reason = "a share for people")]
+    pub fn failed_share(&self) -> Option<f64> {
+        (self.attempts > 0).then(|| self.failed_attempts as f64 / self.attempts as f64)
+    }
+
     fn count(&mut self, what: &str, bucket: i64, count: u64) {
         match what {
             "accepted" => self.accepted += count,

@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_nats::StatusCode;
 use futures::future::try_join_all;
 
-use super::{Raw, Start, raw, read};
+use super::{Raw, Start, raw, read, unexpected};
 use crate::connect::{Broker, Error};
 
 /// Messages that follow a batch, at most: the broker counts as many in about a millisecond.
@@ -112,6 +112,11 @@ impl Reading {
         Ok((messages, more))
     }
 
+    /// Where so many messages may be.
+    fn expected(&self, most: usize) -> Vec<u64> {
+        (0..most as u64).map(|number| self.next + number * self.gap).collect()
+    }
+
     /// A page, and whether nothing follows it.
     async fn one_by_one(
         &self,
@@ -121,51 +126,55 @@ impl Reading {
         most: usize,
     ) -> Result<(Vec<Raw>, bool), Error> {
         let most = most.min(TOGETHER);
-        let mut ask: Vec<u64> = (0..most as u64).map(|number| self.next + number * self.gap).collect();
-        let (mut answers, mut messages) = (Answers::new(), BTreeMap::new());
+        let mut ask = self.expected(most);
+        let (mut answers, mut messages, mut known) = (Answers::new(), BTreeMap::new(), Known::default());
         for _ in 0..ROUNDS {
             let asked = ask.iter().map(|sequence| first_from(broker, stream, filter, *sequence));
             for (sequence, found) in ask.iter().zip(try_join_all(asked).await?) {
                 answers.insert(*sequence, found.as_ref().map(|raw| raw.sequence));
                 messages.extend(found.map(|raw| (raw.sequence, raw)));
             }
-            let known = known(self.next, &answers, most);
+            known = Known::of(self.next, &answers, most);
             if known.holes.is_empty() {
                 break;
             }
-            ask = known.holes;
+            ask = std::mem::take(&mut known.holes);
         }
-        let Known { found, ended, .. } = known(self.next, &answers, most);
+        let Known { found, ended, .. } = known;
         Ok((found.iter().filter_map(|sequence| messages.remove(sequence)).collect(), ended))
     }
 }
 
-/// What these answers say of a list from `next` on, for a page of `most`.
-fn known(next: u64, answers: &Answers, most: usize) -> Known {
-    let mut known = Known::default();
-    let (mut at, mut seen) = (next, 0);
-    while seen < most {
-        // Of all that was asked for at or before this place, the nearest says most.
-        match answers.range(..=at).next_back() {
-            Some((_, None)) => {
-                known.ended = known.holes.is_empty();
-                break;
-            }
-            Some((_, Some(found))) if *found >= at => {
-                if known.holes.is_empty() {
-                    known.found.push(*found);
+// === impl Known ===
+
+impl Known {
+    /// What these answers say of a list from `next` on, for a page of `most`.
+    fn of(next: u64, answers: &Answers, most: usize) -> Self {
+        let mut known = Self::default();
+        let (mut at, mut seen) = (next, 0);
+        while seen < most {
+            // Of all that was asked for at or before this place, the nearest says most.
+            match answers.range(..=at).next_back() {
+                Some((_, None)) => {
+                    known.ended = known.holes.is_empty();
+                    break;
                 }
-                at = found + 1;
+                Some((_, Some(found))) if *found >= at => {
+                    if known.holes.is_empty() {
+                        known.found.push(*found);
+                    }
+                    at = found + 1;
+                }
+                _ => {
+                    known.holes.push(at);
+                    let Some((after, _)) = answers.range(at..).next() else { break };
+                    at = *after;
+                }
             }
-            _ => {
-                known.holes.push(at);
-                let Some((after, _)) = answers.range(at..).next() else { break };
-                at = *after;
-            }
+            seen += 1;
         }
-        seen += 1;
+        known
     }
-    known
 }
 
 /// The first message under a filter at or after this sequence.
@@ -181,10 +190,7 @@ async fn first_from(
     match answer.status {
         None => raw(&subject, answer).map(Some),
         Some(StatusCode::NOT_FOUND) => Ok(None),
-        Some(status) => {
-            let reason = format!("{status} {}", answer.description.as_deref().unwrap_or_default());
-            Err(Error::Malformed { subject, reason })
-        }
+        Some(status) => Err(unexpected(&subject, status, &answer)),
     }
 }
 
@@ -197,14 +203,13 @@ mod tests {
     /// Asks a list as pages do.
     fn page(list: &[u64], reading: &Reading, most: usize) -> (Known, usize) {
         let next_of = |sequence: u64| list.iter().copied().find(|found| *found >= sequence);
-        let mut ask: Vec<u64> = (0..most as u64).map(|number| reading.next + number * reading.gap).collect();
-        let (mut answers, mut rounds) = (Answers::new(), 0);
+        let (mut ask, mut answers, mut rounds) = (reading.expected(most), Answers::new(), 0);
         while rounds < ROUNDS && !ask.is_empty() {
             answers.extend(ask.iter().map(|sequence| (*sequence, next_of(*sequence))));
-            ask = known(reading.next, &answers, most).holes;
+            ask = Known::of(reading.next, &answers, most).holes;
             rounds += 1;
         }
-        (known(reading.next, &answers, most), rounds)
+        (Known::of(reading.next, &answers, most), rounds)
     }
 
     #[test]

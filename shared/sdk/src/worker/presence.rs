@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use prost::Message as _;
 use tokio_util::sync::CancellationToken;
-use windlass_broker::presence::Meter;
+use windlass_broker::presence::{Meter, host};
 use windlass_proto::v1;
 
 use super::shared::Shared;
@@ -23,7 +23,7 @@ pub(super) async fn announce(shared: Arc<Shared>, stop: CancellationToken) {
     let options = &shared.options;
     let key = broker.names().worker_key(&options.pool, &options.id);
     let started_at = windlass_proto::instant(Timestamp::now());
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned();
+    let host = host();
     let mut meter = Meter::default();
     loop {
         let draining = stop.is_cancelled();

@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::response::Response;
 
 use super::super::access::Viewer;
+use super::super::backlog::Backlog;
 use super::super::query::RawQuery;
 use super::super::{Api, Problem};
 use super::chart::{Chart, Form, Unit};
@@ -29,16 +30,6 @@ struct OverviewPage {
     progress: Progress,
     gap: Option<Gap>,
     lost: u64,
-}
-
-/// What stands in all queues together.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(in crate::api) struct Backlog {
-    pub(in crate::api) ready: u64,
-    pub(in crate::api) deferred: u64,
-    pub(in crate::api) held: u64,
-    pub(in crate::api) running: u64,
-    pub(in crate::api) oldest_seconds: Option<f64>,
 }
 
 /// Errors on this page.
@@ -120,35 +111,12 @@ pub(super) fn charts(course: &[Part], minutes: i64) -> Vec<Chart> {
     ]
 }
 
-// === impl Backlog ===
-
-impl Backlog {
-    pub(in crate::api) fn of(queues: &[QueueCounts]) -> Self {
-        let count = |name: &str| queues.iter().filter_map(|queue| queue.counts.get(name)).sum::<u64>();
-        let oldest = queues.iter().filter_map(|queue| queue.oldest_queued_age_seconds);
-        Self {
-            ready: count("queued"),
-            deferred: count("scheduled") + count("retrying"),
-            held: count("held"),
-            running: count("running"),
-            oldest_seconds: oldest.reduce(f64::max),
-        }
-    }
-}
-
 // === impl OverviewPage ===
 
 impl OverviewPage {
     /// Jobs that ended in a minute, on average.
     #[allow(clippy::cast_precision_loss, reason = "a rate for people")]
     fn per_minute(&self) -> f64 {
-        let ended = self.totals.succeeded + self.totals.dead + self.totals.dropped;
-        ended as f64 / self.minutes.max(1.0)
-    }
-
-    /// The share of attempts that failed; none if there was none.
-    #[allow(clippy::cast_precision_loss, reason = "a share for people")]
-    fn failure_rate(&self) -> Option<f64> {
-        (self.totals.attempts > 0).then(|| self.totals.failed_attempts as f64 / self.totals.attempts as f64)
+        self.totals.ended() as f64 / self.minutes.max(1.0)
     }
 }

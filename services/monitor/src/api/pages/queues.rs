@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use askama::Template;
 use axum::extract::{Query, State};
-use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Map, Value};
 use windlass_broker::queues::{QueueStore, Stored};
@@ -20,7 +19,7 @@ use super::chart::Chart;
 use super::frame::Frame;
 use super::overview::charts;
 use super::span::{SPANS, Span};
-use super::{problem, render, shown, words};
+use super::{shown, words};
 use crate::store::QueueCounts;
 
 #[derive(Template)]
@@ -182,10 +181,7 @@ pub(in crate::api) async fn one(
             name,
         })
     };
-    match page.await {
-        Ok(page) => render(StatusCode::OK, &page),
-        Err(refused) => problem(&refused, &viewer.0),
-    }
+    shown(page.await, &viewer)
 }
 
 pub(in crate::api) async fn pause(
