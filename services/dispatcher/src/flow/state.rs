@@ -227,10 +227,11 @@ impl State {
     pub(super) fn append(&mut self, lane: &Lane, place: InLine) {
         if let Some(state) = self.lanes.get_mut(lane) {
             if !state.more && state.buffer.len() < 2 * PAGE {
-                state.reading = Reading::from(place.sequence + 1);
+                state.reading = Reading::at_end(place.sequence + 1);
                 state.buffer.push_back(place);
             } else {
                 state.more = true;
+                state.reading.grew(place.sequence);
             }
         }
     }

@@ -63,6 +63,19 @@ impl Reading {
         Self { next: sequence.max(1), left: None, gap: 1 }
     }
 
+    /// Of a list that ends before this sequence: what comes to it is told by [`grew`](Self::grew).
+    pub fn at_end(sequence: u64) -> Self {
+        Self { left: Some(0), ..Self::from(sequence) }
+    }
+
+    /// A message was stored at the end of the list: so it is known, without a count, when it is long.
+    pub fn grew(&mut self, sequence: u64) {
+        if let Some(left) = &mut self.left {
+            *left += 1;
+            self.gap = ((sequence + 1).saturating_sub(self.next) / *left).max(1);
+        }
+    }
+
     /// Where the next page begins.
     pub fn next(&self) -> u64 {
         self.next
@@ -219,6 +232,16 @@ mod tests {
         let (known, rounds) = page(&list, &reading, 128);
         assert_eq!(known.found, list[..128]);
         assert!(rounds <= 2 && !known.ended, "{rounds} {known:?}");
+    }
+
+    #[test]
+    fn a_list_that_grows_is_known_to_be_long() {
+        let mut reading = Reading::at_end(100);
+        (1..=6000).for_each(|number| reading.grew(99 + 3 * number));
+        assert_eq!(reading, Reading { next: 100, left: Some(6000), gap: 3 });
+        let mut unknown = Reading::from(100);
+        unknown.grew(102);
+        assert_eq!(unknown, Reading::from(100), "how many there were before is not known");
     }
 
     #[test]
