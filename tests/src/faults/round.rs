@@ -73,7 +73,7 @@ pub struct Outcome {
     pub kept: Option<PathBuf>,
 }
 
-/// For everything to end once the last fault is over: a lease, an election and the retries of what they met.
+/// For one more to end once the last fault is over: a lease, an election and the retries of what they met.
 const SETTLE: Duration = Duration::from_secs(60);
 /// Where something is lost on purpose.
 const HOPELESS: Duration = Duration::from_secs(5);
@@ -113,11 +113,11 @@ async fn run(family: Family, options: &Options, stage: &mut Stage) -> Result<Out
     stage.heal().await.context("not everything became ready again")?;
     let mut complaints: Vec<String> =
         injected.err().map(|e| format!("injecting: {e:#}")).into_iter().collect();
-    let bound = if family == Family::Sabotage { HOPELESS } else { SETTLE };
-    let left = settle(stage, &ledger.acknowledged(), &mut events, bound).await;
-    complaints.extend(left.map(|left| format!("did not settle within {bound:?}: {left:?}")));
+    let patience = if family == Family::Sabotage { HOPELESS } else { SETTLE };
+    let left = settle(stage, &ledger.acknowledged(), &mut events, patience).await;
+    complaints.extend(left.map(|left| format!("did not settle, nothing ended for {patience:?}: {left:?}")));
     resubmit::finished(stage, &ledger, &mut seed, 30, family.repeats()).await?;
-    let left = settle(stage, &ledger.acknowledged(), &mut events, bound).await;
+    let left = settle(stage, &ledger.acknowledged(), &mut events, patience).await;
     complaints.extend(left.map(|left| format!("did not settle after finished ids: {left:?}")));
     complaints.extend(family.afterwards(stage, &ledger).await?);
     stage.stop().await?;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::Result;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
 use windlass_core::audit::JobKey;
 use windlass_core::{JobState, Transition};
@@ -12,7 +12,7 @@ use windlass_testkit::{EventLog, broker};
 
 use super::stage::Stage;
 
-/// What is left when the time is over.
+/// What is left.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Left {
     pub(super) tasks: u64,
@@ -35,16 +35,17 @@ const POLL: Duration = Duration::from_millis(200);
 /// For one look.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// Waits for the ends of these jobs, and of everything else. What is left at the end of the bound, or nothing.
+/// Waits for the ends of these jobs, and of everything else. What is left once for so long it has not become less, or
+/// nothing.
 pub(super) async fn settle(
     stage: &Stage,
     jobs: &[JobKey],
     events: &mut EventLog,
-    bound: Duration,
+    patience: Duration,
 ) -> Option<Left> {
-    let deadline = Instant::now() + bound;
-    let mut left = Left::default();
+    let (mut left, mut least, mut since) = (Left::default(), u64::MAX, Instant::now());
     loop {
+        let begun = Instant::now();
         if let Ok(Ok(mut seen)) = timeout(LOOK, look(&stage.admin, jobs, events)).await {
             if stage.disk.is_some() {
                 seen.forgive_zombies();
@@ -52,12 +53,16 @@ pub(super) async fn settle(
             if seen.is_nothing() {
                 return None;
             }
+            if seen.total() < least {
+                (least, since) = (seen.total(), Instant::now());
+            }
             left = seen;
         }
-        if Instant::now() >= deadline {
+        if since.elapsed() >= patience {
             return Some(left);
         }
-        sleep(POLL).await;
+        // A look at a hundred thousand jobs keeps the broker from its work for a while.
+        sleep(POLL.max(begun.elapsed())).await;
     }
 }
 
@@ -67,8 +72,9 @@ async fn look(client: &broker::Client, jobs: &[JobKey], events: &mut EventLog) -
         commands: messages(client, "COMMANDS").await?,
         ..Left::default()
     };
-    left.held = flow(client).await?;
-    let subjects = subjects(client).await?;
+    let texts = texts(client).await?;
+    left.held = texts.iter().filter(|text| is_of_flow(text)).cloned().collect();
+    let subjects: Vec<_> = texts.into_iter().filter_map(Subject::read).collect();
     let ended: BTreeSet<(&str, &str)> = subjects
         .iter()
         .filter(|subject| subject.record == "done")
@@ -125,38 +131,43 @@ pub(super) struct Subject {
     pub(super) id: String,
 }
 
-/// What the stream of jobs holds of flow control: with the last job it is all given back.
-async fn flow(client: &broker::Client) -> Result<Vec<String>> {
-    let subjects: Option<BTreeMap<String, u64>> = serde_json::from_value(client.subjects("JOBS").await?)?;
-    let of_flow = |text: &String| matches!(text.split('.').nth(3), Some("slot" | "wait"));
-    Ok(subjects.unwrap_or_default().into_keys().filter(of_flow).collect())
-}
-
 /// What the stream of jobs holds.
 pub(super) async fn subjects(client: &broker::Client) -> Result<Vec<Subject>> {
-    let subjects = client.subjects("JOBS").await?;
-    let subjects: BTreeMap<String, u64> = match subjects {
-        Value::Null => BTreeMap::new(),
-        subjects => serde_json::from_value(subjects)?,
-    };
-    let parse = |text: String| {
+    Ok(texts(client).await?.into_iter().filter_map(Subject::read).collect())
+}
+
+async fn texts(client: &broker::Client) -> Result<Vec<String>> {
+    let subjects: Option<BTreeMap<String, u64>> = serde_json::from_value(client.subjects("JOBS").await?)?;
+    Ok(subjects.unwrap_or_default().into_keys().collect())
+}
+
+/// Slots that are taken, and places in line: with the last job all of them are given back.
+fn is_of_flow(text: &str) -> bool {
+    matches!(text.split('.').nth(3), Some("slot" | "wait"))
+}
+
+// === impl Subject ===
+
+impl Subject {
+    fn read(text: String) -> Option<Self> {
         let parts: Vec<&str> = text.split('.').collect();
         let [_, _, queue, record, _, id] = parts[..] else { return None };
         let (queue, record, id) = (queue.to_owned(), record.to_owned(), id.to_owned());
-        Some(Subject { text, queue, record, id })
-    };
-    Ok(subjects.into_keys().filter_map(parse).collect())
+        Some(Self { text, queue, record, id })
+    }
 }
 
 // === impl Left ===
 
 impl Left {
     fn is_nothing(&self) -> bool {
-        self.tasks + self.commands == 0
-            && self.work.is_empty()
-            && self.under_ends.is_empty()
-            && self.held.is_empty()
-            && self.unended + self.untold == 0
+        self.total() == 0
+    }
+
+    /// All of it together.
+    fn total(&self) -> u64 {
+        let listed = self.work.len() + self.under_ends.len() + self.held.len() + self.unended + self.untold;
+        self.tasks + self.commands + listed as u64
     }
 
     /// A broker without space takes acknowledgements, and may not be able to delete what they mean: after its restart

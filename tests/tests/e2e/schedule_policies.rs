@@ -72,6 +72,38 @@ async fn expressions_are_looked_at_without_storing_anything() -> Result<()> {
     refused(&fleet, &["schedule", "next", "no-such"], 4, "no schedule").await
 }
 
+/// What is stored bounds what an expression would name: its start, its end, how often it may fire, a pause.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_schedule_those_instants_are_told_that_it_will_fire() -> Result<()> {
+    // No scheduler runs, so none of them fires meanwhile.
+    let fleet = Fleet::running().await?;
+    let (kind, payload) = ("command.run", json!({"argv": ["true"]}));
+    let file = json!([
+        {"id": "winter", "kind": kind, "payload": payload, "cron": "30 2 * * *", "zone": "Europe/Berlin",
+         "start": "2099-03-28T00:00:00Z", "end": "2099-03-29T23:00:00Z"},
+        {"id": "twice", "kind": kind, "payload": payload, "every": "1h", "phase": "15m", "start": "2099-01-01T00:00:00Z",
+         "limit": 2},
+    ]);
+    assert_eq!(apply(&fleet, "two.json", &file.to_string()).await?, ["created", "created"]);
+    let next = async |args: &[&str]| cli(&fleet, &[&["schedule", "next"], args].concat()).await;
+    // Half past two does not exist on the second day: it fires at the gap's end.
+    assert_eq!(next(&["winter"]).await?, json!(["2099-03-28T01:30:00Z", "2099-03-29T01:00:00Z"]));
+    assert_eq!(next(&["winter", "--after", "2099-03-28T12:00:00Z"]).await?, json!(["2099-03-29T01:00:00Z"]));
+    assert_eq!(next(&["winter", "--count", "1"]).await?, json!(["2099-03-28T01:30:00Z"]));
+    assert_eq!(next(&["twice"]).await?, json!(["2099-01-01T00:15:00Z", "2099-01-01T01:15:00Z"]));
+    let told = fleet.cli(&["schedule", "next", "winter"]).await?;
+    assert!(told.contains("Sat 2099-03-28 02:30:00 +01:00"), "in its own zone: {told}");
+    assert!(told.contains("it ends at 2099-03-29T23:00:00Z"), "{told}");
+    let told = fleet.cli(&["schedule", "next", "twice"]).await?;
+    assert!(told.contains("its limit is 2 fires"), "{told}");
+    cli(&fleet, &["schedule", "pause", "twice", "--note", "looked at"]).await?;
+    assert_eq!(next(&["twice"]).await?, json!([]));
+    let told = fleet.cli(&["schedule", "next", "twice"]).await?;
+    assert!(told.contains("paused until somebody resumes it: looked at"), "{told}");
+    refused(&fleet, &["schedule", "next", "winter", "--zone", "UTC"], 2, "has its own").await?;
+    refused(&fleet, &["schedule", "next", "winter", "--count", "0"], 2, "count").await
+}
+
 /// A schedule of every minute as one that was made then, which no file can say.
 fn made_at(id: &str, created_at: Timestamp, policy: Policy) -> Result<Schedule<Bytes>> {
     Ok(Schedule {

@@ -108,10 +108,21 @@ impl Client {
         format!("{}.{call}", self.api_prefix)
     }
 
-    /// The subjects of a stream with how many messages each has.
+    /// The subjects of a stream with how many messages each has, null if there are none. The broker lists a hundred
+    /// thousand at a time; so what changes meanwhile may be missed, or told though it is gone.
     pub async fn subjects(&self, stream: &str) -> Result<Value> {
-        let info = self.api(&format!("STREAM.INFO.{stream}"), &json!({ "subjects_filter": ">" })).await?;
-        Ok(info["state"]["subjects"].clone())
+        let mut all = serde_json::Map::new();
+        loop {
+            let request = json!({ "subjects_filter": ">", "offset": all.len() });
+            let mut info = self.api(&format!("STREAM.INFO.{stream}"), &request).await?;
+            let Value::Object(page) = info["state"]["subjects"].take() else { break };
+            let before = all.len();
+            all.extend(page);
+            if all.len() == before || all.len() as u64 >= info["total"].as_u64().unwrap_or_default() {
+                break;
+            }
+        }
+        Ok(if all.is_empty() { Value::Null } else { Value::Object(all) })
     }
 
     /// All objects of a bucket, name and bytes, read as the client library does it.
