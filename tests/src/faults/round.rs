@@ -88,7 +88,7 @@ pub async fn round(family: Family, options: &Options) -> Result<Outcome> {
         return Ok(Outcome { skipped: Some(reason), ..Outcome::new(family, options.seed) });
     }
     let mut stage = family.stage(options).await.context("the fleet did not start")?;
-    let bound = ROUND + EACH_THOUSAND * u32::try_from(options.backlog.jobs / 1000).unwrap_or(u32::MAX);
+    let bound = options.round_bound();
     let run = match timeout(bound, Box::pin(run(family, options, &mut stage))).await {
         Ok(run) => run,
         Err(_) => Err(anyhow::anyhow!("a round took longer than {bound:?}")),
@@ -145,6 +145,16 @@ async fn run(family: Family, options: &Options, stage: &mut Stage) -> Result<Out
         outcome.kept = Some(stage.folder().to_owned());
     }
     Ok(outcome)
+}
+
+// === impl Options ===
+
+impl Options {
+    /// No round takes longer.
+    pub(super) fn round_bound(&self) -> Duration {
+        let thousands = u32::try_from(self.backlog.jobs / 1000).unwrap_or(u32::MAX);
+        EACH_THOUSAND.saturating_mul(thousands).saturating_add(ROUND)
+    }
 }
 
 // === impl Outcome ===

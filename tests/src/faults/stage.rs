@@ -35,6 +35,8 @@ pub(super) struct Needs {
     pub(super) small_disk: bool,
     /// Of the limited queue.
     pub(super) limits: Option<Limits>,
+    /// For so long, at least, the ends of jobs are kept: the judge reads them.
+    pub(super) horizon: Duration,
     /// The services to start, by label.
     pub(super) cast: Vec<&'static str>,
 }
@@ -158,12 +160,14 @@ async fn limit(broker: &Broker, limits: Limits) -> Result<()> {
 
 impl Stage {
     pub(super) async fn start(needs: &Needs, old_programs: Option<PathBuf>) -> Result<Self> {
+        let layout = Layout::default();
         let layout = Layout {
             replicas: if needs.three_nodes { 3 } else { 1 },
             ack_wait: LEASE,
             // Low, so that deliveries that nothing is suspected of are seen, too.
             max_ack_pending: 48,
-            ..Layout::default()
+            horizon: layout.horizon.max(needs.horizon),
+            ..layout
         };
         let disk = if needs.small_disk { Some(SmallDisk::mount(DISK_MEGABYTES)?) } else { None };
         let ground = if needs.three_nodes {

@@ -201,7 +201,9 @@ impl Family {
             Self::Limits => Some(Limits { of_queue: None, ..LIMITS }),
             _ => Some(LIMITS),
         };
-        let mut needs = Needs { three_nodes: false, small_disk: false, limits, cast: FLEET.to_vec() };
+        let horizon = options.round_bound();
+        let mut needs =
+            Needs { three_nodes: false, small_disk: false, limits, horizon, cast: FLEET.to_vec() };
         if options.short {
             needs.cast.retain(|label| !["dispatcher-2", "worker-3"].contains(label));
         }
