@@ -12,7 +12,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("cargo::rerun-if-changed={}", file.display());
     }
     let descriptors = protox::compile(&files, [&root])?;
-    // Reference-counted bytes: a payload is not copied between the network and the handler.
-    prost_build::Config::new().bytes(["."]).compile_fds(descriptors)?;
+    // Reference-counted bytes: a payload is not copied between the network and the handler. What is stored has one form.
+    let ordered = [".windlass.v1.Task.labels", ".windlass.v1.Event.labels"];
+    prost_build::Config::new().bytes(["."]).btree_map(ordered).compile_fds(descriptors)?;
     Ok(())
 }

@@ -41,6 +41,7 @@ struct Inner {
     public_url: Option<String>,
     secure: bool,
     lifetime: Duration,
+    payloads: Role,
     /// Sessions that were ended before their time, by their nonces.
     ended: Ended,
 }
@@ -113,8 +114,14 @@ impl Access {
                 .secure_cookies
                 .unwrap_or_else(|| public_url.is_some_and(|url| url.starts_with("https://"))),
             lifetime: options.session_lifetime,
+            payloads: options.payloads,
             ended: Ended::default(),
         })))
+    }
+
+    /// Who is shown payloads, at least.
+    pub fn payloads(&self) -> Role {
+        self.0.payloads
     }
 
     /// On this machine: everybody reads, and whoever has the token, if there is one, does all.
@@ -127,6 +134,7 @@ impl Access {
             public_url: None,
             secure: false,
             lifetime: Options::default().session_lifetime,
+            payloads: Role::Viewer,
             ended: Ended::default(),
         };
         Self(Arc::new(inner))

@@ -21,6 +21,7 @@ mod many;
 mod operations;
 mod pages;
 mod past;
+mod payload;
 mod problem;
 mod query;
 mod queues;

@@ -19,6 +19,7 @@ on_both![
     old_jobs_go_by_state_and_age_and_stay_counted,
     jobs_are_found_by_error_and_time_in_stable_pages,
     jobs_are_found_by_what_made_them,
+    jobs_are_found_by_their_labels,
     what_is_no_matter_any_more_goes_too,
     a_report_sums_up_a_time,
     what_handlers_told_is_kept_once,
@@ -80,6 +81,49 @@ async fn jobs_are_found_by_what_made_them(on: On) {
     let view = database.store.find(job_id(9), None).await.unwrap().remove(0);
     assert_eq!(view.relations.schedule_id.unwrap().as_str(), "nightly");
     assert_eq!(view.relations.parent.unwrap().job_id, job_id(101));
+}
+
+async fn jobs_are_found_by_their_labels(on: On) {
+    let mut database = Database::on(on).await;
+    let labelled =
+        |labels: &str, job, at| Event { labels: labels.parse().unwrap(), ..accepted("mail", job, at) };
+    let events = [(1, "env=prod"), (2, "env=test"), (3, "env=prod,region=eu"), (4, "env=prod")];
+    database.tell(events.map(|(job, labels)| labelled(labels, job, 10 + job.cast_signed())).to_vec()).await;
+    database.tell(vec![accepted("mail", 5, 15)]).await;
+    let ends = [(1, Transition::Succeeded), (4, Transition::Dead)];
+    database.tell(ends.map(|(job, end)| event("mail", job, end, 1, 30)).to_vec()).await;
+    // Its acceptance was told last, and all of it twice.
+    database.tell(vec![event("mail", 6, Transition::Started, 1, 20)]).await;
+    for _ in 0..2 {
+        database.tell(vec![labelled("env=prod", 6, 19)]).await;
+    }
+    let with = |label: &str| Filter { label: Some(label.parse().unwrap()), ..Filter::default() };
+    let prod = || with("env=prod");
+    assert_eq!(found(&database, prod()).await, [6, 4, 3, 1]);
+    assert_eq!(found(&database, with("region=eu")).await, [3]);
+    assert_eq!(found(&database, with("region=us")).await, Vec::<u64>::new());
+    let dead = Filter { state: Some(JobState::Dead), ..prod() };
+    assert_eq!(found(&database, dead).await, [4]);
+    let queued = Filter { state: Some(JobState::Queued), queue: "mail".parse().ok(), ..prod() };
+    assert_eq!(found(&database, queued).await, [3]);
+    // By time, which is another order.
+    let timed = Filter { since: Some(second(12)), until: Some(second(20)), ..prod() };
+    assert_eq!(found(&database, timed).await, [6, 4, 3]);
+    let (mut pages, mut cursor) = (Vec::new(), None);
+    loop {
+        let page = database.store.list(&prod(), cursor, 1, second(40)).await.unwrap();
+        pages.extend(page.jobs.iter().map(|job| job.id));
+        cursor = page.next_cursor;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!(pages, [6, 4, 3, 1].map(job_id));
+    let view = database.store.find(job_id(3), None).await.unwrap().remove(0);
+    assert_eq!(view.labels.to_string(), "env=prod,region=eu");
+    // They go with their jobs.
+    let removed = database.store.remove_ended(JobState::Succeeded, second(40), 10).await.unwrap();
+    assert_eq!((removed, found(&database, prod()).await), (1, vec![6, 4, 3]));
 }
 
 fn dead(queue: &str, job: u64, at: i64) -> Vec<Event> {

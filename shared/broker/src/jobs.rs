@@ -11,6 +11,7 @@ mod overheard;
 mod seen;
 pub(crate) mod soon;
 mod standing;
+mod task;
 mod unique;
 mod waiting;
 mod write;

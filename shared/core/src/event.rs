@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use crate::flow::FlowKey;
+use crate::labels::Labels;
 use crate::payload::Form;
 use crate::relations::Relations;
 use crate::{JobError, JobId, Kind, Outcome, Priority, QueueName, Task, Transition};
@@ -58,6 +59,8 @@ pub struct Event {
     pub other_id: Option<JobId>,
     /// With accepted: what the task has to do with others; none if nothing.
     pub relations: Option<Box<Relations>>,
+    /// With accepted: what the publisher says of the task.
+    pub labels: Labels,
 }
 
 // === impl Event ===
@@ -97,6 +100,7 @@ impl Event {
             tenant: None,
             other_id: None,
             relations: None,
+            labels: Labels::default(),
         }
     }
 
@@ -107,6 +111,7 @@ impl Event {
             key: task.key.clone(),
             tenant: task.tenant.clone(),
             relations: Relations::of(task).map(Box::new),
+            labels: task.labels.clone(),
             ..self
         }
     }

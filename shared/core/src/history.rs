@@ -14,6 +14,7 @@ pub use fold::History;
 pub use relations::{AfterView, ParentView, RelationsView};
 pub use value::result_value;
 
+use crate::labels::Labels;
 use crate::told::LogLevel;
 use crate::{Form, JobError, JobId, JobState, Outcome, Priority};
 
@@ -43,6 +44,9 @@ pub struct JobView {
     /// What its task had to do with others.
     #[serde(flatten)]
     pub relations: RelationsView,
+    /// What its publisher said of its task.
+    #[serde(default)]
+    pub labels: Labels,
     /// 32 hexadecimal digits; none if the publisher sent no trace context.
     pub trace_id: Option<String>,
     /// When the dispatcher accepted it.

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 pub use filter::{Filter, InvalidFingerprint, Print};
 pub use group::{Group, Groups};
-pub use view::{HeaderView, LetterRow, LetterView};
+pub use view::{HeaderView, LetterRow, LetterView, payload_value};
 
 use crate::fingerprint::fingerprint;
 use crate::trace::TraceParent;

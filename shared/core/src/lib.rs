@@ -17,6 +17,7 @@ pub mod flow;
 pub mod forgetting;
 pub mod history;
 pub mod id;
+pub mod labels;
 pub mod letter;
 pub mod name;
 pub mod payload;

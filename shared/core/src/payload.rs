@@ -65,6 +65,13 @@ pub fn readable(text: &str) -> std::borrow::Cow<'_, str> {
     }
 }
 
+/// Whether a payload has this text in it, in whatever case, as it stands in its message: of JSON, as it is written. What
+/// is compressed, sealed, an object of its own or no text has none.
+pub fn has_text(bytes: &[u8], form: &Form, text: &str) -> bool {
+    let readable = std::str::from_utf8(bytes).ok().filter(|_| form.is_plain());
+    readable.is_some_and(|payload| payload.to_lowercase().contains(&text.to_lowercase()))
+}
+
 // === impl Compression ===
 
 impl Compression {

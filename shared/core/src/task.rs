@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use crate::dependency::Dependency;
 use crate::flow::FlowKey;
+use crate::labels::Labels;
 use crate::payload::Form;
 use crate::unique::{self, Aggregate, Unique};
 use crate::{JobId, Kind, Priority, QueueName, RetryPolicy, ScheduleId};
@@ -50,6 +51,8 @@ pub struct Task<P> {
     pub after: Vec<Dependency>,
     /// The schedule that published it, for people.
     pub schedule_id: Option<ScheduleId>,
+    /// What its publisher says of it, for people.
+    pub labels: Labels,
     /// Whether another job of its key makes it needless.
     pub unique: Option<Box<Unique>>,
     /// With which others it becomes one job.
@@ -128,6 +131,7 @@ impl<P> Task<P> {
             points: 1,
             after: Vec::new(),
             schedule_id: None,
+            labels: Labels::default(),
             unique: None,
             aggregate: None,
         }

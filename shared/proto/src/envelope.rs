@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use prost::Message;
 use windlass_core::dependency::parse_list;
 use windlass_core::flow::FlowKey;
+use windlass_core::labels::Labels;
 use windlass_core::task::MAX_POINTS;
 use windlass_core::{Encoding, Form, JobId, RetryPolicy, Start, Task, duration};
 
@@ -39,6 +40,8 @@ pub mod headers {
     pub const POINTS: &str = "Windlass-Points";
     /// Whom it is for.
     pub const TENANT: &str = "Windlass-Tenant";
+    /// What its publisher says of it, for people.
+    pub const LABELS: &str = "Windlass-Labels";
     /// The jobs that it waits for.
     pub const AFTER: &str = "Windlass-After";
     /// What was done to the payload.
@@ -52,7 +55,7 @@ pub mod headers {
 }
 
 /// The headers of ours that a plain task may have.
-const KNOWN: [&str; 14] = [
+const KNOWN: [&str; 15] = [
     headers::KIND,
     headers::ID,
     headers::PRIORITY,
@@ -64,6 +67,7 @@ const KNOWN: [&str; 14] = [
     headers::KEY,
     headers::POINTS,
     headers::TENANT,
+    headers::LABELS,
     headers::AFTER,
     headers::ENCODING,
     headers::KEY_ID,
@@ -147,6 +151,10 @@ pub fn read_task(incoming: Incoming<'_>) -> Result<Task<Bytes>, Error> {
         max_wait: find(headers::MAX_WAIT)?.map(|text| duration(headers::MAX_WAIT, text)).transpose()?,
         parent: None,
         schedule_id: None,
+        labels: match find(headers::LABELS)? {
+            None => Labels::default(),
+            Some(text) => text.parse().map_err(|e| Error::new(headers::LABELS, e))?,
+        },
         origin: None,
         key: find(headers::KEY)?.map(|text| key(headers::KEY, text)).transpose()?,
         points: find(headers::POINTS)?.map(points).transpose()?.unwrap_or(1),
@@ -274,6 +282,7 @@ mod tests {
                 detached: true,
             }),
             schedule_id: "nightly".parse().ok(),
+            labels: "env=prod,region=eu".parse().unwrap(),
             origin: None,
             key: Some("account 42".parse().unwrap()),
             tenant: Some("acme".parse().unwrap()),
@@ -328,6 +337,7 @@ mod tests {
             (&[kind, kind], b"", "Windlass-Kind"),
             (&[kind, ("Windlass-Id", "7")], b"", "Windlass-Id"),
             (&[kind, ("Windlass-Priorty", "low")], b"", "Windlass-Priorty"),
+            (&[kind, ("Windlass-Labels", "prod")], b"", "Windlass-Labels"),
             (&[kind, ("Windlass-Priority", "urgent")], b"", "Windlass-Priority"),
             (&[kind, ("Windlass-Delay", "-1s")], b"", "Windlass-Delay"),
             (&[kind, ("Windlass-Delay", "soon")], b"", "Windlass-Delay"),

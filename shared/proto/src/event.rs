@@ -63,6 +63,7 @@ impl From<Event> for v1::Event {
             parent: relations.parent.as_ref().map(Into::into),
             after: relations.after.iter().map(Into::into).collect(),
             after_count: relations.after_count,
+            labels: event.labels.into(),
         }
     }
 }
@@ -112,6 +113,7 @@ impl v1::Event {
             tenant: self.tenant.parse().ok(),
             other_id: self.other_id.parse().ok(),
             relations: (relations != Relations::default()).then(|| Box::new(relations)),
+            labels: self.labels.try_into().unwrap_or_default(),
         })
     }
 }

@@ -36,6 +36,7 @@ impl From<&Task<Bytes>> for v1::Task {
             points: task.points,
             after: task.after.iter().map(Into::into).collect(),
             schedule_id: task.schedule_id.as_ref().map(ToString::to_string).unwrap_or_default(),
+            labels: task.labels.clone().into(),
             unique: task.unique.as_deref().map(unique::to_wire),
             aggregate: task.aggregate.as_deref().map(unique::aggregate_to_wire),
         }
@@ -85,6 +86,7 @@ pub(crate) fn from_wire(task: v1::Task, derived: Option<&dyn Fn() -> JobId>) -> 
         after: task.after.iter().map(dependency).collect::<Result<_, _>>()?,
         // For people: what cannot be read leads nowhere.
         schedule_id: task.schedule_id.parse().ok(),
+        labels: task.labels.try_into().map_err(|e| Error::new("labels", e))?,
         unique: task.unique.as_ref().map(unique::from_wire).transpose()?.map(Box::new),
         aggregate: task.aggregate.as_ref().map(unique::aggregate_from_wire).transpose()?.map(Box::new),
     })

@@ -33,6 +33,12 @@ impl Api {
         Ok(reqwest::get(format!("{}{path}", self.url)).await?.json().await?)
     }
 
+    /// As who shows the token.
+    pub(super) async fn get_as_operator(&self, path: &str) -> Result<Value> {
+        let request = reqwest::Client::new().get(format!("{}{path}", self.url));
+        Ok(request.bearer_auth(self.token).send().await?.json().await?)
+    }
+
     pub(super) async fn page(&self, path: &str) -> Result<String> {
         Ok(reqwest::get(format!("{}{path}", self.url)).await?.error_for_status()?.text().await?)
     }

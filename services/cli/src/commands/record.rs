@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use windlass::JobId;
 use windlass_broker::jobs::Seen;
 use windlass_core::history::{AttemptView, JobView, RelationsView, result_value, state_at};
+use windlass_core::labels::Labels;
 use windlass_core::protocol::Kind;
 use windlass_core::relations::Relations;
 use windlass_core::{Attempt, JobState, attempt};
@@ -26,6 +27,7 @@ pub(super) fn view(id: JobId, seen: &Seen, now: Timestamp) -> Option<JobView> {
         error: None,
         other_id: None,
         relations: RelationsView::default(),
+        labels: Labels::default(),
         trace_id: last.trace.map(|trace| trace.trace_id_hex()),
         accepted_at: Some(last.body.accepted_at()),
         due_at: None,
@@ -101,6 +103,7 @@ fn waiting(empty: JobView, job: &Job, kind: Kind, now: Timestamp) -> JobView {
         due_at: Some(job.due_at),
         attempts: job.attempts.iter().map(past).collect(),
         relations: Relations::of(&job.task).as_ref().map(RelationsView::of).unwrap_or_default(),
+        labels: job.task.labels.clone(),
         ..empty
     }
 }

@@ -2,6 +2,7 @@
 
 mod batch;
 mod bulk;
+mod flow;
 mod line;
 pub(crate) mod many;
 mod payload;
@@ -20,6 +21,7 @@ use windlass::client::{Payloads, Submitted};
 use windlass::{Client, Codec, Dependency, JobState, Submission};
 use windlass_broker::{Broker, locate};
 use windlass_core::history::JobView;
+use windlass_core::labels::Labels;
 use windlass_core::{JobId, Kind, PoolName, Priority, QueueName};
 use windlass_service::config::Log;
 use windlass_service::telemetry::Telemetry;
@@ -42,6 +44,7 @@ Examples:
   windlass submit file.digest '{\"path\": \"/etc/hosts\"}' --wait
   windlass submit report.make @order.json --queue reports --priority high --delay 10m
   windlass submit report.make @order.json --queue reports --max-wait 1h --timeout 10m
+  windlass submit invoice.send @order.json --queue invoices --key account/42 --tenant acme
   windlass submit report.make @order.json --unique report/42 --unique-for 10m --wait
   windlass submit index.update '{\"doc\": 42}' --unique-over kind,payload.doc --debounce 5s --debounce-max 1m
   windlass submit mail.digest '{\"to\": \"a@example.org\"}' --aggregate a@example.org --aggregate-grace 10s
@@ -54,7 +57,8 @@ The payload must be JSON, unless --content-type says otherwise. The bytes of a f
 JSON if the file's name ends with .json. A payload of more than 128 KiB goes through Object Store; at most 64 MiB.
 
 A line of --batch and --from is {\"kind\": \"mail.send\", \"payload\": {…}} with any of queue, priority, delay, run_at, id,
-max_attempts, timeout, max_wait, key, tenant, points, content_type and after: [\"<id>;queue=<queue>;on=fail|continue|ignore\"].
+max_attempts, timeout, max_wait, key, tenant, points, content_type, labels: {\"env\": \"prod\"} and
+after: [\"<id>;queue=<queue>;on=fail|continue|ignore\"].
 In a batch a line may have a name, and another wait for it: \"after\": [\"name=extract\"].
 
 Exit codes: 0 stored, or succeeded (--wait); 1 not stored, or (--wait) it ended otherwise or did not end in time;
@@ -101,9 +105,14 @@ pub(crate) struct Args {
     /// (this job starts) or ignore; of another queue as "ID;queue=NAME;on=POLICY". May be given often [default policy: fail]
     #[arg(long, value_name = "ID[:POLICY]", allow_hyphen_values = true)]
     after: Vec<String>,
+    /// To find the job by, as env=prod. May be given often
+    #[arg(long, value_name = "NAME=VALUE", allow_hyphen_values = true)]
+    label: Vec<String>,
     /// Of the payload
     #[arg(long, value_name = "TYPE", allow_hyphen_values = true)]
     content_type: Option<String>,
+    #[command(flatten)]
+    flow: flow::Args,
     #[command(flatten)]
     sharing: unique::Args,
     /// Wait for the job's end, for at most this long [default: 60s]
@@ -128,6 +137,8 @@ struct Request {
     max_wait: Option<Duration>,
     wait: Option<Duration>,
     after: Vec<Dependency>,
+    labels: Labels,
+    flow: flow::Flow,
     sharing: unique::Sharing,
 }
 
@@ -172,10 +183,11 @@ fn alone(args: &Args) -> Result<(), Error> {
         ("timeout", args.timeout.is_some()),
         ("max_wait", args.max_wait.is_some()),
         ("after", !args.after.is_empty()),
+        ("label", !args.label.is_empty()),
         ("content_type", args.content_type.is_some()),
         ("wait", args.wait.is_some()),
     ];
-    let mut given = given.into_iter().chain(args.sharing.given());
+    let mut given = given.into_iter().chain(args.flow.given()).chain(args.sharing.given());
     match given.find(|(_, is_given)| *is_given) {
         Some((field, _)) => {
             Err(Error::input(field, "is an option of one task: expected in each line that has it"))
@@ -292,7 +304,13 @@ impl Request {
         let max_wait = args.max_wait.as_deref().map(|text| duration("max_wait", text)).transpose()?;
         let wait = args.wait.as_deref().map(|text| duration("wait", text)).transpose()?;
         let after = args.after.iter().map(|text| dependency(text)).collect::<Result<_, _>>()?;
-        let sharing = args.sharing.read()?;
+        let mut labels = Labels::default();
+        for text in &args.label {
+            parse("label", text).and_then(|label| {
+                labels.add(label).map_err(|error| Error::input("label", error.to_string()))
+            })?;
+        }
+        let (flow, sharing) = (args.flow.read()?, args.sharing.read()?);
         // Last, as it may read what is not there a second time.
         let payload = Payload::read(args.payload.as_deref(), args.payload_file.as_deref(), content_type)?;
         Ok(Self {
@@ -308,6 +326,8 @@ impl Request {
             max_wait,
             wait,
             after,
+            labels,
+            flow,
             sharing,
         })
     }
@@ -339,6 +359,9 @@ impl Request {
         for one in &self.after {
             task = task.after(one).on_failure(one.on_failure);
         }
-        self.sharing.apply(task)
+        for (name, value) in self.labels.iter() {
+            task = task.label(name, value);
+        }
+        self.sharing.apply(self.flow.apply(task))
     }
 }

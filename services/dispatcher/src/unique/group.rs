@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use windlass_broker::failpoint::{Point, hit};
 use windlass_broker::jobs::{self, Address, Change, Jobs, Part, SeenRecord, Verdict, nonce};
 use windlass_core::expiry::expires_at;
+use windlass_core::labels::Labels;
 use windlass_core::protocol::Kind;
 use windlass_core::unique::{Aggregate, Gathered, Instead, collect};
 use windlass_core::{JobId, Priority, RecordKind, Task};
@@ -166,8 +167,9 @@ fn begin(first: &Entrant, _: &Aggregate) -> (Address, Job) {
         payload: Bytes::new(),
         content_type: "application/json".to_owned(),
         parent: None,
-        // Of its members each may have another.
+        // Of its members each may have others.
         schedule_id: None,
+        labels: Labels::default(),
         aggregate: None,
         ..first.task.clone()
     };

@@ -22,6 +22,8 @@ pub struct Options {
     /// Whether browsers send the session over TLS only; unless told, if `public_url` is an https one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secure_cookies: Option<bool>,
+    /// Who is shown payloads, and may search in them.
+    pub payloads: Role,
     /// Who has a token.
     pub tokens: Vec<TokenOptions>,
 }
@@ -61,6 +63,7 @@ impl Default for Options {
             anonymous: None,
             session_lifetime: Duration::from_hours(12),
             secure_cookies: None,
+            payloads: Role::Viewer,
             tokens: Vec::new(),
         }
     }

@@ -6,8 +6,8 @@ use utoipa::openapi::{self, ComponentsBuilder};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    Problem, actions, alerts, audit, calendar, fleet, letters, live, log, many, operations, past, query,
-    queues, related, report, reports, routes, schedules, workers,
+    Problem, actions, alerts, audit, calendar, fleet, letters, live, log, many, operations, past, payload,
+    query, queues, related, report, reports, routes, schedules, workers,
 };
 
 #[derive(OpenApi)]
@@ -24,7 +24,7 @@ use super::{
         letters::list, letters::groups, letters::letter,
         actions::redrive, actions::discard, actions::cancel, actions::release,
         many::redrive, many::discard, many::cancel,
-        queues::why_job, related::get, queues::get, queues::why_queue, queues::set, queues::pause, queues::resume,
+        queues::why_job, related::get, payload::get, queues::get, queues::why_queue, queues::set, queues::pause, queues::resume,
         schedules::list, schedules::get, schedules::next, schedules::history, schedules::apply, schedules::delete,
         schedules::pause, schedules::resume, schedules::trigger, schedules::backfill, calendar::get,
         operations::list, operations::get, operations::abort,

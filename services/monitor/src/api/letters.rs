@@ -7,10 +7,11 @@ use windlass_broker::connect;
 use windlass_broker::dead::Letters;
 use windlass_core::letter::{Groups, Letter, LetterRow, LetterView};
 
+use super::access::Viewer;
 use super::letter_query::LetterQuery;
 use super::query::{self, RawPath, RawQuery};
 use super::schema::{LetterFilter, LetterGroups, LetterList, LetterViewSchema};
-use super::{Api, Problem};
+use super::{Api, Problem, payload};
 
 /// Letters that are looked at for one part of a list.
 const MOST_LISTED: usize = 5_000;
@@ -98,10 +99,13 @@ pub(super) async fn groups(State(api): State<Api>, raw: RawQuery) -> Result<Json
 )]
 pub(super) async fn letter(
     State(api): State<Api>,
+    viewer: Viewer,
     path: RawPath,
     raw: RawQuery,
 ) -> Result<Json<LetterView>, Problem> {
-    Ok(Json(LetterView::of(&find(&api, path, raw).await?)))
+    let letter = LetterView::of(&find(&api, path, raw).await?);
+    let payload = if payload::is_shown(&api, &viewer) { letter.payload } else { payload::hidden(&api) };
+    Ok(Json(LetterView { payload, ..letter }))
 }
 
 /// The letter that a request names.

@@ -26,6 +26,8 @@ pub(super) type RawPath = Result<Path<String>, PathRejection>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ListQuery {
     pub(super) filter: Filter,
+    /// That the payload has.
+    pub(super) text: Option<String>,
     pub(super) limit: u32,
     pub(super) cursor: Option<Cursor>,
     /// The search, as it was given: `search`.
@@ -37,6 +39,7 @@ pub(super) const KIND_FORM: &str = "words of letters, digits, `_` and `-`, with 
 pub(super) const INSTANT_FORM: &str = "an instant with its offset, as 2026-01-31T09:00:00Z";
 pub(super) const PRINT_FORM: &str = "16 hexadecimal digits in lower case";
 pub(super) const PARENT_FORM: &str = "a queue and a job's id, as mail/01890a5d-ac96-774b-bcce-b302099a8057";
+const LABEL_FORM: &str = "a label as env=prod";
 const ID_FORM: &str = "a UUID as 01890a5d-ac96-774b-bcce-b302099a8057";
 
 // === impl ListQuery ===
@@ -53,24 +56,29 @@ impl ListQuery {
             }
         }
         let filter = filter(&mut parameters)?;
+        let text = parameters.take("text", "a part of a payload")?;
         let limit = parameters.limit()?;
         let cursor = parameters.take("cursor", "the `next_cursor` of an earlier answer")?;
-        parameters.end(&format!("{FILTER_NAMES}, q, limit, cursor"))?;
-        Ok(Self { filter, limit, cursor, search })
+        parameters.end(&format!("{FILTER_NAMES}, text, q, limit, cursor"))?;
+        Ok(Self { filter, text, limit, cursor, search })
     }
 
     /// As the search box shows it.
     pub(super) fn shown(&self) -> String {
-        if self.search.is_empty() { search::write(&self.filter) } else { self.search.clone() }
+        if self.search.is_empty() { search::write(&self.words()) } else { self.search.clone() }
+    }
+
+    /// All that must hold of a job.
+    pub(super) fn words(&self) -> BTreeMap<String, String> {
+        let text = self.text.iter().map(|text| ("text".to_owned(), text.clone()));
+        words(&self.filter).into_iter().chain(text).collect()
     }
 
     /// The query that asks for the same from another cursor on.
     pub(super) fn to_text(&self, cursor: Option<Cursor>) -> String {
         let mut parts = Vec::new();
         if self.search.is_empty() {
-            parts.extend(
-                words(&self.filter).into_iter().map(|(name, value)| format!("{name}={}", encoded(&value))),
-            );
+            parts.extend(self.words().into_iter().map(|(name, value)| format!("{name}={}", encoded(&value))));
         } else {
             parts.push(format!("q={}", encoded(&self.search)));
         }
@@ -89,7 +97,7 @@ pub(super) fn pairs(text: &str) -> Vec<(String, String)> {
 
 /// What [`filter`] takes.
 pub(super) const FILTER_NAMES: &str =
-    "state, kind, queue, key, tenant, fingerprint, schedule_id, parent, since, until";
+    "state, kind, queue, key, tenant, fingerprint, schedule_id, parent, label, since, until";
 
 /// Which jobs, by a query or by a body.
 pub(super) fn filter(parameters: &mut Parameters) -> Result<Filter, Problem> {
@@ -103,6 +111,7 @@ pub(super) fn filter(parameters: &mut Parameters) -> Result<Filter, Problem> {
         fingerprint: parameters.take::<Print>("fingerprint", PRINT_FORM)?.map(|print| print.to_string()),
         schedule_id: parameters.take("schedule_id", QUEUE_FORM)?,
         parent: parameters.take("parent", PARENT_FORM)?,
+        label: parameters.take("label", LABEL_FORM)?,
         since: parameters.take("since", INSTANT_FORM)?,
         until: parameters.take("until", INSTANT_FORM)?,
     })
@@ -110,7 +119,8 @@ pub(super) fn filter(parameters: &mut Parameters) -> Result<Filter, Problem> {
 
 /// What a filter asks for, as it is shown and sent again.
 pub(super) fn words(filter: &Filter) -> BTreeMap<String, String> {
-    let Filter { state, kind, queue, key, tenant, fingerprint, schedule_id, parent, since, until } = filter;
+    let Filter { state, kind, queue, key, tenant, fingerprint, schedule_id, parent, label, since, until } =
+        filter;
     let parts = [
         ("state", state.as_ref().map(ToString::to_string)),
         ("kind", kind.as_ref().map(ToString::to_string)),
@@ -120,6 +130,7 @@ pub(super) fn words(filter: &Filter) -> BTreeMap<String, String> {
         ("fingerprint", fingerprint.clone()),
         ("schedule_id", schedule_id.as_ref().map(ToString::to_string)),
         ("parent", parent.as_ref().map(ToString::to_string)),
+        ("label", label.as_ref().map(ToString::to_string)),
         ("since", since.as_ref().map(ToString::to_string)),
         ("until", until.as_ref().map(ToString::to_string)),
     ];
@@ -323,6 +334,7 @@ mod tests {
             ("fingerprint=xyz", "fingerprint"),
             ("schedule_id=a.b", "schedule_id"),
             ("parent=mail", "parent"),
+            ("label=prod", "label"),
             ("since=yesterday", "since"),
             ("until=2026-01-31", "until"),
             ("colour=red", "colour"),

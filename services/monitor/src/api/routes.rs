@@ -7,9 +7,10 @@ use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use windlass_core::history::JobView;
 
+use super::access::Viewer;
 use super::query::{self, ListQuery, RawPath, RawQuery};
 use super::schema::{EventsStatus, JobList, JobStateSchema, JobViewSchema, QueueList, Status};
-use super::{Api, Problem, RejectedMessage, pages};
+use super::{Api, Problem, RejectedMessage, pages, payload};
 use crate::access::Principal;
 
 /// How many gaps are told.
@@ -30,6 +31,8 @@ const GAPS: u32 = 100;
         ("fingerprint" = Option<String>, Query, description = "Only jobs whose error has this fingerprint"),
         ("schedule_id" = Option<String>, Query, description = "Only jobs that this schedule published"),
         ("parent" = Option<String>, Query, description = "Only the children of this job, as `queue/id`"),
+        ("label" = Option<String>, Query, description = "Only jobs with this label, as `env=prod`"),
+        ("text" = Option<String>, Query, description = "Only live and dead jobs whose payload has this text, in whatever case, as it stands in its message. At most a thousand jobs are looked at for one answer, so it may have few or none though more follow: see `next_cursor`"),
         ("since" = Option<String>, Query, description = "Only jobs accepted at this instant or later"),
         ("until" = Option<String>, Query, description = "Only jobs accepted before this instant"),
         ("q" = Option<String>, Query, description = "The same as one search, as `state:dead queue:mail since:2h`"),
@@ -39,12 +42,19 @@ const GAPS: u32 = 100;
     responses(
         (status = 200, body = JobList),
         (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "With `text`: payloads are shown to others, see `monitor.access.payloads`",
+            body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "With `text`: the broker cannot be read", body = Problem,
+            content_type = "application/problem+json"),
     ),
 )]
-pub(super) async fn list_jobs(State(api): State<Api>, raw: RawQuery) -> Result<Json<JobList>, Problem> {
+pub(super) async fn list_jobs(
+    State(api): State<Api>,
+    viewer: Viewer,
+    raw: RawQuery,
+) -> Result<Json<JobList>, Problem> {
     let query = ListQuery::read(raw)?;
-    let page = api.store.list(&query.filter, query.cursor, query.limit, Timestamp::now()).await?;
-    Ok(Json(JobList::from(page)))
+    Ok(Json(JobList::from(payload::list(&api, &viewer, &query, Timestamp::now()).await?)))
 }
 
 /// One job, with every transition and attempt.

@@ -15,6 +15,8 @@ mod schedule;
 mod schedule_change;
 mod worker;
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -183,6 +185,8 @@ pub struct JobViewSchema {
     pub after: Vec<AfterSchema>,
     /// How many those are.
     pub after_count: u32,
+    /// What its publisher said of it: values by their names.
+    pub labels: BTreeMap<String, String>,
     /// 32 hexadecimal digits; null if the publisher sent no trace context.
     #[schema(required)]
     pub trace_id: Option<String>,

@@ -4,6 +4,7 @@
 //! for `fingerprint`, `schedule` for `schedule_id`. `since` and `until` take an instant, a day, or how long ago (`2h`, `3days`). A job's id alone is
 //! that job.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use jiff::civil::Date;
@@ -11,8 +12,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use windlass_core::JobId;
 
-use super::{Problem, query};
-use crate::store::Filter;
+use super::Problem;
 
 /// What somebody looks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,12 +23,14 @@ pub(super) enum Sought {
     Jobs(Vec<(&'static str, String)>),
 }
 
-const NAMES: [&str; 10] =
-    ["state", "kind", "queue", "key", "tenant", "error", "schedule", "parent", "since", "until"];
+const NAMES: [&str; 12] = [
+    "state", "kind", "queue", "key", "tenant", "error", "schedule", "parent", "label", "text", "since",
+    "until",
+];
 /// Longer is no search.
 const MOST_BYTES: usize = 2000;
 const FORM: &str = "words as state:dead, kind:mail.send, queue:mail, key:\"account 42\", tenant:acme, error:FINGERPRINT, \
-     schedule:nightly, parent:QUEUE/ID, since:2h, until:2026-01-31; or a job's id";
+     schedule:nightly, parent:QUEUE/ID, label:env=prod, text:\"account 42\", since:2h, until:2026-01-31; or a job's id";
 const TIME_FORM: &str =
     "how long ago, as 2h or 3days; a day, as 2026-01-31; or an instant, as 2026-01-31T09:00:00Z";
 
@@ -66,10 +68,10 @@ pub(super) fn read(text: &str, now: Timestamp) -> Result<Sought, Problem> {
     words.into_iter().map(parameter).collect::<Result<_, _>>().map(Sought::Jobs)
 }
 
-/// A filter as a search that means the same.
-pub(super) fn write(filter: &Filter) -> String {
+/// What must hold of a job as a search that means the same.
+pub(super) fn write(words: &BTreeMap<String, String>) -> String {
     let mut text = String::new();
-    for (name, value) in query::words(filter) {
+    for (name, value) in words {
         let name = match name.as_str() {
             "fingerprint" => "error",
             "schedule_id" => "schedule",
@@ -128,7 +130,9 @@ fn shown(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::query;
     use super::*;
+    use crate::store::Filter;
 
     fn jobs(text: &str) -> Vec<(&'static str, String)> {
         let now = "2026-01-31T12:00:00Z".parse().unwrap();
@@ -147,6 +151,7 @@ mod tests {
             ("state:dead  queue:mail\tkind:a.b", &[("state", "dead"), ("queue", "mail"), ("kind", "a.b")]),
             ("key:\"account 42\" tenant:a:b", &[("key", "account 42"), ("tenant", "a:b")]),
             ("error:0123456789abcdef", &[("fingerprint", "0123456789abcdef")]),
+            ("text:\"no such\" label:env=prod", &[("text", "no such"), ("label", "env=prod")]),
             ("schedule:nightly parent:a/b", &[("schedule_id", "nightly"), ("parent", "a/b")]),
             ("since:2h until:30m", &[("since", "2026-01-31T10:00:00Z"), ("until", "2026-01-31T11:30:00Z")]),
             ("since:2026-01-30", &[("since", "2026-01-30T00:00:00Z")]),
@@ -190,7 +195,7 @@ mod tests {
             parent: "mail/01890a5d-ac96-774b-bcce-b302099a8057".parse().ok(),
             ..Filter::default()
         };
-        let text = write(&filter);
+        let text = write(&query::words(&filter));
         assert_eq!(
             text,
             "error:0123456789abcdef key:\"account 42\" parent:mail/01890a5d-ac96-774b-bcce-b302099a8057 queue:mail schedule:nightly"

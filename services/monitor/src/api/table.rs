@@ -5,7 +5,7 @@ use axum::routing::{MethodRouter, delete, get, post};
 use super::body::MOST_BYTES;
 use super::{
     Api, actions, alerts, audit, calendar, document, fleet, letters, live, log, many, operations, pages,
-    past, queues, related, report, reports, routes, schedules, workers,
+    past, payload, queues, related, report, reports, routes, schedules, workers,
 };
 use crate::access::{Role, oidc};
 
@@ -59,6 +59,7 @@ fn programs() -> Vec<Route> {
         reads("/api/v1/jobs/{id}", Viewer, get(routes::get_job)),
         reads("/api/v1/jobs/{id}/why", Viewer, get(queues::why_job)),
         reads("/api/v1/jobs/{id}/related", Viewer, get(related::get)),
+        reads("/api/v1/jobs/{id}/payload", Viewer, get(payload::get)),
         acts("/api/v1/jobs/cancel", Operator, "cancel", post(many::cancel)),
         acts("/api/v1/jobs/{id}/cancel", Operator, "cancel", post(actions::cancel)),
         acts("/api/v1/jobs/{id}/release", Operator, "release", post(actions::release)),

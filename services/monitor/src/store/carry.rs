@@ -1,6 +1,7 @@
 //! What earlier versions stored: an event a row. It is joined to the histories that are stored now, some at a time, and
 //! removed as it goes; a program that is stopped meanwhile goes on when it starts again.
 
+use windlass_core::labels::Labels;
 use windlass_core::{Event, Form, Outcome};
 
 use super::database::Pooled;
@@ -79,6 +80,7 @@ fn event_of(row: &Row) -> Result<Event, Error> {
         // Younger than these rows.
         other_id: None,
         relations: None,
+        labels: Labels::default(),
     })
 }
 

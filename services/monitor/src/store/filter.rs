@@ -1,6 +1,7 @@
 //! Which jobs a list is of, as conditions of a statement.
 
 use jiff::Timestamp;
+use windlass_core::labels::Label;
 use windlass_core::relations::JobPath;
 use windlass_core::{JobState, Kind, QueueName, ScheduleId};
 
@@ -31,6 +32,8 @@ pub struct Filter {
     pub schedule_id: Option<ScheduleId>,
     /// Whose parent is this one.
     pub parent: Option<JobPath>,
+    /// With this label.
+    pub label: Option<Label>,
     /// Accepted at this instant or later.
     pub since: Option<Timestamp>,
     /// Accepted before this instant.
@@ -67,14 +70,33 @@ impl Filter {
         aside: &'static str,
     ) {
         let timed = self.goes_by_time();
-        sql.push("SELECT ").push(SHOWN).push(" FROM jobs WHERE TRUE");
+        sql.push("SELECT ").push(SHOWN);
+        // Of the jobs with a label the newest are found by it; within a time, by the time.
+        match &self.label {
+            Some(label) if !timed => {
+                // In this order.
+                let join = if aside.is_empty() { " JOIN" } else { " CROSS JOIN" };
+                sql.push(" FROM job_labels").push(join).push(" jobs ON jobs.seq = job_seq WHERE label = ");
+                sql.push_bind(label.to_string());
+            }
+            Some(label) => {
+                sql.push(
+                    " FROM jobs WHERE EXISTS (SELECT 1 FROM job_labels WHERE job_seq = jobs.seq AND label = ",
+                );
+                sql.push_bind(label.to_string()).push(")");
+            }
+            None => {
+                sql.push(" FROM jobs WHERE TRUE");
+            }
+        }
+        let place = if self.label.is_some() && !timed { "job_seq" } else { "seq" };
         match (cursor, timed) {
             (Some(Cursor { accepted_at_ns: Some(nanos), seq }), true) => {
                 sql.push(" AND (accepted_at_ns, seq) < (").push_bind(nanos).push(", ");
                 sql.push_bind(seq).push(")");
             }
             (Some(Cursor { seq, .. }), _) => {
-                sql.push(" AND seq < ").push_bind(seq);
+                sql.push(" AND ").push(place).push(" < ").push_bind(seq);
             }
             (None, _) => {}
         }
@@ -105,7 +127,11 @@ impl Filter {
             }
         }
         arm.push(sql);
-        sql.push(if timed { " ORDER BY accepted_at_ns DESC, seq DESC" } else { " ORDER BY seq DESC" });
+        if timed {
+            sql.push(" ORDER BY accepted_at_ns DESC, seq DESC");
+        } else {
+            sql.push(" ORDER BY ").push(place).push(" DESC");
+        }
         sql.push(" LIMIT ").push_bind(limit);
     }
 }

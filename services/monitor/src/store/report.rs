@@ -187,27 +187,31 @@ impl Store {
     pub async fn report(&self, from: Timestamp, to: Timestamp) -> Result<Report, Error> {
         let (first, end) = (minute(from), minute(to));
         let part = if end - first > 72 * 60 { 24 * 60 } else { 60 };
-        let (kinds, all) = self.kinds(first, end).await?;
-        Ok(Report {
-            from: from_minute(first)?,
-            to: from_minute(end)?,
-            wait: all.wait.spans(),
-            run: all.run.spans(),
-            recovery: all.recovery.spans(),
-            kinds,
-            course: self.course(first, end, part).await?,
-            failures: self.failures_with_examples(from_minute(first)?, from_minute(end)?).await?,
-        })
+        let (from, to) = (from_minute(first)?, from_minute(end)?);
+        let ((kinds, all), course, failures) = tokio::try_join!(
+            self.kinds(first, end),
+            self.course(first, end, part),
+            self.failures_with_examples(from, to),
+        )?;
+        let (wait, run, recovery) = (all.wait.spans(), all.run.spans(), all.recovery.spans());
+        Ok(Report { from, to, wait, run, recovery, kinds, course, failures })
     }
 
     async fn failures_with_examples(&self, from: Timestamp, to: Timestamp) -> Result<Vec<Failure>, Error> {
-        const SQL: &str = "SELECT id FROM jobs WHERE fingerprint = $1 AND state = 'dead' AND ended_at_ns >= $2 \
-             AND ended_at_ns < $3 ORDER BY seq DESC LIMIT $4";
-        let mut failures = self.failures(from, to).await?;
+        // One pass over what died: a look for each error goes over all that died of it since.
+        const SQL: &str = "SELECT fingerprint, id FROM (SELECT fingerprint, id, \
+             ROW_NUMBER() OVER (PARTITION BY fingerprint ORDER BY seq DESC) AS place FROM jobs \
+             WHERE state = 'dead' AND ended_at_ns IS NOT NULL AND ended_at_ns >= $1 AND ended_at_ns < $2 \
+             AND fingerprint IS NOT NULL) AS placed WHERE place <= $3 ORDER BY fingerprint, place";
+        let sql = Sql::new(SQL).bind(to_ns(from)).bind(to_ns(to)).bind(MOST_EXAMPLES);
+        let (mut failures, rows): (_, Vec<(String, Vec<u8>)>) =
+            tokio::try_join!(self.failures(from, to), self.read_all(TELL, sql))?;
+        let mut examples = BTreeMap::<String, Vec<JobId>>::new();
+        for (fingerprint, id) in rows {
+            examples.entry(fingerprint).or_default().push(id_of(&id)?);
+        }
         for failure in &mut failures {
-            let sql = Sql::new(SQL).bind(failure.fingerprint.as_str()).bind(to_ns(from)).bind(to_ns(to));
-            let rows: Vec<(Vec<u8>,)> = self.read_all(TELL, sql.bind(MOST_EXAMPLES)).await?;
-            failure.examples = rows.iter().map(|(id,)| id_of(id)).collect::<Result<_, _>>()?;
+            failure.examples = examples.remove(&failure.fingerprint).unwrap_or_default();
         }
         Ok(failures)
     }
@@ -293,18 +297,17 @@ impl Store {
     /// What jobs died of within a time, the most frequent first.
     pub async fn failures(&self, from: Timestamp, to: Timestamp) -> Result<Vec<Failure>, Error> {
         type Row = (String, String, String, i64, i64, String, String, i64, i64, Vec<u8>);
-        // What is told of the latest is read from its own row.
+        // What is told of the latest is read from its own row, which is found by its time: the text put together keeps
+        // the index of fingerprints out of it.
         const SQL: &str = "SELECT alike.fingerprint, COALESCE(latest.error_code, ''), COALESCE(latest.error_message, ''), \
-             alike.jobs, alike.kinds, latest.kind, latest.queue, \
-             (SELECT MIN(first.ended_at_ns) FROM jobs AS first WHERE first.fingerprint = alike.fingerprint \
-             AND first.ended_at_ns >= $1), alike.last_at_ns, latest.id \
+             alike.jobs, alike.kinds, latest.kind, latest.queue, alike.first_at_ns, alike.last_at_ns, latest.id \
              FROM (SELECT fingerprint, COUNT(*) AS jobs, COUNT(DISTINCT kind) AS kinds, \
-             MAX(ended_at_ns) AS last_at_ns FROM jobs \
+             MIN(ended_at_ns) AS first_at_ns, MAX(ended_at_ns) AS last_at_ns FROM jobs \
              WHERE state = 'dead' AND ended_at_ns IS NOT NULL AND ended_at_ns >= $1 AND ended_at_ns < $2 \
              AND fingerprint IS NOT NULL GROUP BY fingerprint ORDER BY jobs DESC, fingerprint LIMIT $3) AS alike \
              JOIN jobs AS latest ON latest.seq = (SELECT MAX(last.seq) FROM jobs AS last \
              WHERE last.state = 'dead' AND last.ended_at_ns IS NOT NULL AND last.ended_at_ns = alike.last_at_ns \
-             AND last.fingerprint = alike.fingerprint) \
+             AND last.fingerprint || '' = alike.fingerprint) \
              ORDER BY alike.jobs DESC, alike.fingerprint";
         let sql = Sql::new(SQL).bind(to_ns(from)).bind(to_ns(to)).bind(MOST_FAILURES);
         let failure = |row: Row| {

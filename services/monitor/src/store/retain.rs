@@ -86,7 +86,10 @@ async fn remove_ended(
     }
     // How many, and when the latest of them ended.
     let mut queues = BTreeMap::<&str, (i64, i64)>::new();
-    let mut jobs = Sql::new("DELETE FROM jobs WHERE seq IN (VALUES ");
+    let mut by_seq = [
+        Sql::new("DELETE FROM job_labels WHERE job_seq IN (VALUES "),
+        Sql::new("DELETE FROM jobs WHERE seq IN (VALUES "),
+    ];
     let mut told = [
         Sql::new("DELETE FROM progress WHERE (queue, job_id) IN (VALUES "),
         Sql::new("DELETE FROM log_lines WHERE (queue, job_id) IN (VALUES "),
@@ -95,13 +98,15 @@ async fn remove_ended(
         let (count, until) = queues.entry(queue).or_insert((0, *ended));
         (*count, *until) = (*count + 1, (*until).max(*ended));
         let open = if place == 0 { "(" } else { ", (" };
-        jobs.push(open).push_bind(*seq).push(")");
+        for sql in &mut by_seq {
+            sql.push(open).push_bind(*seq).push(")");
+        }
         let id = id_of(id)?.to_string();
         for sql in &mut told {
             sql.push(open).push_bind(queue.as_str()).push(", ").push_bind(id.as_str()).push(")");
         }
     }
-    for mut sql in told.into_iter().chain([jobs]) {
+    for mut sql in told.into_iter().chain(by_seq) {
         sql.push(")");
         sql.execute(on).await.map_err(failed)?;
     }

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use jiff::Timestamp;
 use windlass_core::flow::FlowKey;
 use windlass_core::history::JobView;
+use windlass_core::labels::Labels;
 use windlass_core::relations::JobPath;
 use windlass_core::{Event, JobError, JobState, ScheduleId, Transition};
 
@@ -80,7 +81,21 @@ pub(super) async fn jobs(on: &mut Connection<'_>, jobs: &[Job]) -> Result<(), sq
         }
     }
     STORE_MOVED.execute(on, &moved, |(job, after)| values(job, after)).await?;
-    STORE_WHOLE.execute(on, &whole, |(job, after)| values(job, after)).await
+    STORE_WHOLE.execute(on, &whole, |(job, after)| values(job, after)).await?;
+    labels(on, jobs).await
+}
+
+/// Stores the labels of jobs whose acceptance is told in this batch.
+async fn labels(on: &mut Connection<'_>, jobs: &[Job]) -> Result<(), sqlx::Error> {
+    const SQL: &str = "INSERT INTO job_labels (label, job_seq) SELECT $1, seq FROM jobs WHERE id = $2 AND queue = $3 \
+         ON CONFLICT (label, job_seq) DO NOTHING";
+    let is_accepted = |job: &&Job| job.after.is_some() && (job.before.is_none() || job.accepted_late);
+    for job in jobs.iter().filter(is_accepted) {
+        for label in job.history.labels().into_iter().flat_map(Labels::texts) {
+            Sql::new(SQL).bind(label).bind(job.id).bind(job.queue.as_str()).execute(on).await?;
+        }
+    }
+    Ok(())
 }
 
 fn is_fixed(before: &JobView, after: &JobView) -> bool {

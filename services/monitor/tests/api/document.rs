@@ -22,6 +22,7 @@ const PATHS: &[&str] = &[
     "/api/v1/operations",
     "/api/v1/operations/{id}",
     "/api/v1/jobs/{id}/why",
+    "/api/v1/jobs/{id}/payload",
     "/api/v1/jobs/{id}/related",
     "/api/v1/calendar",
     "/api/v1/fleet",

@@ -11,6 +11,7 @@ use std::collections::btree_map::Entry;
 use jiff::Timestamp;
 
 use super::{AttemptView, JobView, RelationsView, TransitionView, result_value};
+use crate::labels::Labels;
 use crate::relations::Relations;
 use crate::trace::TraceParent;
 use crate::{Event, JobError, JobState, Outcome, Transition};
@@ -74,7 +75,7 @@ fn preference(a: &Event, b: &Event) -> Ordering {
                 event.alone,
                 event.claimed_id,
                 (&event.key, &event.tenant),
-                (event.other_id, &event.relations),
+                (event.other_id, &event.relations, &event.labels),
             ),
         )
     }
@@ -179,6 +180,7 @@ impl History {
             error,
             other_id: last.other_id.filter(|_| state.is_terminal()),
             relations: self.relations().map(RelationsView::of).unwrap_or_default(),
+            labels: self.labels().cloned().unwrap_or_default(),
             trace_id: self
                 .moves()
                 .find_map(|e| e.traceparent.parse::<TraceParent>().ok())
@@ -208,6 +210,11 @@ impl History {
             event.accepted_at.or_else(|| (event.transition == Transition::Accepted).then_some(event.at))
         };
         self.moves().filter_map(of).min()
+    }
+
+    /// Said with the acceptance alone; none if there are none.
+    pub fn labels(&self) -> Option<&Labels> {
+        self.moves().map(|event| &event.labels).find(|labels| !labels.is_empty())
     }
 
     /// Said with the acceptance alone.

@@ -119,8 +119,8 @@ impl LetterView {
     }
 }
 
-/// As a result is shown; but what names no type is text where it can be.
-fn payload_value(content_type: &str, bytes: &[u8], form: &Form) -> Value {
+/// A payload as it is shown: as a result is, but what names no type is text where it can be.
+pub fn payload_value(content_type: &str, bytes: &[u8], form: &Form) -> Value {
     match std::str::from_utf8(bytes) {
         Ok(text) if content_type.is_empty() && form.is_plain() => Value::from(text),
         _ if content_type.is_empty() => result_value("application/octet-stream", bytes, form),

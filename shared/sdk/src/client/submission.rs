@@ -8,6 +8,7 @@ use opentelemetry::trace::SpanKind;
 use windlass_broker::trace::{Hop, Relation, Subject};
 use windlass_broker::{tasks, trace};
 use windlass_core::dependency::{self, Dependency, OnFailure};
+use windlass_core::labels::Label;
 use windlass_core::{InvalidTask, JobId, PoolName, Priority, QueueName, RetryPolicy, Start, Task};
 
 use super::unique::{self, Aggregate, Unique};
@@ -171,6 +172,15 @@ impl Submission {
         self.with(|task| {
             task.tenant = Some(tenant.parse().map_err(|e| InvalidTask::new("tenant", e))?);
             Ok(())
+        })
+    }
+
+    /// What it says of itself, for people to find its job by; nothing is decided by it. At most 16; a name of 1 to 64
+    /// letters, digits, `_`, `-` and `.`, a value of 1 to 128 bytes without commas.
+    pub fn label(self, name: &str, value: &str) -> Self {
+        self.with(|task| {
+            let label = Label::new(name, value).and_then(|label| task.labels.add(label));
+            label.map_err(|error| InvalidTask::new("labels", error))
         })
     }
 

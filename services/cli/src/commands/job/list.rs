@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use jiff::Timestamp;
 use windlass_core::flow::FlowKey;
+use windlass_core::labels::Label;
 use windlass_core::letter::Print;
 use windlass_core::relations::JobPath;
 use windlass_core::{JobState, Kind, QueueName, ScheduleId};
@@ -25,6 +26,7 @@ Examples:
   windlass job list --state dead --kind file.digest
   windlass job list --fingerprint 1f67ec47ed8603e0 --since 2026-01-31T09:00:00Z
   windlass job list --schedule nightly --state dead
+  windlass job list --label env=prod --text 'account 42'
   windlass job list --queue mail --limit 500 -o json
 
 In JSON, `next_cursor` is what --cursor takes for the part that follows; null at the end.";
@@ -57,6 +59,12 @@ pub(super) struct Args {
     /// Only the children of this job: its queue and its id, as mail/01890a5d-ac96-774b-bcce-b302099a8057
     #[arg(long, value_name = "QUEUE/ID", allow_hyphen_values = true)]
     parent: Option<String>,
+    /// Only those with this label, as env=prod
+    #[arg(long, value_name = "NAME=VALUE", allow_hyphen_values = true)]
+    label: Option<String>,
+    /// Only those whose payload has this text: of live and dead jobs, a thousand of which are looked at
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    text: Option<String>,
     /// Only those accepted at this instant or later, as 2026-01-31T09:00:00Z
     #[arg(long, value_name = "INSTANT", allow_hyphen_values = true)]
     since: Option<String>,
@@ -101,6 +109,7 @@ fn query(args: &Args) -> Result<Vec<(&'static str, String)>, Error> {
     let print = optional::<Print>("fingerprint", args.fingerprint.as_deref())?.map(|print| print.to_string());
     let schedule = optional::<ScheduleId>("schedule", args.schedule.as_deref())?.map(|id| id.to_string());
     let parent = optional::<JobPath>("parent", args.parent.as_deref())?.map(|path| path.to_string());
+    let label = optional::<Label>("label", args.label.as_deref())?.map(|label| label.to_string());
     let since = optional::<Timestamp>("since", args.since.as_deref())?.map(|at| at.to_string());
     let until = optional::<Timestamp>("until", args.until.as_deref())?.map(|at| at.to_string());
     let cursor = optional::<Cursor>("cursor", args.cursor.as_deref())?.map(|cursor| cursor.to_string());
@@ -113,6 +122,8 @@ fn query(args: &Args) -> Result<Vec<(&'static str, String)>, Error> {
         ("fingerprint", print),
         ("schedule_id", schedule),
         ("parent", parent),
+        ("label", label),
+        ("text", args.text.clone()),
         ("since", since),
         ("until", until),
         ("limit", Some(limit.to_string())),

@@ -32,6 +32,7 @@ pub(super) fn job(view: &JobView, now: Timestamp) -> String {
     if let Some(parent) = &relations.parent {
         field("parent", &format!("{} in {}", parent.job_id, parent.queue));
     }
+    field("labels", &view.labels.to_string());
     field("trace", view.trace_id.as_deref().unwrap_or_default());
     if let Some(error) = &view.error {
         let print = error.fingerprint();
@@ -163,6 +164,7 @@ mod tests {
             error: Some(error.clone()),
             other_id: None,
             relations: windlass_core::history::RelationsView::default(),
+            labels: windlass_core::labels::Labels::default(),
             trace_id: None,
             accepted_at: Some(at(10)),
             due_at: None,

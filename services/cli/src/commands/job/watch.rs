@@ -157,6 +157,7 @@ mod tests {
             error: None,
             other_id: None,
             relations: windlass_core::history::RelationsView::default(),
+            labels: windlass_core::labels::Labels::default(),
             trace_id: None,
             accepted_at: None,
             due_at: None,

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use serde_json::value::RawValue;
 use windlass::{Client, Dependency, OnFailure, Submission};
 use windlass_core::dependency::FIELD;
+use windlass_core::labels::Labels;
 use windlass_core::{JobId, QueueName};
 
 use crate::commands::Error;
@@ -12,7 +13,7 @@ use crate::commands::arguments::{duration, instant, number, parse};
 
 /// What a line may have, for the error of one that has something else.
 const FIELDS: &str = "kind, payload, queue, priority, delay, run_at, id, max_attempts, timeout, max_wait, key, tenant, \
-                      points, content_type, name, after";
+                      points, content_type, labels, name, after";
 /// The most bytes of a line: what is larger goes by `--payload-file`.
 pub(super) const MAX_LINE_BYTES: usize = 1 << 20;
 
@@ -140,6 +141,12 @@ impl Line {
         if let Some(raw) = fields.get("points") {
             task = task.points(number("points", raw.get(), 1, windlass_core::task::MAX_POINTS)?);
         }
+        if let Some(raw) = fields.get("labels") {
+            let labels: Labels = serde_json::from_str(raw.get()).map_err(|error| {
+                Error::input("labels", format!("{error}: expected an object as {{\"env\": \"prod\"}}"))
+            })?;
+            task = labels.iter().fold(task, |task, (name, value)| task.label(name, value));
+        }
         let after = fields.get(FIELD).map(|raw| after(raw)).transpose()?.unwrap_or_default();
         Ok(Self { number: line, queue, id, name: text_of("name")?, after, submission: task })
     }
@@ -220,6 +227,8 @@ mod tests {
             (r#"{"kind":"a.b","after":["name=x;on=never"]}"#, "after"),
             (r#"{"kind":"a.b","id":"7"}"#, "id"),
             (r#"{"kind":"a.b","points":0}"#, "points"),
+            (r#"{"kind":"a.b","labels":["env"]}"#, "labels"),
+            (r#"{"kind":"a.b","labels":{"env":""}}"#, "labels"),
         ] {
             let wrong = read(text).unwrap_err();
             assert_eq!((wrong.line, wrong.field.as_str()), (7, field), "{text}");

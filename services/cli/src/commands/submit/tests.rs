@@ -27,6 +27,9 @@ fn options_are_read() {
     let request = read(&["k", "--max-wait", "10m", "--timeout", "30s"]).unwrap();
     assert_eq!(request.max_wait, Some(Duration::from_mins(10)));
     assert_eq!((request.timeout, request.wait), (Some(Duration::from_secs(30)), None));
+    let flow = read(&["k", "--key", "account 42", "--tenant", "acme", "--points", "7"]).unwrap().flow;
+    let expected = |text: &str| text.parse().ok();
+    assert_eq!((flow.key, flow.tenant, flow.points), (expected("account 42"), expected("acme"), Some(7)));
 }
 
 #[test]
@@ -50,6 +53,11 @@ fn what_is_wrong_is_named_before_anything_is_sent() {
         (&["k", "--max-wait", "-1s"], "max_wait"),
         (&["k", "--content-type", "text\n"], "content_type"),
         (&["k", "--wait=soon"], "wait"),
+        (&["k", "--key", ""], "key"),
+        (&["k", "--tenant", &"x".repeat(257)], "tenant"),
+        (&["k", "--points", "0"], "points"),
+        (&["k", "--label", "prod"], "label"),
+        (&["k", "--label", "a=b", "--label", "a=c"], "label"),
         (&["k", "--unique", "a", "--unique-states", "ended"], "unique_states"),
         (&["k", "--unique", "a", "--unique-for", "long"], "unique_for"),
         (&["k", "--unique", "a", "--on-conflict", "ignore"], "on_conflict"),

@@ -11,7 +11,7 @@ use super::super::body::Body;
 use super::super::letter_query::{self, LetterQuery};
 use super::super::query::{RawPath, RawQuery, encoded};
 use super::super::schema::{LetterGroups, LetterList};
-use super::super::{Api, Problem, actions, letters};
+use super::super::{Api, Problem, actions, letters, payload};
 use super::frame::Frame;
 use super::{shown, words};
 
@@ -67,7 +67,9 @@ pub(in crate::api) async fn letter(
     raw: RawQuery,
 ) -> Response {
     let (frame, raw) = Frame::new(&viewer.0, "/dead").noticing(raw);
-    let page = letters::letter(State(api), path, raw).await.map(|Json(letter)| LetterPage { frame, letter });
+    let page = letters::letter(State(api), viewer.clone(), path, raw)
+        .await
+        .map(|Json(letter)| LetterPage { frame, letter });
     shown(page, &viewer)
 }
 
@@ -127,9 +129,6 @@ impl GroupsPage {
 
 impl LetterPage {
     fn payload(&self) -> String {
-        match &self.letter.payload {
-            serde_json::Value::String(text) => text.clone(),
-            other => format!("{other:#}"),
-        }
+        payload::text_of(&self.letter.payload)
     }
 }

@@ -10,6 +10,7 @@ use windlass_core::{JobId, JobState};
 
 use super::super::access::{Fields, Operator, Viewer};
 use super::super::body::Body;
+use super::super::payload::{self, PayloadView};
 use super::super::query::{RawPath, RawQuery, encoded};
 use super::super::related::{self, Related};
 use super::super::{Api, Problem, actions, queues, routes};
@@ -31,6 +32,8 @@ struct JobPage<'a> {
     others: Vec<Other>,
     /// None where it cannot be told just now.
     related: Option<Related>,
+    /// None where it is not shown, or cannot be just now.
+    payload: Option<PayloadView>,
 }
 
 /// Another job that this one has to do with.
@@ -55,9 +58,11 @@ pub(in crate::api) async fn page(
         }
         Err(refused) => return problem(&refused, &viewer.0),
     };
-    let why =
-        if job.state.is_terminal() || job.state == JobState::Running { None } else { why(&api, &job).await };
-    let related = related::related(&api, &job).await.ok();
+    let (why, related, payload) = tokio::join!(
+        why(&api, &job),
+        async { related::related(&api, &job).await.ok() },
+        payload(&api, &viewer, &job)
+    );
     let page = JobPage {
         frame: if job.state.is_terminal() {
             frame.every(60)
@@ -70,6 +75,7 @@ pub(in crate::api) async fn page(
         trace_url: api.trace_url.as_ref().zip(job.trace_id.as_ref()).map(|(url, id)| url.of(id)),
         others: others(&job, why.as_ref()),
         related,
+        payload,
         why,
         job: &job,
     };
@@ -111,8 +117,20 @@ pub(super) fn back(path: &RawPath, raw: &RawQuery, done: &str) -> String {
     format!("/jobs/{id}?{queue}done={done}")
 }
 
-/// Why it waits; none where that is not known just now.
+/// What it is to do; none where that is not shown, or cannot be just now. A dead one's stands in its letter, to which the
+/// page leads.
+async fn payload(api: &Api, viewer: &Viewer, job: &JobView) -> Option<PayloadView> {
+    if job.state.is_terminal() || !payload::is_shown(api, viewer) {
+        return None;
+    }
+    payload::of(api, &job.queue.parse().ok()?, job.id, job.state).await.ok().flatten()
+}
+
+/// Why it waits; none where it does not, or that is not known just now.
 async fn why(api: &Api, job: &JobView) -> Option<Why> {
+    if job.state.is_terminal() || job.state == JobState::Running {
+        return None;
+    }
     let query = vec![("queue".to_owned(), job.queue.clone())];
     let path = axum::extract::Path(job.id.to_string());
     let asked = queues::why_job(State(api.clone()), Ok(path), Ok(axum::extract::Query(query))).await;
@@ -171,6 +189,12 @@ impl JobPage<'_> {
     fn children(&self, state: &str) -> String {
         let state = if state.is_empty() { String::new() } else { format!(" state:{state}") };
         format!("/jobs?q={}", encoded(&format!("parent:{}/{}{state}", self.job.queue, self.job.id)))
+    }
+
+    /// The search for all jobs with this label.
+    fn labelled(&self, label: &str) -> String {
+        let quote = if label.contains(char::is_whitespace) { "\"" } else { "" };
+        format!("/jobs?q={}", encoded(&format!("label:{quote}{label}{quote}")))
     }
 
     fn can_release(&self) -> bool {

@@ -9,7 +9,7 @@ use windlass_core::JobState;
 use super::super::access::Viewer;
 use super::super::query::{ListQuery, RawQuery, words as filter_words};
 use super::super::search::{self, Sought};
-use super::super::{Api, Problem};
+use super::super::{Api, Problem, payload};
 use super::frame::Frame;
 use super::{shown, words};
 use crate::store::JobRow;
@@ -38,9 +38,10 @@ pub(in crate::api) async fn page(State(api): State<Api>, viewer: Viewer, raw: Ra
 async fn list(api: &Api, viewer: &Viewer, raw: RawQuery) -> Result<JobsPage, Problem> {
     let (frame, raw) = Frame::new(&viewer.0, "/jobs").noticing(raw);
     let query = ListQuery::read(raw)?;
-    let page = api.store.list(&query.filter, query.cursor, query.limit, frame.now).await?;
-    // A list of older ones stands still.
-    let frame = if query.cursor.is_some() { frame } else { frame.follows(changes(&query)) };
+    let page = payload::list(api, viewer, &query, frame.now).await?;
+    // A list of older ones stands still, and one of payloads, as each look reads them.
+    let frame =
+        if query.cursor.is_some() || query.text.is_some() { frame } else { frame.follows(changes(&query)) };
     Ok(JobsPage {
         frame,
         jobs: page.jobs,
@@ -65,9 +66,10 @@ fn changes(query: &ListQuery) -> String {
 impl JobsPage {
     /// The search without its state.
     fn with_state(&self, state: Option<&JobState>) -> String {
-        let mut filter = self.query.filter.clone();
-        filter.state = state.copied();
-        let text = search::write(&filter);
+        let mut words = self.query.words();
+        words.remove("state");
+        words.extend(state.map(|state| ("state".to_owned(), state.to_string())));
+        let text = search::write(&words);
         if text.is_empty() {
             "/jobs".to_owned()
         } else {
@@ -83,6 +85,7 @@ impl JobsPage {
     /// What a cancellation of all that match would be asked by; none, where nothing of it can be cancelled.
     fn cancels(&self) -> Option<Vec<(String, String)>> {
         let ended = self.query.filter.state.is_some_and(JobState::is_terminal);
-        (!ended).then(|| filter_words(&self.query.filter).into_iter().collect())
+        // A cancellation knows nothing of payloads.
+        (!ended && self.query.text.is_none()).then(|| filter_words(&self.query.filter).into_iter().collect())
     }
 }

@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use super::super::access::{Fields, Operator, Viewer};
 use super::super::body::Body;
+use super::super::payload::text_of;
 use super::super::query::{Parameters, RawPath, RawQuery, encoded};
 use super::super::{Api, Problem, schedules};
 use super::frame::Frame;
@@ -261,10 +262,7 @@ impl SchedulePage {
     }
 
     fn payload(&self) -> String {
-        match &self.row.payload {
-            serde_json::Value::String(text) => text.clone(),
-            other => format!("{other:#}"),
-        }
+        text_of(&self.row.payload)
     }
 }
 
