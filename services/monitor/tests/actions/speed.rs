@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
+use windlass_core::labels::Labels;
 use windlass_core::{Event, JobError, JobId, Kind, Transition};
 use windlass_monitor::access::Role;
 use windlass_monitor::store::Message;
@@ -36,7 +37,13 @@ fn events(number: u64, at: Timestamp) -> Vec<Event> {
     let event = |transition, attempt, ms| {
         Event::new(queue.parse().unwrap(), id, Some(kind.clone()), transition, attempt, after(ms))
     };
-    let accepted = Event { accepted_at: Some(at), due_at: Some(at), ..event(Transition::Accepted, 0, 0) };
+    let labels = match number % 5000 {
+        0 => "env=prod,customer=rare".parse().unwrap(),
+        even if even % 2 == 0 => "env=prod".parse().unwrap(),
+        _ => Labels::default(),
+    };
+    let accepted =
+        Event { accepted_at: Some(at), due_at: Some(at), labels, ..event(Transition::Accepted, 0, 0) };
     // Most have ended; some of the last ten thousand wait or run.
     let started = event(Transition::Started, 1, 5 + number * 7919 % 900);
     let end = 1000 + number * 104_729 % 9000;
@@ -103,6 +110,12 @@ async fn every_page_is_quick_with_a_million_jobs() {
         "/jobs?q=since%3A1h",
         "/jobs?q=since%3A2days+until%3A1day+queue%3Aqueue-2",
         "/jobs?q=kind%3Anone.such",
+        "/jobs?q=label%3Aenv%3Dprod",
+        "/jobs?q=label%3Aenv%3Dprod+state%3Adead+queue%3Aqueue-0",
+        "/jobs?q=label%3Aenv%3Dprod+since%3A1h",
+        "/jobs?q=label%3Acustomer%3Drare",
+        "/jobs?q=label%3Acustomer%3Drare+state%3Adead",
+        "/jobs?q=label%3Acustomer%3Drare+since%3A7days",
         "/jobs?q=kind%3Amail.send+state%3Aexpired",
         &format!("/jobs/{job}"),
         "/dead",
