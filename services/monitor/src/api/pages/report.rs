@@ -44,15 +44,13 @@ pub(in crate::api) async fn page(State(api): State<Api>, viewer: Viewer, raw: Ra
         let frame = Frame::new(&viewer.0, "/reports");
         let parts = span.parts(frame.now);
         let from = parts.beginnings().first().copied().unwrap_or(frame.now);
-        let course = api.store.course_of(parts, None).await?;
         let soon = frame.now.checked_add(jiff::SignedDuration::from_mins(1)).unwrap_or(frame.now);
-        Ok(ReportPage {
-            span,
-            report: api.store.report(from, soon).await?,
-            charts: charts(&course, parts.minutes),
-            stored: api.store.reports(None, MOST_STORED).await?,
-            frame,
-        })
+        let (course, report, stored) = tokio::try_join!(
+            api.store.course_of(parts, None),
+            api.store.report(from, soon),
+            api.store.reports(None, MOST_STORED)
+        )?;
+        Ok(ReportPage { span, report, charts: charts(&course, parts.minutes), stored, frame })
     };
     shown(page.await, &viewer)
 }
