@@ -76,7 +76,7 @@ impl Reporter {
     /// Runs until stopped.
     pub(crate) async fn run(mut self, stop: &CancellationToken) {
         while !self.schedules.is_empty() && !stop.is_cancelled() {
-            stop.run_until_cancelled(self.round(Timestamp::now())).await;
+            stop.run_until_cancelled(Box::pin(self.round(Timestamp::now()))).await;
             stop.run_until_cancelled(tokio::time::sleep(EVERY)).await;
         }
     }

@@ -1,6 +1,8 @@
 //! The OpenAPI document.
 
 use axum::Json;
+use axum::http::StatusCode;
+use utoipa::openapi::RefOr;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{self, ComponentsBuilder};
 use utoipa::{Modify, OpenApi};
@@ -30,9 +32,29 @@ use super::{
         operations::list, operations::get, operations::abort,
     ),
     tags((name = "jobs"), (name = "past"), (name = "queues"), (name = "schedules"), (name = "workers"), (name = "fleet"), (name = "dead letters"), (name = "operations"), (name = "alerts"), (name = "reports"), (name = "status")),
-    modifiers(&Token),
+    modifiers(&Token, &Described),
 )]
 struct Document;
+
+/// What nobody has described says what its status means: OpenAPI 3.1 wants words for every response.
+struct Described;
+
+impl Modify for Described {
+    fn modify(&self, document: &mut openapi::OpenApi) {
+        for item in document.paths.paths.values_mut() {
+            let operations = [&mut item.get, &mut item.post, &mut item.delete].into_iter().flatten();
+            for (status, response) in operations.flat_map(|operation| &mut operation.responses.responses) {
+                let reason =
+                    status.parse().ok().and_then(|code| StatusCode::from_u16(code).ok()?.canonical_reason());
+                if let (RefOr::T(response), Some(reason)) = (response, reason)
+                    && response.description.is_empty()
+                {
+                    reason.clone_into(&mut response.description);
+                }
+            }
+        }
+    }
+}
 
 /// What actions need.
 struct Token;

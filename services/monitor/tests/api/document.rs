@@ -77,6 +77,15 @@ async fn the_document_describes_what_is_sent() {
     let mut expected = PATHS.to_vec();
     expected.sort_unstable();
     assert_eq!(paths, expected);
+    // OpenAPI 3.1, "Response Object": each has a description.
+    let operations =
+        document["paths"].as_object().unwrap().values().flat_map(|item| item.as_object().unwrap());
+    for (method, operation) in operations {
+        for (status, response) in operation["responses"].as_object().unwrap() {
+            let described = response["description"].as_str().is_some_and(|text| !text.is_empty());
+            assert!(described, "{method} {}: {status}", operation["operationId"]);
+        }
+    }
     let (done, failed, twice) = (job_id(1), job_id(2), job_id(4));
     for (route, path, status) in [
         ("/api/v1/jobs", "/api/v1/jobs?limit=1".to_owned(), "200"),

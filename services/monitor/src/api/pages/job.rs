@@ -192,7 +192,7 @@ impl JobPage<'_> {
     }
 
     /// The search for all jobs with this label.
-    fn labelled(&self, label: &str) -> String {
+    fn labelled(label: &str) -> String {
         let quote = if label.contains(char::is_whitespace) { "\"" } else { "" };
         format!("/jobs?q={}", encoded(&format!("label:{quote}{label}{quote}")))
     }

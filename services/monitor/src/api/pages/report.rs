@@ -52,7 +52,7 @@ pub(in crate::api) async fn page(State(api): State<Api>, viewer: Viewer, raw: Ra
         )?;
         Ok(ReportPage { span, report, charts: charts(&course, parts.minutes), stored, frame })
     };
-    shown(page.await, &viewer)
+    shown(Box::pin(page).await, &viewer)
 }
 
 pub(in crate::api) async fn stored(
