@@ -1,6 +1,8 @@
 //! What jobs are to do: their payloads, as the broker has them. The monitor keeps none, and a job's goes with its end; a
 //! dead one's is in its letter.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::time::Duration;
 
 use axum::Json;
@@ -12,7 +14,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 use utoipa::ToSchema;
-use windlass_broker::{jobs, locate};
+use windlass_broker::jobs::{self, Jobs};
+use windlass_broker::{Broker, locate};
 use windlass_core::letter::payload_value;
 use windlass_core::payload::has_text;
 use windlass_core::{JobId, JobState, QueueName, Task};
@@ -130,26 +133,31 @@ async fn task(
     state: JobState,
 ) -> Result<Option<Task<Bytes>>, Problem> {
     match state {
-        JobState::Dead => {
-            let letter = letters::letters(api)?.find(queue, id).await.map_err(letters::unread)?;
-            Ok(letter.and_then(|letter| letter.task.ok()))
-        }
+        JobState::Dead => of_letter(api, queue, id).await,
         ended if ended.is_terminal() => Ok(None),
-        _ => live(api, queue, id).await,
+        _ => {
+            let broker = api.broker.as_ref().ok_or_else(Problem::broker_away)?;
+            read(async { jobs_of(broker, queue).await?.task(queue, id).await }).await
+        }
     }
 }
 
-async fn live(api: &Api, queue: &QueueName, id: JobId) -> Result<Option<Task<Bytes>>, Problem> {
-    let broker = api.broker.as_ref().ok_or_else(Problem::broker_away)?;
-    let reading = async {
-        let pool = locate::serving(broker, queue).await?;
-        jobs::Jobs::new(broker, pool).task(queue, id).await
-    };
+async fn of_letter(api: &Api, queue: &QueueName, id: JobId) -> Result<Option<Task<Bytes>>, Problem> {
+    let letter = letters::letters(api)?.find(queue, id).await.map_err(letters::unread)?;
+    Ok(letter.and_then(|letter| letter.task.ok()))
+}
+
+async fn jobs_of(broker: &Broker, queue: &QueueName) -> Result<Jobs, jobs::Error> {
+    Ok(Jobs::new(broker, locate::serving(broker, queue).await?))
+}
+
+/// What the broker answers, in time.
+async fn read<T>(reading: impl Future<Output = Result<T, jobs::Error>>) -> Result<T, Problem> {
     match timeout(TIMEOUT, reading).await {
-        Ok(Ok(task)) => Ok(task),
+        Ok(Ok(found)) => Ok(found),
         Ok(Err(error)) => {
             let error = format!("{:#}", anyhow::Error::new(error));
-            tracing::warn!(error, job_id = %id, "a job's payload cannot be read");
+            tracing::warn!(error, "payloads of live jobs cannot be read");
             Err(Problem::broker_away())
         }
         Err(_) => Err(Problem::broker_away()),
@@ -170,12 +178,14 @@ pub(super) async fn list(
     allowed(api, viewer)?;
     let begun = Instant::now();
     let mut found = Page { jobs: Vec::new(), next_cursor: query.cursor };
-    let mut looked_at = 0;
+    let (mut looked_at, mut served) = (0, Served::new());
     loop {
         let room = query.limit - u32::try_from(found.jobs.len()).unwrap_or(query.limit);
         let part = api.store.list(&query.filter, found.next_cursor, room, now).await?;
         looked_at += part.jobs.len();
-        let looking = part.jobs.into_iter().map(async |job| Ok(has(api, &job, text).await?.then_some(job)));
+        serve(api, &part.jobs, &mut served).await?;
+        let looking =
+            part.jobs.into_iter().map(async |job| Ok(has(api, &served, &job, text).await?.then_some(job)));
         let mut looking = stream::iter(looking).buffered(READS);
         while let Some(job) = looking.next().await {
             found.jobs.extend(job.map_err(|problem: Problem| problem)?);
@@ -188,8 +198,27 @@ pub(super) async fn list(
     }
 }
 
-async fn has(api: &Api, job: &JobRow, text: &str) -> Result<bool, Problem> {
+/// Where the jobs of queues are: looked up once a search.
+type Served = HashMap<QueueName, Jobs>;
+
+/// Looks up the queues of those that live.
+async fn serve(api: &Api, jobs: &[JobRow], served: &mut Served) -> Result<(), Problem> {
+    let live = jobs.iter().filter(|job| !job.state.is_terminal());
+    for queue in live.filter_map(|job| job.queue.parse::<QueueName>().ok()) {
+        if let Entry::Vacant(place) = served.entry(queue) {
+            let broker = api.broker.as_ref().ok_or_else(Problem::broker_away)?;
+            let jobs = read(jobs_of(broker, place.key())).await?;
+            place.insert(jobs);
+        }
+    }
+    Ok(())
+}
+
+async fn has(api: &Api, served: &Served, job: &JobRow, text: &str) -> Result<bool, Problem> {
     let Ok(queue) = job.queue.parse::<QueueName>() else { return Ok(false) };
-    let task = task(api, &queue, job.id, job.state).await?;
+    let task = match served.get(&queue) {
+        Some(jobs) if !job.state.is_terminal() => read(jobs.task(&queue, job.id)).await?,
+        _ => task(api, &queue, job.id, job.state).await?,
+    };
     Ok(task.is_some_and(|task| has_text(&task.payload, &task.form, text)))
 }

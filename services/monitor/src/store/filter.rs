@@ -72,8 +72,10 @@ impl Filter {
         let timed = self.goes_by_time();
         sql.push("SELECT ").push(SHOWN);
         // Of the jobs with a label the newest are found by it; within a time, by the time.
+        let mut place = "seq";
         match &self.label {
             Some(label) if !timed => {
+                place = "job_seq";
                 // In this order.
                 let join = if aside.is_empty() { " JOIN" } else { " CROSS JOIN" };
                 sql.push(" FROM job_labels").push(join).push(" jobs ON jobs.seq = job_seq WHERE label = ");
@@ -89,7 +91,6 @@ impl Filter {
                 sql.push(" FROM jobs WHERE TRUE");
             }
         }
-        let place = if self.label.is_some() && !timed { "job_seq" } else { "seq" };
         match (cursor, timed) {
             (Some(Cursor { accepted_at_ns: Some(nanos), seq }), true) => {
                 sql.push(" AND (accepted_at_ns, seq) < (").push_bind(nanos).push(", ");

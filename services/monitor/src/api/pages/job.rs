@@ -13,7 +13,7 @@ use super::super::body::Body;
 use super::super::payload::{self, PayloadView};
 use super::super::query::{RawPath, RawQuery, encoded};
 use super::super::related::{self, Related};
-use super::super::{Api, Problem, actions, queues, routes};
+use super::super::{Api, Problem, actions, queues, routes, search};
 use super::frame::Frame;
 use super::states::{self, Stay};
 use super::waterfall::{self, Bar};
@@ -193,8 +193,8 @@ impl JobPage<'_> {
 
     /// The search for all jobs with this label.
     fn labelled(label: &str) -> String {
-        let quote = if label.contains(char::is_whitespace) { "\"" } else { "" };
-        format!("/jobs?q={}", encoded(&format!("label:{quote}{label}{quote}")))
+        let words = [("label".to_owned(), label.to_owned())].into();
+        format!("/jobs?q={}", encoded(&search::write(&words)))
     }
 
     fn can_release(&self) -> bool {
