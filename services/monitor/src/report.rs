@@ -4,6 +4,7 @@ mod html;
 mod markdown;
 mod part;
 mod resources;
+mod review;
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,9 +12,13 @@ use std::str::FromStr;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use windlass_schedules::review::Review;
 
 use crate::api::schema::{AlertList, AuditReport, Instance, QueueList, WorkerList};
 use crate::store::Report;
+
+/// Every sort, in words.
+pub const WHATS: &str = "daily, weekly, failures, handoff or schedules";
 
 /// Of what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
@@ -27,11 +32,13 @@ pub enum What {
     Failures,
     /// For who takes over.
     Handoff,
+    /// What schedules did, which never succeed, and which fire at the same instants in the week to come.
+    Schedules,
 }
 
 /// The text is none of them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("expected daily, weekly, failures or handoff")]
+#[error("expected {WHATS}")]
 pub struct InvalidWhat;
 
 /// How it is written.
@@ -67,6 +74,9 @@ pub struct Bundle {
     #[serde(default)]
     #[schema(required)]
     pub resources: Option<Vec<Instance>>,
+    /// What schedules did; nothing where that is not told.
+    #[serde(flatten)]
+    pub review: Option<Review>,
 }
 
 /// How things stand.
@@ -111,7 +121,7 @@ pub struct ScheduleLine {
 
 impl What {
     /// Every sort.
-    pub const ALL: [Self; 4] = [Self::Daily, Self::Weekly, Self::Failures, Self::Handoff];
+    pub const ALL: [Self; 5] = [Self::Daily, Self::Weekly, Self::Failures, Self::Handoff, Self::Schedules];
 
     /// The word for it.
     pub const fn as_str(self) -> &'static str {
@@ -120,6 +130,7 @@ impl What {
             Self::Weekly => "weekly",
             Self::Failures => "failures",
             Self::Handoff => "handoff",
+            Self::Schedules => "schedules",
         }
     }
 
@@ -130,6 +141,7 @@ impl What {
             Self::Weekly => "Weekly report",
             Self::Failures => "Failures",
             Self::Handoff => "Handoff",
+            Self::Schedules => "Schedules",
         }
     }
 
@@ -145,12 +157,17 @@ impl What {
 
     /// Whether it tells what processes take.
     pub const fn tells_resources(self) -> bool {
-        !matches!(self, Self::Failures)
+        !matches!(self, Self::Failures | Self::Schedules)
     }
 
     /// Whether it tells how things stand.
     pub const fn tells_now(self) -> bool {
         matches!(self, Self::Handoff)
+    }
+
+    /// Whether it reviews the schedules.
+    pub const fn reviews_schedules(self) -> bool {
+        matches!(self, Self::Schedules)
     }
 }
 

@@ -215,6 +215,33 @@ async fn an_answer_belongs_to_one_sign_in_of_one_browser() {
 }
 
 #[tokio::test]
+async fn a_sign_in_goes_on_that_was_begun_in_another_tab() {
+    let provider = Provider::start().await;
+    provider.person("ada@example.com", &["root"]);
+    let server = monitor(&provider).await;
+    let mut browser = Browser::new(&server.url);
+    let older = browser.begin("/").await;
+    let newer = browser.begin("/").await;
+    let back = browser.at_provider(&older).await;
+    assert_eq!(browser.get(&back).await.status(), StatusCode::BAD_REQUEST);
+    let back = browser.at_provider(&newer).await;
+    assert_eq!(browser.get(&back).await.status(), StatusCode::SEE_OTHER);
+}
+
+#[tokio::test]
+async fn who_has_no_role_is_led_out_of_the_provider_to_be_another() {
+    let provider = Provider::start().await;
+    provider.person("nadia@example.com", &["others"]);
+    let server = monitor(&provider).await;
+    let refused = page(Browser::new(&server.url).sign_in("/").await, StatusCode::FORBIDDEN).await;
+    assert!(refused.contains("sign out there too"), "{refused}");
+    // A monitor that has not asked the provider yet, as after a restart, does so for who has signed out.
+    let later = monitor(&provider).await;
+    let left = page(Browser::new(&later.url).get("/sign-in?done=sign-out").await, StatusCode::OK).await;
+    assert!(left.contains("sign out there too"), "{left}");
+}
+
+#[tokio::test]
 async fn nobody_is_led_elsewhere() {
     let provider = Provider::start().await;
     provider.person("ada@example.com", &["staff"]);
@@ -246,6 +273,26 @@ async fn the_provider_changes_its_keys() {
     let (status, problem) = ask(&server, Method::GET, "/api/v1/queues", &before).await;
     assert_eq!(status, 401, "{problem}");
     assert!(problem["detail"].as_str().unwrap().contains("no key"), "{problem}");
+}
+
+/// That the keys of before are good keeps nobody from asking for another, once the provider is back.
+#[tokio::test]
+async fn the_provider_changes_its_keys_while_it_is_away() {
+    let mut provider = Provider::start().await;
+    provider.person("ada@example.com", &["staff"]);
+    let server = monitor(&provider).await;
+    assert_eq!(ask(&server, Method::GET, "/api/v1/queues", &provider.token(json!({}))).await.0, 200);
+    provider.stop().await;
+    provider.change_key();
+    let token = provider.token(json!({}));
+    let (status, problem) = ask(&server, Method::GET, "/api/v1/queues", &token).await;
+    assert_eq!(status, 503, "the provider may have it: {problem}");
+    provider.start_again().await;
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
+    while ask(&server, Method::GET, "/api/v1/queues", &token).await.0 != 200 {
+        assert!(tokio::time::Instant::now() < deadline, "it is not asked");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
 }
 
 #[tokio::test]

@@ -4,25 +4,30 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use windlass_core::schedule::{Cause, Past, What};
 use windlass_core::{JobId, JobState, ScheduleId};
 
 use crate::store::Stored;
 
 /// What is to be known of all schedules.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Review {
-    /// Each schedule, by id.
+    /// How many schedules there are.
+    pub count: usize,
+    /// Each of them, by id; in a report, those first that somebody should look at.
     pub schedules: Vec<Reviewed>,
     /// Schedules that fire at the same instants, most of them first; at most [`MOST_COLLISIONS`].
     pub collisions: Vec<Collision>,
 }
 
 /// What one schedule did.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Reviewed {
     /// Which.
+    #[cfg_attr(feature = "schema", schema(value_type = String))]
     pub id: ScheduleId,
     /// Instants that fired, since it was made.
     pub fires: u64,
@@ -31,8 +36,10 @@ pub struct Reviewed {
     /// Instants that were passed over, because a job was live.
     pub skipped: u64,
     /// Of its last fires: the median of how late they were decided. None if nothing fired.
+    #[cfg_attr(feature = "schema", schema(required))]
     pub lateness_median_seconds: Option<f64>,
     /// And the most.
+    #[cfg_attr(feature = "schema", schema(required))]
     pub lateness_max_seconds: Option<f64>,
     /// Of its last jobs: how many have ended, as far as is known.
     pub ended: usize,
@@ -43,20 +50,24 @@ pub struct Reviewed {
 }
 
 /// Schedules that fire at the same instants.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Collision {
     /// Which, in a suggested order.
     pub schedules: Vec<Shift>,
     /// The first of the instants.
+    #[cfg_attr(feature = "schema", schema(value_type = String, format = DateTime))]
     pub first_at: Timestamp,
     /// How many instants it is.
     pub instants: usize,
 }
 
 /// A schedule, and by how much it could fire later.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Shift {
     /// Which.
+    #[cfg_attr(feature = "schema", schema(value_type = String))]
     pub id: ScheduleId,
     /// A `phase`, or another second or minute, that would spread them evenly.
     pub shift_seconds: u64,
@@ -112,7 +123,23 @@ pub fn review(
         weight(b).cmp(&weight(a)).then(a.first_at.cmp(&b.first_at))
     });
     collisions.truncate(MOST_COLLISIONS);
-    Review { schedules, collisions }
+    Review { count: all.len(), schedules, collisions }
+}
+
+// === impl Review ===
+
+impl Review {
+    /// No more than so many schedules: those that never succeed first, then by what they missed, failed and were late.
+    #[must_use]
+    pub fn worst(mut self, most: usize) -> Self {
+        let late = |one: &Reviewed| one.lateness_max_seconds.unwrap_or_default();
+        self.schedules.sort_by(|a, b| {
+            let of = |one: &Reviewed| (one.never_succeeded, one.misfires, one.failed);
+            of(b).cmp(&of(a)).then(late(b).total_cmp(&late(a))).then_with(|| a.id.cmp(&b.id))
+        });
+        self.schedules.truncate(most);
+        self
+    }
 }
 
 fn reviewed(stored: &Stored, outcomes: &HashMap<JobId, JobState, impl std::hash::BuildHasher>) -> Reviewed {

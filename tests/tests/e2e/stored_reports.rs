@@ -6,6 +6,7 @@ use tokio::time::timeout;
 use windlass_core::Transition;
 use windlass_testkit::{Fleet, PATIENCE};
 
+use crate::schedules::apply;
 use crate::support::{command, submit};
 
 /// Asks until there are so many; returns them.
@@ -27,11 +28,18 @@ async fn reports_are_made_by_themselves_once_and_shown() -> Result<()> {
     // The latest instants have passed: they are made late, at once.
     fleet.set_env("WINDLASS__MONITOR__REPORTS__DAILY", "0 6 * * *");
     fleet.set_env("WINDLASS__MONITOR__REPORTS__HANDOFF", "0 6 * * 1");
+    fleet.set_env("WINDLASS__MONITOR__REPORTS__SCHEDULES", "0 6 * * 1");
     fleet.set_env("WINDLASS__MONITOR__REPORTS__ZONE", "Europe/Berlin");
     let id = submit(&fleet, command(&["true"])).await?;
     fleet.tap.heard(id, Transition::Succeeded).await?;
+    let schedule =
+        |id: &str| format!("[[schedules]]\nid = \"{id}\"\nkind = \"command.run\"\ncron = \"0 6 * * *\"\n");
+    apply(&fleet, "both.toml", &(schedule("nightly") + &schedule("mornings"))).await?;
     fleet.service("monitor").await?;
-    let list = listed(&fleet, 2).await?;
+    let list = listed(&fleet, 3).await?;
+    let review = fleet.cli(&["report", "show", "schedules"]).await?;
+    let heading = "## Schedules that fire at the same instants";
+    assert!(review.contains(heading) && review.contains("nightly"), "{review}");
     let handoff = fleet.cli(&["report", "show", "handoff"]).await?;
     for heading in ["# Handoff", "## Known issues", "## Queues", "## Workers", "## Schedules", "command.run"]
     {
@@ -45,7 +53,7 @@ async fn reports_are_made_by_themselves_once_and_shown() -> Result<()> {
 
     fleet.take("monitor")?.stop().await?;
     fleet.service("monitor-2").await?;
-    assert_eq!(listed(&fleet, 2).await?, list, "a restart makes none again");
+    assert_eq!(listed(&fleet, 3).await?, list, "a restart makes none again");
     Ok(())
 }
 

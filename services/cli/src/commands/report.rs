@@ -124,7 +124,7 @@ async fn of_time(what: What, args: Options, global: &Global) -> Result<ExitCode,
     // A report without them is better than none; a monitor of an older version does not know them.
     let resources =
         if what.tells_resources() { monitor.fleet().await.ok().map(|fleet| fleet.instances) } else { None };
-    let bundle = Bundle { what, made_at, report, before, now, resources };
+    let bundle = Bundle { what, made_at, report, before, now, resources, review: None };
     write(&bundle, args.format, args.file, global)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -68,6 +68,8 @@ pub enum Unusable {
 
 /// How long somebody may take to sign in at the provider.
 pub(super) const LASTS: Duration = attempt::LASTS;
+/// A page waits so long for what is said beside it.
+const SOON: Duration = Duration::from_secs(2);
 /// Where the provider sends a browser back to.
 pub const CALLBACK: &str = "/sign-in/oidc/callback";
 
@@ -156,9 +158,9 @@ impl Oidc {
         token::person(&claims, &self.options)
     }
 
-    /// Where one signs out of the provider too, if it has such a place and has been asked lately.
-    pub fn end_session_url(&self) -> Option<String> {
-        let document = self.provider.known_document()?;
+    /// Where one signs out of the provider too, if it has such a place and says so before long.
+    pub async fn end_session_url(&self) -> Option<String> {
+        let document = tokio::time::timeout(SOON, self.provider.document()).await.ok()?.ok()?;
         let back = format!("{}/sign-in", self.public_url);
         let pairs = [("client_id", self.options.client_id.as_str()), ("post_logout_redirect_uri", &back)];
         with_query(document.end_session_endpoint.as_deref()?, &pairs)

@@ -1,25 +1,33 @@
 //! Reports that were made by themselves, and what a report is made of.
 
+use std::collections::HashMap;
+
 use axum::Json;
 use axum::extract::{Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use jiff::{SignedDuration, Timestamp};
+use windlass_core::{JobId, JobState};
+use windlass_schedules::review::{Review, last_jobs, review};
+use windlass_schedules::store::Listing;
 use windlass_schedules::{ScheduleStore, view};
 
 use super::query::{self, Parameters, RawPath, RawQuery};
 use super::schema::StoredReportList;
 use super::{Api, Problem, alerts, audit, fleet, routes, workers};
-use crate::report::{Bundle, Form, Now, ScheduleLine, What};
+use crate::report::{Bundle, Form, Now, ScheduleLine, WHATS, What};
 use crate::store::StoredReport;
 
-const WHAT_FORM: &str = "daily, weekly, failures or handoff";
 const FORM_FORM: &str = "json, markdown or html";
 const ID_FORM: &str = "an id as daily-20260131T060000Z";
 /// Longer ids are none of ours.
 const MOST_ID: usize = 64;
 /// Of a report.
 const MOST_SCHEDULES: usize = 1000;
+/// That are looked at for one.
+const MOST_REVIEWED: usize = 10_000;
+/// Of each, whose outcomes are looked at.
+const LAST_JOBS: usize = 5;
 
 /// Lists the reports that the monitor has made by itself, the latest first.
 #[utoipa::path(
@@ -35,7 +43,7 @@ const MOST_SCHEDULES: usize = 1000;
 )]
 pub(super) async fn list(State(api): State<Api>, raw: RawQuery) -> Result<Json<StoredReportList>, Problem> {
     let mut parameters = Parameters::new(raw)?;
-    let what: Option<What> = parameters.take("what", WHAT_FORM)?;
+    let what: Option<What> = parameters.take("what", WHATS)?;
     let limit = parameters.limit()?;
     parameters.end("what, limit")?;
     Ok(Json(StoredReportList { reports: api.store.reports(what, limit).await? }))
@@ -93,7 +101,31 @@ pub(crate) async fn bundle(api: &Api, what: What, until: Timestamp) -> Result<Bu
     };
     let now = if what.tells_now() { Some(now(api).await?) } else { None };
     let resources = if what.tells_resources() { fleet::resources(api).await } else { None };
-    Ok(Bundle { what, made_at: Timestamp::now(), report, before, now, resources })
+    let review = if what.reviews_schedules() { Some(review_schedules(api, what).await?) } else { None };
+    Ok(Bundle { what, made_at: Timestamp::now(), report, before, now, resources, review })
+}
+
+/// What schedules did up to now, and what they will in as long a time as the report's.
+async fn review_schedules(api: &Api, what: What) -> Result<Review, Problem> {
+    let (mut all, mut from) = (Vec::new(), Some(0));
+    while let Some(next) = from.filter(|_| all.len() < MOST_REVIEWED) {
+        let (listing, more) = schedules_from(api, next).await?;
+        all.extend(listing.schedules);
+        from = more;
+    }
+    let jobs: Vec<_> = all.iter().flat_map(|stored| last_jobs(stored).take(LAST_JOBS)).collect();
+    let states = api.store.states(&jobs, Timestamp::now()).await?;
+    let outcomes: HashMap<JobId, JobState> = states.into_iter().map(|(_, id, state)| (id, state)).collect();
+    Ok(review(&all, &outcomes, Timestamp::now(), what.spans()).worst(MOST_SCHEDULES))
+}
+
+/// A part of the schedules, and where the next begins.
+async fn schedules_from(api: &Api, from: u64) -> Result<(Listing, Option<u64>), Problem> {
+    let broker = api.broker.as_ref().ok_or_else(Problem::broker_away)?;
+    ScheduleStore::new(broker).page(from, MOST_SCHEDULES).await.map_err(|error| {
+        tracing::warn!(%error, "the schedules cannot be read");
+        Problem::broker_away()
+    })
 }
 
 async fn now(api: &Api) -> Result<Now, Problem> {
@@ -103,10 +135,7 @@ async fn now(api: &Api) -> Result<Now, Problem> {
     let Json(alerts) = alerts::list(State(api.clone()), nothing()).await?;
     let Json(audit) = audit::get(State(api.clone()), nothing()).await?;
     let broker = api.broker.as_ref().ok_or_else(Problem::broker_away)?;
-    let (listing, _) = ScheduleStore::new(broker).page(0, MOST_SCHEDULES).await.map_err(|error| {
-        tracing::warn!(%error, "the schedules cannot be read");
-        Problem::broker_away()
-    })?;
+    let (listing, _) = schedules_from(api, 0).await?;
     let shown = view::listing(&listing, broker.now());
     let mut schedules: Vec<_> =
         shown["schedules"].as_array().into_iter().flatten().map(ScheduleLine::of).collect();

@@ -34,7 +34,7 @@ type Measure = fn(&Report) -> Option<f64>;
 
 /// The parts of a report.
 pub(super) fn parts(bundle: &Bundle) -> Vec<Part> {
-    let Bundle { what, report, before, now, resources, made_at } = bundle;
+    let Bundle { what, report, before, now, resources, review, made_at } = bundle;
     let mut parts = vec![
         Part::Title(what.title().to_owned()),
         Part::Text(format!(
@@ -46,6 +46,10 @@ pub(super) fn parts(bundle: &Bundle) -> Vec<Part> {
     ];
     if let Some(now) = now {
         stands(now, &mut parts);
+    }
+    if let Some(review) = review {
+        super::review::review(review, &mut parts);
+        return parts;
     }
     if *what != What::Failures {
         totals(report, before.as_ref(), &mut parts);
@@ -346,7 +350,7 @@ pub(super) fn instant(at: Timestamp) -> String {
     at.to_zoned(TimeZone::UTC).strftime("%Y-%m-%d %H:%M").to_string()
 }
 
-fn seconds(seconds: f64) -> String {
+pub(super) fn seconds(seconds: f64) -> String {
     match seconds {
         ..1.0 => format!("{:.1} ms", seconds * 1000.0),
         1.0..3600.0 => format!("{seconds:.1} s"),

@@ -24,9 +24,12 @@ pub struct Options {
     /// for what jobs died of,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failures: Option<String>,
-    /// and for who takes over.
+    /// for who takes over.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub handoff: Option<String>,
+    /// And for what schedules did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schedules: Option<String>,
     /// Of the expressions: a name as `Europe/Berlin`.
     pub zone: String,
     /// So many of each sort are kept.
@@ -53,6 +56,7 @@ impl Default for Options {
             weekly: None,
             failures: None,
             handoff: None,
+            schedules: None,
             zone: "UTC".to_owned(),
             keep: 30,
             folder: None,
@@ -62,12 +66,13 @@ impl Default for Options {
 }
 
 impl Options {
-    fn expressions(&self) -> [(What, Option<&String>); 4] {
+    fn expressions(&self) -> [(What, Option<&String>); What::ALL.len()] {
         [
             (What::Daily, self.daily.as_ref()),
             (What::Weekly, self.weekly.as_ref()),
             (What::Failures, self.failures.as_ref()),
             (What::Handoff, self.handoff.as_ref()),
+            (What::Schedules, self.schedules.as_ref()),
         ]
     }
 

@@ -180,6 +180,24 @@ impl Buckets {
     }
 }
 
+// === impl Report ===
+
+impl Report {
+    /// Of a time of which nothing is known.
+    pub fn of_nothing(from: Timestamp, to: Timestamp) -> Self {
+        Self {
+            from,
+            to,
+            wait: None,
+            run: None,
+            recovery: None,
+            kinds: Vec::new(),
+            course: Vec::new(),
+            failures: Vec::new(),
+        }
+    }
+}
+
 // === impl Store ===
 
 impl Store {

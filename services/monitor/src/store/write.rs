@@ -1,20 +1,20 @@
 //! The statements that write jobs.
 
+use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use jiff::Timestamp;
 use windlass_core::flow::FlowKey;
 use windlass_core::history::JobView;
-use windlass_core::labels::Labels;
 use windlass_core::relations::JobPath;
 use windlass_core::{Event, JobError, JobState, ScheduleId, Transition};
 
-use super::batch::Insert;
 use super::batch::Type::{self, Bool, Bytes, Int, Text};
+use super::batch::{Insert, most_ids, rows_of};
 use super::database::Connection;
 use super::history;
 use super::project::Job;
-use super::rows::{error_columns, to_ns};
+use super::rows::{error_columns, id_of, to_ns};
 use super::sql::{Sql, Value};
 
 const COLUMN_COUNT: usize = 23;
@@ -58,6 +58,10 @@ const FIXED: &str = "kind = excluded.kind, priority = excluded.priority, accepte
 pub(super) static STORE_MOVED: LazyLock<Insert<COLUMN_COUNT>> = LazyLock::new(|| upsert(MOVED));
 static STORE_WHOLE: LazyLock<Insert<COLUMN_COUNT>> = LazyLock::new(|| upsert(&format!("{MOVED}, {FIXED}")));
 
+static STORE_LABELS: LazyLock<Insert<2>> = LazyLock::new(|| {
+    Insert::new("job_labels", [("label", Text), ("job_seq", Int)], "ON CONFLICT (label, job_seq) DO NOTHING")
+});
+
 fn upsert(set: &str) -> Insert<COLUMN_COUNT> {
     Insert::new("jobs", COLUMNS, &format!("ON CONFLICT (id, queue) DO UPDATE SET {set}"))
 }
@@ -87,15 +91,23 @@ pub(super) async fn jobs(on: &mut Connection<'_>, jobs: &[Job]) -> Result<(), sq
 
 /// Stores the labels of jobs whose acceptance is told in this batch.
 async fn labels(on: &mut Connection<'_>, jobs: &[Job]) -> Result<(), sqlx::Error> {
-    const SQL: &str = "INSERT INTO job_labels (label, job_seq) SELECT $1, seq FROM jobs WHERE id = $2 AND queue = $3 \
-         ON CONFLICT (label, job_seq) DO NOTHING";
     let is_accepted = |job: &&Job| job.after.is_some() && (job.before.is_none() || job.accepted_late);
-    for job in jobs.iter().filter(is_accepted) {
-        for label in job.history.labels().into_iter().flat_map(Labels::texts) {
-            Sql::new(SQL).bind(label).bind(job.id).bind(job.queue.as_str()).execute(on).await?;
+    let labelled: HashMap<_, _> = jobs
+        .iter()
+        .filter(is_accepted)
+        .filter_map(|job| Some(((job.id, job.queue.as_str()), job.history.labels()?)))
+        .collect();
+    let ids: Vec<_> = labelled.keys().map(|(id, _)| *id).collect();
+    let mut rows = Vec::new();
+    for ids in ids.chunks(most_ids(on)) {
+        for row in &rows_of(on, "SELECT queue, id, seq FROM jobs WHERE id", ids).await? {
+            let id = id_of(&row.get::<Vec<u8>>("id")?).map_err(|error| sqlx::Error::Decode(error.into()))?;
+            let (queue, seq): (String, i64) = (row.get("queue")?, row.get("seq")?);
+            let labels = labelled.get(&(id, queue.as_str())).into_iter().flat_map(|labels| labels.texts());
+            rows.extend(labels.map(|label| (label, seq)));
         }
     }
-    Ok(())
+    STORE_LABELS.execute(on, &rows, |(label, seq)| [label.clone().into(), (*seq).into()]).await
 }
 
 fn is_fixed(before: &JobView, after: &JobView) -> bool {

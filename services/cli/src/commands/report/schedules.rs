@@ -1,27 +1,30 @@
 //! `windlass report schedules`.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use futures::StreamExt as _;
 use jiff::{SignedDuration, Timestamp};
 use windlass::JobId;
 use windlass_core::JobState;
+use windlass_monitor::report::{Bundle, What};
+use windlass_monitor::store::Report;
 use windlass_schedules::ScheduleStore;
-use windlass_schedules::review::{Review, last_jobs, review};
+use windlass_schedules::review::{last_jobs, review};
 use windlass_schedules::store::Stored;
 
 use super::super::Error;
 use super::super::api::{Known, Monitor};
+use super::{Form, earlier, write};
 use crate::connect::Fleet;
 use crate::global::Global;
-use crate::output::table::{Table, relative, seconds};
-use crate::output::{self, Format};
 
 const AFTER_HELP: &str = "\
 Examples:
   windlass report schedules
   windlass report schedules --hours 6 -o json
+  windlass report schedules --format html --file schedules.html
 
 Of each schedule: how many instants fired, were missed and were passed over since it was made; how late the last ones
 were; how many of its last jobs have failed, which the monitor is asked. Then which schedules fire at the same instants
@@ -35,6 +38,12 @@ pub(super) struct Args {
     /// So many hours ahead are looked at: 1 to 744
     #[arg(long, default_value_t = 24, value_name = "N")]
     hours: i64,
+    /// How it is written; `-o json` writes JSON too
+    #[arg(long, value_enum, default_value_t = Form::Markdown)]
+    format: Form,
+    /// Written to this file; without it, to standard output
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
 }
 
 /// Of one schedule, the last jobs that are asked about.
@@ -46,7 +55,7 @@ const QUESTIONS: usize = 8;
 
 /// Runs the command.
 pub(super) async fn run(args: Args, global: &Global) -> Result<ExitCode, Error> {
-    let Args { hours } = args;
+    let Args { hours, format, file } = args;
     if !(1..=744).contains(&hours) {
         return Err(Error::input("hours", format!("is {hours}: expected 1 to 744")));
     }
@@ -54,16 +63,17 @@ pub(super) async fn run(args: Args, global: &Global) -> Result<ExitCode, Error> 
     let all = ScheduleStore::new(fleet.broker().await?).list().await?.schedules;
     // Without a monitor the rest is worth showing.
     let monitor = fleet.monitor().await.ok().flatten();
-    let outcomes = match monitor {
-        Some(monitor) => outcomes(monitor, &all).await,
-        None => HashMap::new(),
+    let (what, made_at) = (What::Schedules, Timestamp::now());
+    let from = earlier(made_at, what.spans());
+    let (outcomes, report) = match monitor {
+        Some(monitor) => (outcomes(monitor, &all).await, monitor.report(from, made_at).await.ok()),
+        None => (HashMap::new(), None),
     };
-    let now = Timestamp::now();
-    let review = review(&all, &outcomes, now, SignedDuration::from_hours(hours));
-    match global.output {
-        Format::Json => output::json(&review)?,
-        Format::Table => output::text(&text(&review, monitor.is_some(), now))?,
-    }
+    let review = review(&all, &outcomes, made_at, SignedDuration::from_hours(hours));
+    let report = report.unwrap_or_else(|| Report::of_nothing(from, made_at));
+    let bundle =
+        Bundle { what, made_at, report, before: None, now: None, resources: None, review: Some(review) };
+    write(&bundle, format, file, global)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -82,45 +92,4 @@ async fn outcomes(monitor: &Monitor, all: &[Stored]) -> HashMap<JobId, JobState>
     let known: Vec<_> =
         futures::stream::iter(jobs.into_iter().map(ask)).buffer_unordered(QUESTIONS).collect().await;
     known.into_iter().flatten().collect()
-}
-
-fn text(review: &Review, is_known: bool, now: Timestamp) -> String {
-    let headings = ["SCHEDULE", "FIRES", "MISSED", "SKIPPED", "LATE (MEDIAN)", "LATE (MOST)", "FAILED", ""];
-    let mut table = Table::new(&headings).right([1, 2, 3, 4, 5, 6]);
-    for schedule in &review.schedules {
-        let late = |seconds_late: Option<f64>| seconds_late.map(seconds).unwrap_or_default();
-        table.row([
-            schedule.id.to_string(),
-            schedule.fires.to_string(),
-            schedule.misfires.to_string(),
-            schedule.skipped.to_string(),
-            late(schedule.lateness_median_seconds),
-            late(schedule.lateness_max_seconds),
-            if is_known {
-                format!("{} of {}", schedule.failed, schedule.ended)
-            } else {
-                "not known".to_owned()
-            },
-            if schedule.never_succeeded { "never succeeds".to_owned() } else { String::new() },
-        ]);
-    }
-    let mut text = table.render();
-    if !review.collisions.is_empty() {
-        let mut table = Table::new(&["FIRE TOGETHER", "INSTANTS", "FIRST", "SHIFT BY"]).right([1]);
-        for collision in &review.collisions {
-            let of = |what: &dyn Fn(&windlass_schedules::review::Shift) -> String| {
-                let shown: Vec<_> = collision.schedules.iter().take(8).map(what).collect();
-                let more = collision.schedules.len().saturating_sub(8);
-                if more > 0 { format!("{} and {more} more", shown.join(", ")) } else { shown.join(", ") }
-            };
-            table.row([
-                of(&|shift| shift.id.to_string()),
-                collision.instants.to_string(),
-                relative(collision.first_at, now),
-                of(&|shift| format!("{}s", shift.shift_seconds)),
-            ]);
-        }
-        text = format!("{text}\n{}", table.render());
-    }
-    text
 }

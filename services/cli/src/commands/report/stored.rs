@@ -30,7 +30,7 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = LIST_HELP)]
 pub(super) struct ListArgs {
-    /// Only these: daily, weekly, failures or handoff
+    /// Only these: daily, weekly, failures, handoff or schedules
     #[arg(long, value_name = "WHAT")]
     what: Option<What>,
     /// So many at most: 1 to 500
@@ -42,7 +42,7 @@ pub(super) struct ListArgs {
 #[derive(Debug, clap::Args)]
 #[command(after_help = SHOW_HELP)]
 pub(super) struct ShowArgs {
-    /// Its id, as `windlass report list` tells it; or daily, weekly, failures or handoff for the latest of these
+    /// Its id, as `windlass report list` tells it; or daily, weekly, failures, handoff or schedules for the latest of these
     #[arg(value_name = "ID")]
     id: String,
     /// How it is written; `-o json` writes JSON too

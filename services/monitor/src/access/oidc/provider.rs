@@ -117,12 +117,6 @@ impl Provider {
         self.document.lock().await.get(FRESH, self.discover()).await
     }
 
-    /// The same, if it is known already.
-    pub(super) fn known_document(&self) -> Option<Arc<Document>> {
-        let asked = self.document.try_lock().ok()?;
-        asked.found.as_ref().map(|(document, _)| document.clone())
-    }
-
     /// The key that a token was signed with; none if the provider has no such key.
     pub(super) async fn key(
         &self,
@@ -134,13 +128,18 @@ impl Provider {
         if let Some(found) = choose(&known, id, algorithm) {
             return Ok(Some(found));
         }
-        if keys.sought.is_some_and(|at| at.elapsed() < AFTER_SEARCH) {
-            return Ok(None);
+        let failed_lately = keys.failed.as_ref().is_some_and(|(_, at)| at.elapsed() < AFTER_FAILURE);
+        if !failed_lately && keys.sought.is_none_or(|at| at.elapsed() >= AFTER_SEARCH) {
+            // The provider may have changed its keys. That those of before are good does not help here.
+            keys.failed = None;
+            let known = keys.get(Duration::ZERO, self.ask_keys()).await?;
+            keys.sought = keys.failed.is_none().then(Instant::now);
+            if let Some(found) = choose(&known, id, algorithm) {
+                return Ok(Some(found));
+            }
         }
-        // The provider may have changed its keys.
-        keys.sought = Some(Instant::now());
-        let known = keys.get(Duration::ZERO, self.ask_keys()).await?;
-        Ok(choose(&known, id, algorithm))
+        // Whoever cannot be asked may have it.
+        keys.failed.as_ref().map_or(Ok(None), |(error, _)| Err(error.clone()))
     }
 
     /// Redeems a code for an ID token.

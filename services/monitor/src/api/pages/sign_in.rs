@@ -36,10 +36,13 @@ pub(super) struct SignInPage {
 
 impl SignInPage {
     pub(super) fn new(api: &Api, frame: Frame, next: String) -> Self {
-        let oidc = api.access.oidc();
-        let end_session = oidc.filter(|_| frame.notice.is_some()).and_then(Oidc::end_session_url);
-        let provider = oidc.map(|oidc| oidc.host().to_owned());
-        Self { frame, next, has_tokens: api.access.has_tokens(), provider, refusal: None, end_session }
+        let provider = api.access.oidc().map(|oidc| oidc.host().to_owned());
+        Self { frame, next, has_tokens: api.access.has_tokens(), provider, refusal: None, end_session: None }
+    }
+
+    /// For who is signed in at the provider, and may want to be another.
+    pub(super) async fn leading_out(self, oidc: &Oidc) -> Self {
+        Self { end_session: oidc.end_session_url().await, ..self }
     }
 
     pub(super) fn refusing(self, why: impl Into<String>) -> Self {
@@ -50,7 +53,13 @@ impl SignInPage {
 pub(in crate::api) async fn page(State(api): State<Api>, viewer: Viewer, raw: RawQuery) -> Response {
     let (frame, raw) = Frame::new(&viewer.0, "/sign-in").noticing(raw);
     let next = next_in(raw);
-    render(StatusCode::OK, &SignInPage::new(&api, frame, next))
+    let has_left = frame.notice.is_some();
+    let page = SignInPage::new(&api, frame, next);
+    let page = match api.access.oidc().filter(|_| has_left) {
+        Some(oidc) => page.leading_out(oidc).await,
+        None => page,
+    };
+    render(StatusCode::OK, &page)
 }
 
 pub(in crate::api) async fn sign_in(State(api): State<Api>, viewer: Viewer, fields: Fields) -> Response {

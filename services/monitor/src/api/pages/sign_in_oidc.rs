@@ -26,7 +26,7 @@ pub(in crate::api) async fn begin(State(api): State<Api>, viewer: Viewer, raw: R
         Ok((url, attempt)) => {
             ([(header::SET_COOKIE, api.access.attempt_cookie(&attempt))], Redirect::to(&url)).into_response()
         }
-        Err(error) => refuse(&api, &viewer, next, &error),
+        Err(error) => refuse(&api, &viewer, next, &error).await,
     }
 }
 
@@ -43,14 +43,16 @@ pub(in crate::api) async fn finish(
         Some(answer) => finished(&api, oidc, cookie, &answer).await,
         None => Err(Refusal::Oidc(Error::Stray)),
     };
-    // The sign-in is over, whatever came of it.
+    // That sign-in is over, whatever came of it.
     let over = (header::SET_COOKIE, api.access.attempt_cookie(""));
     match found {
         Ok((session, next)) => {
             (AppendHeaders([over, (header::SET_COOKIE, session)]), Redirect::to(&next)).into_response()
         }
+        // It may be another's, begun in another tab: that goes on.
+        Err(Refusal::Oidc(error @ Error::Stray)) => refuse(&api, &viewer, "/".to_owned(), &error).await,
         Err(Refusal::Oidc(error)) => {
-            (AppendHeaders([over]), refuse(&api, &viewer, "/".to_owned(), &error)).into_response()
+            (AppendHeaders([over]), refuse(&api, &viewer, "/".to_owned(), &error).await).into_response()
         }
         Err(Refusal::Ours(refused)) => problem(&refused, &viewer.0),
     }
@@ -100,7 +102,7 @@ fn off(viewer: &Viewer) -> Response {
 }
 
 /// The page where one can try again, with why not.
-fn refuse(api: &Api, viewer: &Viewer, next: String, error: &Error) -> Response {
+async fn refuse(api: &Api, viewer: &Viewer, next: String, error: &Error) -> Response {
     metrics::counter!("windlass_monitor_requests_refused_total").increment(1);
     tracing::warn!(error = error.to_string(), "somebody could not sign in at the identity provider");
     let status = match error {
@@ -109,6 +111,11 @@ fn refuse(api: &Api, viewer: &Viewer, next: String, error: &Error) -> Response {
         Error::Refused(_) | Error::Token(_) | Error::NoRole { .. } => StatusCode::FORBIDDEN,
     };
     let page = SignInPage::new(api, Frame::new(&viewer.0, "/sign-in"), next);
+    // The provider would send whoever has no role here back at once, as the same person.
+    let page = match (error, api.access.oidc()) {
+        (Error::NoRole { .. }, Some(oidc)) => page.leading_out(oidc).await,
+        _ => page,
+    };
     render(status, &page.refusing(capital(&error.to_string())))
 }
 
