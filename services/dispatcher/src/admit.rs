@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use opentelemetry::trace::SpanKind;
 use tokio::time::Instant;
 use windlass_broker::absence::SLACK;
+use windlass_broker::ahead::Mark;
 use windlass_broker::delivery::Delivered;
 use windlass_broker::failpoint::{Point, hit};
 use windlass_broker::jobs::{Address, Change, Jobs, Seen, Verdict, nonce};
@@ -19,6 +20,7 @@ use windlass_proto::{Incoming, Job, Teller};
 
 use crate::children;
 use crate::dependencies::{self, Gate, Held};
+use crate::intake::{self, Before};
 use crate::objects::{self, Checked};
 use crate::reject::{Rejection, reject};
 use crate::shared::Shared;
@@ -30,14 +32,76 @@ pub(crate) async fn admit(shared: &Shared, delivered: Delivered, ack_wait: Durat
     // A create's condition, "the job does not exist", becomes true again when the job is forgotten; so it is not
     // tried for longer than the task is ours.
     let deadline = Instant::now() + ack_wait * 2 / 3;
-    match read(shared, &delivered) {
-        Ok((queue, task)) => match objects::check(shared, &queue, &task).await {
-            Checked::There => create(shared, &delivered, queue, task, deadline).await,
-            Checked::Refused(rejection) => Box::pin(reject(shared, &delivered, *rejection)).await,
-            Checked::Open => {}
+    let rejection = match read(shared, &delivered) {
+        Ok((queue, task)) => match known_before(shared, &queue, &delivered, Some(task.id)).await {
+            Some(Before::Nothing) => match objects::check(shared, &queue, &task).await {
+                Checked::There => return create(shared, &delivered, queue, task, deadline).await,
+                Checked::Refused(rejection) => *rejection,
+                Checked::Open => return,
+            },
+            Some(Before::Taken) => return acknowledge(&delivered).await,
+            Some(Before::Perhaps) => Rejection::outcome_unknown().of_queue(&queue).of_task(&task),
+            None => return,
         },
-        Err(rejection) => Box::pin(reject(shared, &delivered, rejection)).await,
+        Err(rejection) => {
+            let queue = shared.broker.names().queue_of_task(&delivered.subject).and_then(|q| q.parse().ok());
+            match queue {
+                Some(queue) => match known_before(shared, &queue, &delivered, None).await {
+                    Some(Before::Taken) => return acknowledge(&delivered).await,
+                    Some(_) => rejection,
+                    None => return,
+                },
+                None => rejection,
+            }
+        }
+    };
+    Box::pin(reject(shared, &delivered, rejection)).await;
+}
+
+/// What was done with a task before this delivery; that its job is there is nothing. None if it is not known now.
+async fn known_before(
+    shared: &Shared,
+    queue: &QueueName,
+    delivered: &Delivered,
+    id: Option<JobId>,
+) -> Option<Before> {
+    let known = async {
+        let before = intake::before(shared, queue, delivered).await?;
+        if let (Before::Perhaps, Some(id)) = (before, id) {
+            let seen = Box::pin(shared.jobs(queue).read(queue, id)).await?;
+            return Ok(if seen.last.is_some() { Before::Nothing } else { before });
+        }
+        Ok::<_, anyhow::Error>(before)
+    };
+    let known = known.await;
+    known
+        .inspect_err(|error| tracing::warn!(%queue, error = format!("{error:#}"), "it is not known whether a task was admitted before; it is delivered again"))
+        .ok()
+}
+
+async fn acknowledge(delivered: &Delivered) {
+    let _ = delivered.handle().ack().await;
+}
+
+/// Deals with a task ahead of its delivery, if it can be admitted as it is; else it waits for that.
+pub(crate) async fn admit_ahead(shared: &Shared, delivered: Delivered) {
+    // Nobody else knows that it is here: what was fetched long ago may have been dealt with.
+    let deadline = delivered.received_at + shared.layout.ack_wait * 2 / 3;
+    let Ok((queue, task)) = read(shared, &delivered) else { return };
+    let is_plain = task.unique.is_none() && task.aggregate.is_none();
+    if !is_plain
+        || !intake::may_go_ahead(shared, &queue)
+        || known_before(shared, &queue, &delivered, None).await != Some(Before::Nothing)
+        || !matches!(objects::check(shared, &queue, &task).await, Checked::There)
+    {
+        return;
     }
+    if let Err(error) = shared.jobs(&queue).mark(&queue, delivered.sequence, Mark::Begun).await {
+        tracing::debug!(job_id = %task.id, %error, "a task waits for its delivery");
+        return;
+    }
+    metrics::counter!("windlass_tasks_admitted_ahead_total", "queue" => queue.to_string()).increment(1);
+    create(shared, &delivered, queue, task, deadline).await;
 }
 
 fn read(shared: &Shared, delivered: &Delivered) -> Result<(QueueName, Task<bytes::Bytes>), Rejection> {
@@ -73,16 +137,8 @@ async fn create(
     deadline: Instant,
 ) {
     hit(Point::TaskRead).await;
-    match shared.queues.ensure(&shared.broker, &shared.layout, &queue).await {
-        Ok(()) => {}
-        Err(error @ provision::Error::TooManyQueues { .. }) => {
-            let rejection = Rejection::invalid("queue", error).of_queue(&queue).of_task(&task);
-            return Box::pin(reject(shared, delivered, rejection)).await;
-        }
-        Err(error) => {
-            tracing::warn!(%queue, %error, "the queue's consumer could not be made; the task waits");
-            return;
-        }
+    if !ensure_queue(shared, delivered, &queue, &task).await {
+        return;
     }
     let held = if task.after.is_empty() {
         None
@@ -91,6 +147,7 @@ async fn create(
             Gate::Open => None,
             Gate::Held(held) => Some(held),
             Gate::Exists(seen) => return exists(shared, delivered, &task, &seen).await,
+            Gate::Refused(_) if delivered.is_ahead() => return,
             Gate::Refused(rejection) => return Box::pin(reject(shared, delivered, *rejection)).await,
             Gate::Shut => return,
         }
@@ -170,6 +227,27 @@ async fn create(
         hit(Point::AcceptedSaid).await;
         let _ = delivered.handle().ack().await;
         hit(Point::TaskAcked).await;
+    }
+}
+
+/// Makes the queue's consumer with its first task. False if it cannot be: then the task is refused, or waits.
+async fn ensure_queue(
+    shared: &Shared,
+    delivered: &Delivered,
+    queue: &QueueName,
+    task: &Task<bytes::Bytes>,
+) -> bool {
+    match shared.queues.ensure(&shared.broker, &shared.layout, queue).await {
+        Ok(()) => true,
+        Err(error @ provision::Error::TooManyQueues { .. }) if !delivered.is_ahead() => {
+            let rejection = Rejection::invalid("queue", error).of_queue(queue).of_task(task);
+            Box::pin(reject(shared, delivered, rejection)).await;
+            false
+        }
+        Err(error) => {
+            tracing::warn!(%queue, %error, "the queue's consumer could not be made; the task waits");
+            false
+        }
     }
 }
 

@@ -25,6 +25,7 @@ pub(crate) use self::astray::bring_back;
 pub(crate) use self::leave::{leave, unblock};
 pub(crate) use self::ownership::run;
 pub(crate) use self::settings::Settings;
+pub(crate) use self::state::lane_of;
 
 /// For each call beside the decisions.
 const CALL_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(15);

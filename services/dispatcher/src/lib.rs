@@ -15,6 +15,7 @@ mod ended;
 mod expire;
 mod flow;
 mod forget;
+mod intake;
 mod objects;
 mod options;
 mod order;

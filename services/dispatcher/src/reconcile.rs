@@ -11,6 +11,7 @@
 //! - *Held jobs that stand in no line* (`flow/astray.rs`), and those whose dependencies have ended (`dependencies.rs`).
 //! - *Work whose queue has no consumer*, should no dispatcher know the queue; otherwise each looks after those that it
 //!   knows (`queues.rs`).
+//! - *Marks of tasks that were admitted ahead of their delivery*, which has come since (`intake.rs`).
 //!
 //! Who leads this also forgets the ends of queues that keep them for a while only (`forget.rs`).
 //!
@@ -33,6 +34,7 @@ use crate::dependencies;
 use crate::ended;
 use crate::flow;
 use crate::forget;
+use crate::intake::Marks;
 use crate::objects;
 use crate::order::Carried;
 use crate::release;
@@ -92,6 +94,8 @@ async fn rounds(shared: &Shared) {
     let mut pace = interval(PACE);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut suspects = Suspects::default();
+    // Of a lookout that did not live to remove them.
+    let mut marks = Marks::default();
     loop {
         let begun = Instant::now();
         for pool in shared.layout.all_pools() {
@@ -107,6 +111,9 @@ async fn rounds(shared: &Shared) {
             Ok(0) => {}
             Ok(swept) => count("left_behind", swept),
             Err(error) => tracing::warn!(%error, "tasks that were left behind could not be looked for"),
+        }
+        if let Err(error) = marks.tidy(shared).await {
+            tracing::warn!(%error, "marks of tasks could not be removed; trying again");
         }
         metrics::histogram!("windlass_reconciler_round_seconds").record(begun.elapsed().as_secs_f64());
         tokio::time::sleep_until(begun + shared.layout.horizon / 3).await;

@@ -15,12 +15,13 @@ use crate::absence::Watch;
 use crate::consume::{Source, consume};
 use crate::dependencies::{self, Listening, Patience};
 use crate::flow::Settings;
+use crate::intake::Backlog;
 use crate::options::Options;
 use crate::parents::Parents;
 use crate::queues::Queues;
 use crate::shared::Shared;
 use crate::unique::Lines;
-use crate::{admit, command, expire, flow, reconcile};
+use crate::{admit, command, expire, flow, intake, reconcile};
 
 /// The dispatcher, as a program of the fleet.
 #[derive(Debug, Clone, Copy)]
@@ -70,6 +71,8 @@ impl Service for Dispatcher {
             absence: Watch::start(&context.broker, &context.stop).await,
             copies: tokio::sync::Semaphore::new(1),
             lines: Lines::default(),
+            in_flight: options.max_in_flight,
+            backlog: Backlog::default(),
             broker: context.broker.clone(),
             layout: context.layout.clone(),
         });
@@ -97,6 +100,7 @@ impl Service for Dispatcher {
             tokio::spawn(beside(Arc::clone(&shared), context.instance.clone(), context.stop.clone()));
         let outcome = tokio::try_join!(
             consume(&context, tasks, |delivered, ack_wait| {
+                shared.backlog.heard(&delivered);
                 let shared = Arc::clone(&shared);
                 async move { admit::admit(&shared, delivered, ack_wait).await }
             }),
@@ -120,6 +124,7 @@ async fn beside(shared: Arc<Shared>, instance: String, stop: CancellationToken) 
         stop.run_until_cancelled(shared.broker.keep_time()),
         shared.settings.follow(&shared.broker, &stop),
         flow::run(&shared, &instance, &stop),
+        intake::run(&shared, &instance, &stop),
         stop.run_until_cancelled(dependencies::listen(Arc::clone(&shared))),
     );
 }

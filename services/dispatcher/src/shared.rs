@@ -9,6 +9,7 @@ use windlass_core::{Limits, QueueName};
 use crate::absence::Watch;
 use crate::dependencies::{Listening, Patience};
 use crate::flow::Settings;
+use crate::intake::Backlog;
 use crate::parents::Parents;
 use crate::queues::Queues;
 use crate::unique::Lines;
@@ -30,6 +31,10 @@ pub(crate) struct Shared {
     /// Payloads that may be copied at a time.
     pub(crate) copies: tokio::sync::Semaphore,
     pub(crate) lines: Lines,
+    /// Tasks that are admitted at one time.
+    pub(crate) in_flight: usize,
+    /// Of the tasks that wait.
+    pub(crate) backlog: Backlog,
 }
 
 // === impl Shared ===

@@ -10,6 +10,7 @@ use prost::Message as _;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use windlass_broker::Broker;
+use windlass_broker::ahead::Mark;
 use windlass_broker::commands::{self, Command, Verb};
 use windlass_broker::jobs::Jobs;
 use windlass_broker::kv::{self, Bucket};
@@ -56,6 +57,11 @@ impl LeaderWorld {
         let is_task = job.task_sequence > 0
             && tasks::stands(&self.broker, job.task_sequence).await.map_err(Failure::Broker)?;
         let seen = jobs.read(&schedule.queue, job.job_id).await.map_err(Failure::Jobs)?;
+        // One that was admitted ahead of its delivery stands on, though its job may have ended and be forgotten.
+        let is_task = is_task
+            && (seen.last.is_some()
+                || jobs.marked(&schedule.queue, job.task_sequence).await.map_err(Failure::Broker)?
+                    != Some(Mark::Taken));
         Ok(match (&seen.done, &seen.last) {
             (Some(done), _) if matches!(done.state, JobState::Dead | JobState::Expired) => Fate::Failed,
             (None, Some(_)) => Fate::Live,

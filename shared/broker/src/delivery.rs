@@ -7,18 +7,21 @@ use async_nats::{HeaderMap, Message, Subject};
 use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::time::Instant;
-use windlass_core::JobId;
 use windlass_core::protocol;
 use windlass_core::trace::TraceParent;
+use windlass_core::{JobId, QueueName};
 
+use crate::ahead::Mark;
+use crate::batch::Raw;
 use crate::connect::{Broker, Error};
+use crate::jobs::Jobs;
 use crate::publish::header;
 use crate::trace;
 
 /// For handing a word to the connection.
 const SAY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A message that a durable consumer delivered.
+/// A message that a durable consumer delivered, or that was taken ahead of its delivery.
 #[derive(Debug)]
 pub struct Delivered {
     /// Where it was published.
@@ -48,7 +51,18 @@ pub struct Delivered {
 #[derive(Debug, Clone)]
 pub struct Handle {
     broker: Broker,
-    reply: Subject,
+    settles: Settles,
+}
+
+/// How a message is settled.
+#[derive(Debug, Clone)]
+enum Settles {
+    /// By an answer to this subject.
+    Delivery(Subject),
+    /// By a mark of the task of this place: it will be delivered yet.
+    Mark(Jobs, QueueName, u64),
+    /// It was only looked at.
+    Nothing,
 }
 
 /// What the subject that acknowledges a message tells of it.
@@ -108,9 +122,31 @@ impl Delivered {
             received_at: Instant::now(),
             epoch: broker.epoch(),
             headers: message.headers,
-            handle: Handle { broker: broker.clone(), reply },
+            handle: Handle { broker: broker.clone(), settles: Settles::Delivery(reply) },
         };
         Some((delivered, consumer_sequence))
+    }
+
+    /// A message that was read from its stream. What is known of it may be old, and it may be delivered meanwhile.
+    pub(crate) fn ahead(raw: Raw, handle: Handle) -> Self {
+        Self {
+            subject: raw.subject,
+            body: raw.body,
+            sequence: raw.sequence,
+            count: 1,
+            published_at: raw.stored_at,
+            pending: 0,
+            suspect: true,
+            received_at: Instant::now(),
+            epoch: handle.broker.epoch(),
+            headers: Some(raw.headers),
+            handle,
+        }
+    }
+
+    /// Whether it was taken ahead of its delivery, and so will be delivered yet.
+    pub fn is_ahead(&self) -> bool {
+        !matches!(self.handle.settles, Settles::Delivery(_))
     }
 
     /// The id of a message that carries none: the same for each of its deliveries.
@@ -158,31 +194,49 @@ impl Delivered {
 // === impl Handle ===
 
 impl Handle {
-    /// Says that it is done with. Not confirmed: what was lost is delivered again, and finds the record of its end.
+    pub(crate) fn mark(jobs: Jobs, queue: QueueName, sequence: u64) -> Self {
+        Self { broker: jobs.broker().clone(), settles: Settles::Mark(jobs, queue, sequence) }
+    }
+
+    pub(crate) fn nothing(broker: &Broker) -> Self {
+        Self { broker: broker.clone(), settles: Settles::Nothing }
+    }
+
+    /// Says that it is done with. Not confirmed where it was delivered: what was lost is delivered again, and finds the
+    /// record of its end.
     pub async fn ack(&self) -> Result<(), Error> {
-        self.say(AckKind::Ack).await
+        match &self.settles {
+            Settles::Delivery(reply) => self.say(reply, AckKind::Ack).await,
+            Settles::Mark(jobs, queue, sequence) => jobs.mark(queue, *sequence, Mark::Taken).await,
+            Settles::Nothing => Ok(()),
+        }
     }
 
     /// Gives it back, to be delivered again after this long.
     pub async fn nak(&self, delay: Option<Duration>) -> Result<(), Error> {
-        self.say(AckKind::Nak(delay)).await
+        match &self.settles {
+            Settles::Delivery(reply) => self.say(reply, AckKind::Nak(delay)).await,
+            // Its delivery is to come.
+            _ => Ok(()),
+        }
     }
 
     /// Extends the lease, and waits until the broker says that it did.
     pub async fn extend(&self, timeout: Duration) -> Result<(), Error> {
+        let Settles::Delivery(reply) = &self.settles else { return Ok(()) };
         let body: Bytes = AckKind::Progress.into();
-        self.broker.request(self.reply.to_string(), None, body, timeout).await.map(|_| ())
+        self.broker.request(reply.to_string(), None, body, timeout).await.map(|_| ())
     }
 
-    async fn say(&self, kind: AckKind) -> Result<(), Error> {
+    async fn say(&self, reply: &Subject, kind: AckKind) -> Result<(), Error> {
         // Said late, from a buffer, it would move a message that another holder has by then.
         if !self.broker.is_connected() {
             return Err(Error::Disconnected);
         }
-        let saying = self.broker.client().publish(self.reply.clone(), kind.into());
+        let saying = self.broker.client().publish(reply.clone(), kind.into());
         match tokio::time::timeout(SAY_TIMEOUT, saying).await {
             Ok(said) => said.map_err(|_| Error::Closed),
-            Err(_) => Err(Error::TimedOut { subject: self.reply.to_string(), timeout: SAY_TIMEOUT }),
+            Err(_) => Err(Error::TimedOut { subject: reply.to_string(), timeout: SAY_TIMEOUT }),
         }
     }
 }

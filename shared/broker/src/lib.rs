@@ -4,6 +4,7 @@
 //! `windlass-core`.
 
 pub mod absence;
+pub mod ahead;
 mod answer;
 mod await_done;
 mod batch;

@@ -19,6 +19,7 @@ pub mod history;
 pub mod id;
 pub mod labels;
 pub mod letter;
+pub mod lookahead;
 pub mod name;
 pub mod payload;
 pub mod priority;

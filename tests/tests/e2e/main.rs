@@ -17,6 +17,7 @@ mod flow_control;
 mod forgotten_ends;
 mod histories;
 mod http_actions;
+mod intake;
 mod job_search;
 mod late_duplicates;
 mod newer_versions;

@@ -46,9 +46,10 @@ pub(crate) struct Args {
 }
 
 const AFTER_HELP: &str = "\
-Between its rounds the tenant waits for half a second; the first beside the others begins once it is decided on all of
-those that they wait, as jobs are decided on in the order in which they come. A wait is from the call to the start of the attempt. With --flow
-the queue has those settings, and no limit of --running: as '{\"fairness\": {}}', for workers of --concurrency slots.
+Between its rounds the tenant waits for half a second. It begins right behind the others' jobs, while those are still
+taken in, and again once it is decided on all of those that they wait. A wait is from the call to the start of the
+attempt. With --flow the queue has those settings, and no limit of --running: as '{\"fairness\": {}}', for workers of
+--concurrency slots.
 
 Examples:
   windlass bench fairness
@@ -59,10 +60,13 @@ Examples:
 struct Report {
     /// While nobody else has jobs.
     idle: Percentiles,
+    /// While the other tenant's jobs are taken in; none if that was over at once.
+    behind: Option<Percentiles>,
     /// While the other tenant's jobs wait.
     loaded: Percentiles,
     ratio_p50: f64,
     ratio_p99: f64,
+    behind_ratio_p99: Option<f64>,
     /// Of the other tenant, until it was decided on each that it waits.
     decided_per_second: f64,
     jobs: u64,
@@ -104,6 +108,8 @@ pub(super) async fn run(args: Args, scene: &Scene) -> Result<(), Error> {
     scene.screen.busy("submitting jobs of another tenant");
     let filled = load(jobs, "many").submit(&stage.client, &scene.screen).await?;
     let submitted = Instant::now();
+    scene.screen.busy("a few jobs, right behind those of another tenant");
+    let behind = waits_while(&stage, &load(few, "few"), rounds, async || stage.is_taking_in().await).await?;
     stage.decided(scene, jobs).await?;
     let decided = filled.lasted + submitted.elapsed();
     scene.screen.busy("a few jobs, beside those of another tenant");
@@ -113,7 +119,9 @@ pub(super) async fn run(args: Args, scene: &Scene) -> Result<(), Error> {
     let report = Report {
         ratio_p50: loaded.p50 / idle.p50,
         ratio_p99: loaded.p99 / idle.p99,
+        behind_ratio_p99: behind.as_ref().map(|behind| behind.p99 / idle.p99),
         idle,
+        behind,
         loaded,
         decided_per_second: jobs as f64 / decided.as_secs_f64(),
         jobs,
@@ -127,8 +135,10 @@ pub(super) async fn run(args: Args, scene: &Scene) -> Result<(), Error> {
     };
     show(&report, scene.format, |report| {
         format!(
-            "{few} jobs of one tenant, {rounds} times\nalone                   {}\nbeside {:<16} {}\np99 {:.2} times; {:.0} jobs/s decided on\n{}\n",
+            "{few} jobs of one tenant, {rounds} times\nalone                   {}\nright behind {:<10} {}\nbeside {:<16} {}\np99 {:.2} times; {:.0} jobs/s decided on\n{}\n",
             report.idle,
+            report.jobs,
+            report.behind.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
             report.jobs,
             report.loaded,
             report.ratio_p99,
@@ -140,9 +150,23 @@ pub(super) async fn run(args: Args, scene: &Scene) -> Result<(), Error> {
 
 /// What the jobs of all rounds waited.
 async fn waits(stage: &Stage, load: &Load, rounds: u64) -> Result<Percentiles, Error> {
+    let waits = waits_while(stage, load, rounds, async || Ok(true)).await?;
+    Ok(waits.unwrap_or_else(|| Percentiles::of(Vec::new())))
+}
+
+/// The same, of the rounds that begin while this holds; none if none did.
+async fn waits_while(
+    stage: &Stage,
+    load: &Load,
+    rounds: u64,
+    holds: impl AsyncFn() -> Result<bool, Error>,
+) -> Result<Option<Percentiles>, Error> {
     let mut waits = Vec::new();
     for _ in 0..rounds {
         sleep(PAUSE).await;
+        if !holds().await? {
+            break;
+        }
         let mut ends = HeardEnds::listen(&stage.jobs)
             .await
             .map_err(|error| Error::Broker("asked for the ends of jobs", error))?;
@@ -156,5 +180,5 @@ async fn waits(stage: &Stage, load: &Load, rounds: u64) -> Result<Percentiles, E
             waits.extend(started_at.map(|at| between(called_at, at)));
         }
     }
-    Ok(Percentiles::of(waits))
+    Ok((!waits.is_empty()).then(|| Percentiles::of(waits)))
 }

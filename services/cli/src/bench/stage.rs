@@ -169,7 +169,7 @@ impl Stage {
         scene.screen.busy("waiting until it is decided on all");
         let (mut least, mut since) = (u64::MAX, Instant::now());
         loop {
-            let left = self.jobs.messages().await.map_err(unread)?.0 + self.undecided().await?;
+            let left = self.taken_in_later().await?;
             // A slot that was given back is told of in the same way: there are some at any time.
             if left <= SOME_UNDECIDED {
                 return Ok(());
@@ -183,6 +183,15 @@ impl Stage {
             }
             sleep(DECIDED_POLL).await;
         }
+    }
+
+    /// Whether tasks wait to be admitted, or jobs to be decided on.
+    pub(super) async fn is_taking_in(&self) -> Result<bool, Error> {
+        Ok(self.taken_in_later().await? > SOME_UNDECIDED)
+    }
+
+    async fn taken_in_later(&self) -> Result<u64, Error> {
+        Ok(self.jobs.messages().await.map_err(unread)?.0 + self.undecided().await?)
     }
 
     /// Jobs that the owners of their queues have yet to decide on.

@@ -58,6 +58,11 @@ impl Settings {
         self.all.borrow().contains_key(queue)
     }
 
+    /// What is set for a queue; the defaults if nothing is.
+    pub(crate) fn of(&self, queue: &QueueName) -> Arc<QueueSettings> {
+        self.all.borrow().get(queue).map(|known| Arc::clone(&known.settings)).unwrap_or_default()
+    }
+
     /// What is wrong with a task under the settings of its queue.
     pub(crate) fn check<P>(&self, queue: &QueueName, task: &Task<P>) -> Result<(), InvalidTask> {
         let all = self.all.borrow();

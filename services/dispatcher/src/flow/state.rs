@@ -291,7 +291,7 @@ impl State {
 }
 
 /// The lane of a job: tenants count where turns are shared out among them.
-pub(super) fn lane_of(settings: &QueueSettings, priority: Priority, tenant: Option<&FlowKey>) -> Lane {
+pub(crate) fn lane_of(settings: &QueueSettings, priority: Priority, tenant: Option<&FlowKey>) -> Lane {
     let tenant = tenant.filter(|_| settings.fairness.is_some());
     Lane::new(priority, tenant.map_or_else(|| ALL.to_owned(), FlowKey::token))
 }

@@ -15,6 +15,29 @@ use crate::fixture::{accepted, error, event};
 const EVIL: &str = "<script>alert(1)</script>";
 
 #[tokio::test]
+async fn the_review_of_schedules_is_one_of_them() {
+    let mut server = Served::start().await;
+    server.database.tell(vec![accepted("mail", 1, 0)]).await;
+    let options = Options { schedules: Some("0 6 * * 1".to_owned()), ..Options::default() };
+    let api = Api {
+        progress: watch::channel(crate::all_read()).1,
+        broker: Some(server.nats.connect("monitor").await.unwrap()),
+        ..Api::of_database(server.database.store.clone())
+    };
+    let now: Timestamp = "2023-11-15T06:01:00Z".parse().unwrap();
+    let id = "schedules-20231113T060000Z";
+    assert_eq!(Reporter::new(api, options, None).round(now).await, [id]);
+    let document = server.json("/api/v1/openapi.json").await;
+    let bundle = server.json(&format!("/api/v1/reports/stored/{id}")).await;
+    conform(&document, &json!({ "$ref": "#/components/schemas/Bundle" }), &bundle, "answer");
+    assert_eq!((&bundle["count"], &bundle["collisions"]), (&json!(0), &json!([])));
+    let page = reqwest::get(format!("{}/reports/{id}", server.url)).await.unwrap().text().await.unwrap();
+    for words in ["Schedules that fire at the same instants", "There is none."] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+}
+
+#[tokio::test]
 async fn they_are_listed_read_and_kept_as_files() {
     let mut server = Served::start().await;
     let dead = Event { error: Some(error(EVIL)), ..event("mail", 1, Transition::Dead, 1, 9) };

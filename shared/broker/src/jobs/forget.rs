@@ -48,12 +48,13 @@ impl Jobs {
     /// Removes the ends of a queue's jobs up to this sequence, and before them the claims of those jobs that were left:
     /// without its end, such a job would look as if it ran. How many ends.
     pub async fn forget_ends(&self, queue: &QueueName, up_to: u64) -> Result<u64, Error> {
-        self.purge(queue, RecordKind::Claim, up_to).await?;
-        self.purge(queue, RecordKind::Done, up_to).await
+        let filter = |record| self.broker.names().queue_filter(&self.pool, queue, record);
+        self.purge(&filter(RecordKind::Claim), up_to).await?;
+        self.purge(&filter(RecordKind::Done), up_to).await
     }
 
-    async fn purge(&self, queue: &QueueName, record: RecordKind, up_to: u64) -> Result<u64, Error> {
-        let filter = self.broker.names().queue_filter(&self.pool, queue, record);
+    /// Removes what stands under a filter up to this sequence; how many messages.
+    pub(crate) async fn purge(&self, filter: &str, up_to: u64) -> Result<u64, Error> {
         // The bound is the first that stays; 0 would be none.
         let request = json!({ "filter": filter, "seq": up_to.saturating_add(1) });
         let call = format!("STREAM.PURGE.{}", self.stream);

@@ -15,6 +15,7 @@ use super::{Names, Place};
 const BESIDE: &str = "beside";
 const EXPIRED: &str = "expired";
 const CHILD: &str = "child";
+const TAKEN: &str = "taken";
 /// Ends a subject that has nothing more to say.
 const MARK: &str = "mark";
 
@@ -107,6 +108,17 @@ impl Names {
         subject
     }
 
+    /// `windlass.job.<queue>.taken.beside.<sequence>.mark`: says of a task, by its place in TASKS, that it was admitted
+    /// ahead of its delivery.
+    pub fn taken_mark(&self, pool: &PoolName, queue: &QueueName, sequence: u64) -> String {
+        self.mark(pool, queue, TAKEN, sequence)
+    }
+
+    /// All such marks of a pool's queues.
+    pub fn taken_filter(&self, pool: &PoolName) -> String {
+        self.all_beside(pool, TAKEN, "*")
+    }
+
     /// `windlass.job.<queue>.child.beside.<job id>.<child's queue>.<child's job id>`: marks children of a job, in the
     /// stream of the parent's pool.
     pub fn child_subject(&self, pool: &PoolName, child: &ChildSubject) -> String {
@@ -149,7 +161,8 @@ mod tests {
             assert_eq!(names.parse_child_subject(&subject), Some(child));
             let look = names.look_subject(&pool, &queue, job_id);
             assert_eq!(look, expired.replace("expired", "look"));
-            for subject in [expired, subject, look] {
+            let taken = names.taken_mark(&pool, &queue, 7);
+            for subject in [expired, subject, look, taken] {
                 assert_eq!(names.parse_job_subject(&subject), None, "it would be one of the job's messages");
                 assert_eq!(subject.split('.').nth(4), Some(BESIDE), "each write would walk all of {subject}");
             }

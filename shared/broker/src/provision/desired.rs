@@ -146,6 +146,8 @@ fn tasks(names: &Names, layout: &Layout) -> StreamSpec {
             // Of batches of tasks that are accepted all or none.
             ("allow_atomic", json!(true)),
             ("allow_batched", json!(true)),
+            // What waits behind a burst is looked for, in batches, which only direct reads are.
+            ("allow_direct", json!(true)),
             ("duplicate_window", nanos(DUPLICATE_WINDOW)),
         ],
     );

@@ -192,11 +192,15 @@ impl QueueSettings {
     /// Whether a job needs a turn among all that wait: for a limit, priorities, fairness, a rate or a pause.
     pub fn has_turn_stage(&self) -> bool {
         self.concurrency.is_some()
-            || self.priorities != Priorities::Ignored
-            || self.fairness.is_some()
+            || self.shares_turns()
             || self.rate.is_some()
             || self.paused.is_some()
             || !self.paused_kinds.is_empty()
+    }
+
+    /// Whether jobs that wait take turns by their tenant or their priority.
+    pub fn shares_turns(&self) -> bool {
+        self.fairness.is_some() || self.priorities != Priorities::Ignored
     }
 
     /// Jobs of one key that run at one time; no limit, if none. A strict order is a limit of one.

@@ -1,0 +1,98 @@
+//! Reading on, and admitting by turns, for as long as much waits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use tokio::sync::Semaphore;
+use tokio::time::sleep;
+use tokio_util::task::TaskTracker;
+use windlass_broker::ahead::{Progress, TaskBacklog};
+use windlass_broker::connect::Error;
+use windlass_core::lookahead::Lookahead;
+
+use super::LONG;
+use super::tasks::Tasks;
+use crate::admit;
+use crate::shared::Shared;
+
+/// Where there is nothing to do, before the next look.
+const PAUSE: Duration = Duration::from_millis(20);
+/// After a look that failed.
+const AGAIN: Duration = Duration::from_secs(1);
+/// Tasks that are fetched at one time.
+const FETCHES: usize = 32;
+/// Of what the consumer has come on, so much goes ahead at most: each costs about as much again when it is delivered.
+const SHARE: u64 = 4;
+/// And so many in any case.
+const FREE: u64 = 256;
+
+/// Admits tasks ahead of their delivery, until few wait, or this is dropped: what has begun goes on then.
+pub(super) async fn look_out(shared: &Arc<Shared>) {
+    let backlog = TaskBacklog::new(&shared.broker);
+    let together = shared.in_flight / 2 + 1;
+    let (room, under_way) = (Arc::new(Semaphore::new(together)), TaskTracker::new());
+    let (mut tasks, mut ahead) = (Tasks::new(shared, &backlog), Lookahead::default());
+    let (mut began_at, mut taken) = (None, 0);
+    loop {
+        let looked = look(&backlog, &mut tasks, &mut ahead).await;
+        let (progress, more) = match looked {
+            Ok((progress, _)) if progress.pending <= LONG => break,
+            Ok(looked) => looked,
+            Err(error) => {
+                tracing::warn!(%error, "what waits behind a burst could not be looked at; it waits for its delivery");
+                sleep(AGAIN).await;
+                continue;
+            }
+        };
+        let Progress { reached, .. } = progress;
+        let allowed = FREE + (reached - *began_at.get_or_insert(reached)) / SHARE;
+        let mut turns = Vec::new();
+        while turns.len() < room.available_permits().min(FETCHES)
+            && taken < allowed
+            && let Some((_, sequence)) = ahead.next(reached, soon(shared, &progress))
+        {
+            turns.push(sequence);
+            taken += 1;
+        }
+        tracing::debug!(reached, pending = progress.pending, taken, turns = turns.len(), more, "looked out");
+        let fetched = turns.iter().map(|sequence| backlog.take(&shared.layout, *sequence));
+        for task in join_all(fetched).await {
+            match task {
+                Ok(Some(task)) => {
+                    let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
+                    let shared = Arc::clone(shared);
+                    under_way.spawn(async move {
+                        Box::pin(admit::admit_ahead(&shared, task)).await;
+                        drop(permit);
+                    });
+                }
+                Ok(None) => {}
+                Err(error) => tracing::debug!(%error, "a task waits for its delivery"),
+            }
+        }
+        if turns.is_empty() && !more {
+            sleep(PAUSE).await;
+        }
+    }
+    under_way.close();
+    under_way.wait().await;
+}
+
+/// Reads on; how far the consumer has come by then, and whether there is more to read at once.
+async fn look(
+    backlog: &TaskBacklog,
+    tasks: &mut Tasks<'_>,
+    ahead: &mut Lookahead<super::tasks::Of>,
+) -> Result<(Progress, bool), Error> {
+    let before = backlog.progress().await?;
+    ahead.passed(before.reached);
+    let more = tasks.look(&before, ahead).await?;
+    // It went on meanwhile.
+    Ok((backlog.progress().await?, more))
+}
+
+/// What the consumer will have before long: twice what all dispatchers have now.
+pub(super) fn soon(shared: &Shared, progress: &Progress) -> u64 {
+    progress.reached + 2 * progress.out.max(shared.in_flight as u64)
+}
