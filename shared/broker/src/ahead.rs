@@ -41,8 +41,6 @@ pub struct Progress {
     pub reached: u64,
     /// How many were not.
     pub pending: u64,
-    /// How many were, and are being dealt with.
-    pub out: u64,
 }
 
 /// Tasks of a queue, one after the other.
@@ -82,7 +80,6 @@ struct StreamState {
 struct ConsumerInfo {
     delivered: Delivery,
     num_pending: u64,
-    num_ack_pending: u64,
 }
 
 #[derive(Deserialize)]
@@ -122,8 +119,7 @@ impl TaskBacklog {
     pub async fn progress(&self) -> Result<Progress, Error> {
         let call = format!("CONSUMER.INFO.{}.{}", self.stream, self.broker.names().dispatcher_consumer());
         let info: ConsumerInfo = self.broker.api(&call, &serde_json::json!({}), CALL_TIMEOUT).await?;
-        let ConsumerInfo { delivered, num_pending: pending, num_ack_pending: out } = info;
-        Ok(Progress { reached: delivered.stream_seq, pending, out })
+        Ok(Progress { reached: info.delivered.stream_seq, pending: info.num_pending })
     }
 
     /// The queues of which tasks wait.

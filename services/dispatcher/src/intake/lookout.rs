@@ -92,7 +92,8 @@ async fn look(
     Ok((backlog.progress().await?, more))
 }
 
-/// What the consumer will have before long: twice what all dispatchers have now.
+/// What the consumer will have before long. Not by what is unacknowledged: in a burst that is thousands, which are dealt
+/// with, and whoever stands right behind them would be left to wait.
 pub(super) fn soon(shared: &Shared, progress: &Progress) -> u64 {
-    progress.reached + 2 * progress.out.max(shared.in_flight as u64)
+    progress.reached + 2 * shared.in_flight as u64
 }
