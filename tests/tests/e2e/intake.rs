@@ -1,4 +1,4 @@
-//! Tasks behind a burst: other queues' and other tenants' are admitted, and decided on, before it is.
+//! Tasks behind a burst: those of other queues, tenants and priorities are admitted before it is.
 
 use std::time::Duration;
 
