@@ -66,17 +66,9 @@ pub(crate) async fn run(shared: &Arc<Shared>, instance: &str, stop: &Cancellatio
     while stop.run_until_cancelled(shared.backlog.long()).await.is_some() {
         match lease.acquire().await {
             Ok(Some(mut term)) => {
-                let keeping = async {
-                    loop {
-                        sleep(LEASE_TTL / 3).await;
-                        if let Err(lost) = term.renew().await {
-                            return lost;
-                        }
-                    }
-                };
                 tracing::info!("many tasks wait: those of other lanes are admitted ahead of a burst's");
                 tokio::select! {
-                    lost = keeping => {
+                    lost = term.keep(|_| ()) => {
                         tracing::warn!(error = %anyhow::Error::new(lost), "another looks out for tasks from now on");
                     }
                     () = lookout::look_out(shared) => {}

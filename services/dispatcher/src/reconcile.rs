@@ -24,7 +24,7 @@ use jiff::Timestamp;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use windlass_broker::jobs::{self, Jobs, SeenRecord};
-use windlass_broker::leader::{Lease, Lost, Term};
+use windlass_broker::leader::Lease;
 use windlass_core::RecordKind;
 use windlass_core::protocol;
 use windlass_proto::RecordBody;
@@ -65,7 +65,7 @@ pub(crate) async fn run(shared: &Shared, instance: &str, stop: &CancellationToke
         match lease.acquire().await {
             Ok(Some(mut term)) => {
                 tokio::select! {
-                    lost = keep(&mut term) => {
+                    lost = term.keep(|_| ()) => {
                         tracing::warn!(error = %anyhow::Error::new(lost), "another reconciles from now on");
                     }
                     ((), ()) = async { tokio::join!(rounds(shared), forget::keep_up(shared)) } => {}
@@ -77,15 +77,6 @@ pub(crate) async fn run(shared: &Shared, instance: &str, stop: &CancellationToke
             Err(error) => tracing::warn!(%error, "the reconciler's lease cannot be reached"),
         }
         stop.run_until_cancelled(sleep(STANDBY_PERIOD)).await;
-    }
-}
-
-async fn keep(term: &mut Term) -> Lost {
-    loop {
-        sleep(LEASE_TTL / 3).await;
-        if let Err(lost) = term.renew().await {
-            return lost;
-        }
     }
 }
 

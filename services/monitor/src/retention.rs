@@ -40,6 +40,8 @@ pub struct Retention {
 /// A late event of a job that was removed would make a part of it anew: events are told again for about the horizon.
 const LEAST: Duration = Duration::from_hours(1);
 const MOST: Duration = Duration::from_hours(24 * 3650);
+/// Sums of five minutes are for charts of some hours.
+const FIVES: Duration = Duration::from_hours(48);
 const ROUND: Duration = Duration::from_mins(1);
 /// Jobs in one transaction, some milliseconds.
 const PIECE: u32 = 500;
@@ -109,6 +111,8 @@ impl Retention {
         }
         pieces(stop, || store.remove_remarks(before(now, self.dead), PIECE)).await?;
         pieces(stop, || store.remove_actions(before(now, self.actions), PIECE)).await?;
+        let fives = before(now, self.figures.min(FIVES));
+        pieces(stop, || store.remove_fives(fives, PIECE)).await?;
         pieces(stop, || store.remove_figures(before(now, self.figures), PIECE)).await.map(|_| ())
     }
 }

@@ -5,8 +5,9 @@
 #[allow(dead_code, reason = "shared with the tests of the API")]
 mod fixture;
 
+use fixture::tables::{tables, texts_of};
 use fixture::{Database, On, accepted, event, job_id, life, second, started};
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection};
+use sqlx::{Connection as _, SqliteConnection};
 use windlass_core::history::{History, JobView};
 use windlass_core::{Event, JobState, Transition};
 use windlass_monitor::store::{Error, Filter, JobRow, Message, Store};
@@ -48,56 +49,6 @@ async fn attempts(
             (a.number, a.worker, a.outcome.map(windlass_core::Outcome::as_str), a.error.map(|e| e.message))
         })
         .collect()
-}
-
-/// All that a database knows of jobs, but the order in which it heard of them: what a rebuild must lead to. The same from
-/// either.
-async fn tables(url: &str) -> Vec<String> {
-    const JOBS: &str = "queue id* kind state priority attempt_count accepted_at_ns due_at_ns ended_at_ns ready_at_ns \
-         attempt_started_ns attempt_ended_ns error_code error_message error_terminal? fingerprint key tenant schedule_id \
-         parent trace_id claimed_id* history*";
-    const TABLES: [(&str, &str, &str); 4] = [
-        (JOBS, "jobs", "ORDER BY id, queue"),
-        ("queue id* told_ns history*", "remarks", "ORDER BY id, queue"),
-        ("queue state jobs", "counts", "WHERE jobs <> 0 ORDER BY queue, state"),
-        (
-            "minute queue kind what bucket count",
-            "figures",
-            "WHERE count <> 0 ORDER BY minute, queue, kind, what, bucket",
-        ),
-    ];
-    let mut all = Vec::new();
-    for (columns, table, rest) in TABLES {
-        let texts: Vec<_> = columns.split_whitespace().map(|column| text(url, column)).collect();
-        all.extend(texts_of(url, &format!("SELECT {} FROM {table} {rest}", texts.join(" || '|' || "))).await);
-    }
-    all
-}
-
-/// A column as text: bytes have a `*` after their name, truths a `?`.
-fn text(url: &str, column: &str) -> String {
-    let text = match (column.strip_suffix('*'), column.strip_suffix('?')) {
-        (Some(column), _) if is_postgres(url) => format!("UPPER(ENCODE({column}, 'hex'))"),
-        (Some(column), _) => format!("HEX({column})"),
-        (_, Some(column)) => format!("CAST(CAST({column} AS INTEGER) AS TEXT)"),
-        (None, None) => format!("CAST({column} AS TEXT)"),
-    };
-    format!("COALESCE(NULLIF({text}, ''), 'none')")
-}
-
-fn is_postgres(url: &str) -> bool {
-    url.starts_with("postgres:")
-}
-
-async fn texts_of(url: &str, sql: &str) -> Vec<String> {
-    let sql = AssertSqlSafe(sql.to_owned());
-    if is_postgres(url) {
-        let mut connection = PgConnection::connect(url).await.unwrap();
-        sqlx::query_scalar(sql).fetch_all(&mut connection).await.unwrap()
-    } else {
-        let mut connection = SqliteConnection::connect(url).await.unwrap();
-        sqlx::query_scalar(sql).fetch_all(&mut connection).await.unwrap()
-    }
 }
 
 fn message(sequence: u64, events: Vec<Event>) -> Message {

@@ -6,6 +6,8 @@
 mod fixture;
 #[path = "retention/past.rs"]
 mod past;
+#[path = "retention/sums.rs"]
+mod sums;
 
 use fixture::{Database, On, accepted, error, event, job_id, life, second, started};
 use windlass_core::alert::Silence;
@@ -336,9 +338,14 @@ async fn charts_are_told_from_minutes_and_from_sums_of_hours(on: On) {
     database.tell([dead("mail", 1, 30), dead("web", 2, 90)].concat()).await;
     database.tell(dead("mail", 3, 2 * 3600)).await;
     let until = 2 * 3600 + 60;
-    for (minutes, queue, expected) in
-        [(1, None, 3), (1, Some("mail"), 2), (60, None, 3), (60, Some("web"), 1)]
-    {
+    for (minutes, queue, expected) in [
+        (1, None, 3),
+        (1, Some("mail"), 2),
+        (5, None, 3),
+        (5, Some("web"), 1),
+        (60, None, 3),
+        (60, Some("web"), 1),
+    ] {
         let parts = Parts { from: second(0), to: second(until), minutes };
         let course = database.store.course_of(parts, queue).await.unwrap();
         assert_eq!(course.len(), parts.beginnings().len());

@@ -119,7 +119,7 @@ impl Running {
         let world = LeaderWorld::new(self.context.broker.clone(), self.context.layout.clone(), watched);
         // Whatever ends first ends the other at once: a lost lease drops the fires in flight.
         let end = tokio::select! {
-            lost = self.keep(&mut term, &leads_until) => TermEnd::Lost(lost),
+            lost = term.keep(|until| { leads_until.send_replace(until); }) => TermEnd::Lost(lost),
             end = Box::pin(self.fire(&world)) => end,
             never = world.misfires.tell(&self.context.broker) => match never {},
         };
@@ -137,17 +137,6 @@ impl Running {
     async fn release(&self, term: Term) {
         if tokio::time::timeout(RELEASE_TIMEOUT, term.release()).await.is_err() {
             tracing::debug!("the lease was not given back in time");
-        }
-    }
-
-    /// Renews the lease, until it is lost.
-    async fn keep(&self, term: &mut Term, leads_until: &watch::Sender<Instant>) -> Lost {
-        loop {
-            tokio::time::sleep(self.lease_ttl / 3).await;
-            if let Err(lost) = term.renew().await {
-                return lost;
-            }
-            leads_until.send_replace(term.valid_until());
         }
     }
 

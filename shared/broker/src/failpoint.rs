@@ -2,7 +2,7 @@
 //!
 //! Only in builds with debug assertions; in others [`hit`] does nothing and reads nothing. `WINDLASS_FAILPOINTS` says
 //! what happens where, as `worker.done.written=kill@3,monitor.stored=pause:500@1`: SIGKILL at the third hit, half a
-//! second (in milliseconds) at the first. The file that `WINDLASS_FAILPOINTS_LOG` names gets a line for the first hit
+//! second (in milliseconds) at the first; with a `+` at the end, at each from there on. The file that `WINDLASS_FAILPOINTS_LOG` names gets a line for the first hit
 //! of each, and for each act, so that a test sees which steps were reached: `<microseconds> <pid> <point> <act>`.
 
 macro_rules! points {
@@ -119,10 +119,17 @@ mod active {
         Pause(Duration),
     }
 
+    /// At which hits of a point.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub(super) enum When {
+        At(u64),
+        From(u64),
+    }
+
     /// What happens at which hit of which point.
     #[derive(Debug, Default, PartialEq, Eq)]
     pub(super) struct Plan {
-        pub(super) acts: HashMap<Point, (u64, Act)>,
+        pub(super) acts: HashMap<Point, (When, Act)>,
     }
 
     struct State {
@@ -157,16 +164,25 @@ mod active {
         if count == 1 {
             state.tell(point, "reached");
         }
-        match state.plan.acts.get(&point) {
-            Some((nth, Act::Kill)) if *nth == count => {
+        match state.plan.acts.get(&point).filter(|(when, _)| when.is(count)) {
+            Some((_, Act::Kill)) => {
                 state.tell(point, "kill");
                 let _ = kill_process(getpid(), Signal::KILL);
             }
-            Some((nth, Act::Pause(pause))) if *nth == count => {
+            Some((_, Act::Pause(pause))) => {
                 state.tell(point, "pause");
                 tokio::time::sleep(*pause).await;
             }
-            _ => {}
+            None => {}
+        }
+    }
+
+    impl When {
+        fn is(self, count: u64) -> bool {
+            match self {
+                Self::At(nth) => nth == count,
+                Self::From(first) => first <= count,
+            }
         }
     }
 
@@ -187,7 +203,9 @@ mod active {
         pub(super) fn parse(text: &str) -> Result<Self, String> {
             let mut plan = Self::default();
             for part in text.split(',').filter(|part| !part.is_empty()) {
-                let invalid = || format!("`{part}` is not POINT=kill@N or POINT=pause:MILLISECONDS@N");
+                let invalid = || {
+                    format!("`{part}` is not POINT=kill@N or POINT=pause:MILLISECONDS@N, or either with N+")
+                };
                 let (name, act) = part.split_once('=').ok_or_else(invalid)?;
                 let point = Point::ALL.iter().copied().find(|point| point.as_str() == name);
                 let point = point.ok_or_else(|| format!("there is no point `{name}`"))?;
@@ -199,7 +217,11 @@ mod active {
                     }
                     _ => return Err(invalid()),
                 };
-                plan.acts.insert(point, (nth.parse().map_err(|_| invalid())?, act));
+                let when = match nth.strip_suffix('+') {
+                    Some(first) => When::From(first.parse().map_err(|_| invalid())?),
+                    None => When::At(nth.parse().map_err(|_| invalid())?),
+                };
+                plan.acts.insert(point, (when, act));
             }
             Ok(plan)
         }
@@ -212,13 +234,13 @@ mod tests {
     use std::time::Duration;
 
     use super::Point;
-    use super::active::{Act, Plan};
+    use super::active::{Act, Plan, When};
 
     #[test]
     fn plans_are_read_or_refused() {
-        let plan = Plan::parse("worker.done.written=kill@3,monitor.stored=pause:500@1").unwrap();
-        assert_eq!(plan.acts[&Point::WorkerDoneWritten], (3, Act::Kill));
-        assert_eq!(plan.acts[&Point::BatchStored], (1, Act::Pause(Duration::from_millis(500))));
+        let plan = Plan::parse("worker.done.written=kill@3,monitor.stored=pause:500@1+").unwrap();
+        assert_eq!(plan.acts[&Point::WorkerDoneWritten], (When::At(3), Act::Kill));
+        assert_eq!(plan.acts[&Point::BatchStored], (When::From(1), Act::Pause(Duration::from_millis(500))));
         assert_eq!(Plan::parse("").unwrap(), Plan::default());
         let bad = ["worker.done", "worker.dome=kill@1", "worker.acked=kill", "worker.acked=pause@1"];
         for text in bad.into_iter().chain(["worker.acked=kill@x", "worker.acked=pause:x@1"]) {

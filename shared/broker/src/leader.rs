@@ -111,6 +111,18 @@ impl Term {
         }
     }
 
+    /// Keeps the role until it is lost, which is what is returned: renews it early enough for two more tries. `renewed` is
+    /// told until when it is kept.
+    pub async fn keep(&mut self, mut renewed: impl FnMut(Instant)) -> Lost {
+        loop {
+            tokio::time::sleep(self.lease.ttl / 3).await;
+            if let Err(lost) = self.renew().await {
+                return lost;
+            }
+            renewed(self.valid_until);
+        }
+    }
+
     /// What the key holds, if that is known while the lease lasts.
     async fn look(&self) -> Option<Entry> {
         let looking = self.lease.bucket.get(&self.lease.key);

@@ -4,6 +4,7 @@ mod batches;
 mod changes;
 mod dependencies;
 mod limits;
+mod lookout;
 mod order;
 mod owners;
 mod rates;

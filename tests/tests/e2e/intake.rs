@@ -38,7 +38,7 @@ async fn stored(
     stream::iter(0..count).map(one).buffered(TOGETHER).try_collect().await
 }
 
-fn count(all: &[Event], transition: Transition) -> usize {
+pub(crate) fn count(all: &[Event], transition: Transition) -> usize {
     let mut jobs: Vec<_> = all.iter().filter(|e| e.transition == transition).map(|e| e.job_id).collect();
     jobs.sort_unstable();
     jobs.dedup();
@@ -67,7 +67,7 @@ async fn standing(fleet: &Fleet, word: &str) -> Result<usize> {
 }
 
 /// How many messages JOBS has under this filter: two of one job would be two messages.
-async fn stored_under(fleet: &Fleet, filter: &str) -> Result<u64> {
+pub(crate) async fn stored_under(fleet: &Fleet, filter: &str) -> Result<u64> {
     let request = json!({ "subjects_filter": filter });
     let info = fleet.broker.client("admin").await?.api("STREAM.INFO.JOBS", &request).await?;
     let subjects = info["state"]["subjects"].as_object().cloned().unwrap_or_default();

@@ -12,7 +12,7 @@ use windlass_core::flow::{AtLimit, FlowKey, Kept, Lane, OnDead, QueueSettings};
 use windlass_proto::RecordBody;
 
 use super::Failure;
-use super::decision::{Decision, Goes, UNWRITTEN};
+use super::decision::{Decision, Goes};
 use super::leave::forsake;
 use super::owner::Owner;
 use super::round::Arrived;
@@ -101,7 +101,7 @@ impl<'a> Deciding<'a> {
             let pass = places.iter().position(|place| {
                 wait = key.pace.at(place.points, now);
                 if wait.is_none() {
-                    key.holders.take(place.job_id, UNWRITTEN);
+                    key.holders.expect(place.job_id);
                     if turns { key.reserved += 1 } else { key.pace.take(place.points, now) }
                 }
                 wait.is_some()
@@ -196,7 +196,7 @@ impl<'a> Deciding<'a> {
                 one.goes = Goes::Waits(Line::Key(token));
                 return Ok(false);
             }
-            key.holders.take(one.address.job_id, UNWRITTEN);
+            key.holders.expect(one.address.job_id);
             one.takes_key = Some(name);
         }
         if turns {
@@ -252,7 +252,7 @@ impl<'a> Deciding<'a> {
             one.kept = kept(&self.settings);
             let state = &mut self.owner.state;
             state.turns.took(&lane);
-            state.turn.take(one.address.job_id, UNWRITTEN);
+            state.turn.expect(one.address.job_id);
             state.pace.take(points, now);
             self.decisions.push(one);
         }

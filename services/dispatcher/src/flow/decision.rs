@@ -16,9 +16,6 @@ use super::owner::Owner;
 use super::round::Arrived;
 use super::state::State;
 
-/// Stands for the sequence of what is not written yet: nothing that is told can be about it.
-pub(super) const UNWRITTEN: u64 = u64::MAX;
-
 /// What is decided of a job.
 pub(super) struct Decision {
     pub(super) address: Address,
@@ -28,6 +25,8 @@ pub(super) struct Decision {
     pub(super) trace: Option<TraceParent>,
     /// Of what has just come.
     pub(super) handle: Option<Handle>,
+    /// It has come ahead of its delivery.
+    ahead: bool,
     /// Where it stood in line.
     pub(super) place: Option<InLine>,
     pub(super) goes: Goes,
@@ -62,7 +61,8 @@ impl Decision {
             has_key: arrived.job.slots.as_ref().and_then(|slots| slots.key.clone()),
             job: Some(arrived.job),
             trace: arrived.trace,
-            handle: Some(arrived.handle),
+            ahead: arrived.handle.is_none(),
+            handle: arrived.handle,
             place: None,
             goes,
             takes_key: None,
@@ -81,6 +81,7 @@ impl Decision {
             job: None,
             trace: None,
             handle: None,
+            ahead: false,
             since: place.since,
             place: Some(place),
             goes,
@@ -113,11 +114,13 @@ impl Decision {
     pub(super) fn as_move(&self) -> Move<'_> {
         let address = &self.address;
         let (token, trace, new_lane, since) = (self.token, self.trace, self.new_lane, self.since);
+        let ahead = self.ahead;
         match (&self.goes, &self.job, &self.place) {
             (Goes::Through { takes_turn }, Some(job), place) => Move::LetThrough(LetThrough {
                 address,
                 token,
                 leaves: place.as_ref().map(|place| place.line.clone()),
+                ahead,
                 takes_key: self.takes_key.as_ref(),
                 has_key: self.has_key.clone(),
                 kept: self.kept,
@@ -129,6 +132,7 @@ impl Decision {
                 address,
                 token,
                 line: line.clone(),
+                ahead,
                 takes_key: self.takes_key.as_ref(),
                 has_key: self.has_key.clone(),
                 new_lane,
@@ -164,6 +168,7 @@ impl Decision {
     pub(super) fn in_force(&self, settings: &QueueSettings, state: &mut State, first: u64) {
         let job_id = self.address.job_id;
         let last = first + self.as_move().messages() as u64 - 1;
+        let first = first + self.as_move().before() as u64;
         if let Some(key) = &self.takes_key
             && let Some(key) = state.keys.get_mut(&key.token())
         {
@@ -231,12 +236,29 @@ impl Decision {
         }
         match &self.goes {
             Goes::Through { takes_turn: true } => state.turn.forget(self.address.job_id),
-            Goes::Waits(Line::Turn(tenant)) if self.new_lane => {
-                state.unmark(&Lane::new(self.address.priority, tenant.as_str()));
-            }
-            Goes::Promoted(lane) if self.new_lane => state.unmark(lane),
-            _ => {}
+            _ => self.unmark(state),
         }
+    }
+
+    /// The lane that it comes to.
+    fn lane(&self) -> Option<Lane> {
+        match &self.goes {
+            Goes::Waits(Line::Turn(tenant)) => Some(Lane::new(self.address.priority, tenant.as_str())),
+            Goes::Promoted(lane) => Some(lane.clone()),
+            _ => None,
+        }
+    }
+
+    /// It was refused, so that the stream was not told of its lane.
+    pub(super) fn unmark(&self, state: &mut State) {
+        if let Some(lane) = self.lane().filter(|_| self.new_lane) {
+            state.unmark(&lane);
+        }
+    }
+
+    /// It is written once more, and tells the stream of its lane if nobody has.
+    pub(super) fn mark(&mut self, state: &mut State) {
+        self.new_lane = self.lane().is_some_and(|lane| state.mark(&lane));
     }
 
     /// What it costs.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use jiff::Timestamp;
+use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use windlass_broker::delivery::Delivered;
@@ -18,6 +19,8 @@ use windlass_core::flow::QueueSettings;
 use super::Failure;
 use super::ahead::Ahead;
 use super::audit::AUDIT_EVERY;
+use super::given_back::GivenBack;
+use super::lookout::{Lookout, Overtaking, look_out};
 use super::round::{Input, Round};
 use super::settings::Known;
 use super::state::State;
@@ -26,6 +29,8 @@ use crate::shared::Shared;
 
 /// What is asked for at a time, and looked at together.
 const WINDOW: usize = 256;
+/// Looked at together while others than a burst's are there: a round is what they wait for, some four times each.
+const SMALL_WINDOW: usize = 64;
 /// After a failure.
 const AGAIN: Duration = Duration::from_millis(500);
 
@@ -38,6 +43,9 @@ pub(super) struct Owner {
     pub(super) state: State,
     /// Where no limit says how many may run.
     pub(super) window: Option<Ahead>,
+    /// While much is due.
+    pub(super) lookout: Option<Lookout>,
+    pub(super) overtaking: Overtaking,
     /// Of the settings.
     pub(super) revision: u64,
     /// What is still to be looked at; none: nobody waits there unseen.
@@ -46,8 +54,10 @@ pub(super) struct Owner {
     pub(super) instance: String,
     /// Which timers are yet to be looked at.
     pub(super) timers: Reading,
-    /// And notices.
-    notices_from: u64,
+    /// What was given back and is not delivered yet.
+    given_back: GivenBack,
+    /// How much waits behind what was delivered last.
+    pub(super) pending: u64,
 }
 
 /// Decides for a queue, until told to stop. To be called under the lease of the queue's shard; the epoch fences what
@@ -91,13 +101,16 @@ async fn decide(shared: &Arc<Shared>, queue: &QueueName, instance: &str) -> Resu
         flow,
         epoch,
         window: Ahead::of(&settings),
+        lookout: None,
+        overtaking: Overtaking::default(),
         settings,
         state,
         revision,
         sweep,
         instance,
         timers: Reading::from(epoch),
-        notices_from: epoch,
+        given_back: GivenBack::from(epoch),
+        pending: 0,
     };
     let mut inputs = Vec::new();
     let (mut audit_at, mut audit_from) = (Instant::now() + AUDIT_EVERY, 0);
@@ -110,7 +123,7 @@ async fn decide(shared: &Arc<Shared>, queue: &QueueName, instance: &str) -> Resu
         if let Some(ahead) = &mut owner.window {
             ahead.look(&owner.flow).await;
         }
-        Round::run(&mut owner, std::mem::take(&mut inputs)).await?;
+        Box::pin(Round::run(&mut owner, std::mem::take(&mut inputs))).await?;
         let now = shared.broker.now();
         let wake =
             owner.state.next_wake().map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default());
@@ -130,7 +143,7 @@ async fn decide(shared: &Arc<Shared>, queue: &QueueName, instance: &str) -> Resu
             puller.request(WINDOW - puller.outstanding()).await?;
         }
         tokio::select! {
-            arrival = puller.next() => take(&owner, arrival?, &mut inputs)?,
+            arrival = puller.next() => owner.take(arrival?, &mut inputs)?,
             () = sleep(next) => {}
             changed = known.changed() => {
                 if changed.is_err() {
@@ -151,27 +164,40 @@ async fn decide(shared: &Arc<Shared>, queue: &QueueName, instance: &str) -> Resu
             ends_at = owner.go_by(&set.settings).await?;
             owner.sweep.get_or_insert(Sweep::of_lines(set.revision));
         }
-        // All that is there already, together.
-        while inputs.len() < WINDOW
-            && let Some(arrival) = puller.next().now_or_never()
-        {
-            take(&owner, arrival?, &mut inputs)?;
-        }
-        if inputs.len() >= WINDOW / 2 {
-            owner.read_ahead(&mut inputs).await?;
-        }
+        owner.gather(&mut puller, &mut inputs).await?;
     }
 }
 
 // === impl Owner ===
 
 impl Owner {
-    /// Reads what was given back and is not delivered yet: behind a great number of jobs that have become due at once,
-    /// it would come only when it is decided on all of them, and until then nothing would be let go.
-    async fn read_ahead(&mut self, inputs: &mut Vec<Input>) -> Result<(), Failure> {
-        let (notices, next) = self.flow.notices(self.notices_from, WINDOW).await?;
-        self.notices_from = next;
-        inputs.extend(notices.into_iter().map(|notice| Input::Notice(notice, None)));
+    /// Adds all that is there already, to be decided together.
+    async fn gather(&mut self, puller: &mut Puller, inputs: &mut Vec<Input>) -> Result<(), Failure> {
+        let has_company = self.lookout.as_ref().is_some_and(Lookout::has_company);
+        let window = if has_company { SMALL_WINDOW } else { WINDOW };
+        // Else tokio has the task wait after 128 messages.
+        while inputs.len() < window
+            && let Some(arrival) = unconstrained(puller.next()).now_or_never()
+        {
+            self.take(arrival?, inputs)?;
+        }
+        self.given_back.take(inputs)?;
+        if self.pending >= WINDOW as u64 {
+            self.given_back.read(&self.flow);
+        }
+        look_out(self, inputs).await;
+        Ok(())
+    }
+
+    fn take(&mut self, arrival: Arrival, inputs: &mut Vec<Input>) -> Result<(), Failure> {
+        match arrival {
+            Arrival::Message(delivered) => {
+                self.pending = delivered.pending;
+                inputs.extend(read(&self.shared, *delivered));
+            }
+            Arrival::Renew => {}
+            Arrival::Missing => return Err(Failure::NoConsumer),
+        }
         Ok(())
     }
 
@@ -181,22 +207,15 @@ impl Owner {
         let (settings, ends_at) = settings.at(now);
         self.state = State::read(&self.flow, &settings, now).await?;
         self.window = Ahead::of(&settings);
+        // It knows lanes by the settings of before.
+        self.lookout = None;
         self.settings = Arc::new(settings);
         Ok(ends_at)
     }
 }
 
-fn take(owner: &Owner, arrival: Arrival, inputs: &mut Vec<Input>) -> Result<(), Failure> {
-    match arrival {
-        Arrival::Message(delivered) => inputs.extend(read(owner, *delivered)),
-        Arrival::Renew => {}
-        Arrival::Missing => return Err(Failure::NoConsumer),
-    }
-    Ok(())
-}
-
-fn read(owner: &Owner, delivered: Delivered) -> Option<Input> {
-    let read = Input::read(&owner.shared.broker, delivered);
+fn read(shared: &Shared, delivered: Delivered) -> Option<Input> {
+    let read = Input::read(&shared.broker, delivered);
     if let Err((delivered, error)) = &read {
         // One of a newer version is delivered again, to whoever understands it by then.
         metrics::counter!("windlass_malformed_total", "stream" => "jobs").increment(1);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use windlass_broker::leader::{Lease, Lost, Term};
+use windlass_broker::leader::Lease;
 use windlass_core::QueueName;
 
 use super::owner::own;
@@ -38,7 +38,7 @@ async fn share(shared: &Arc<Shared>, instance: &str, stop: &CancellationToken, s
                 let lost = stop.child_token();
                 let keeping = async {
                     tokio::select! {
-                        error = keep(&mut term) => {
+                        error = term.keep(|_| ()) => {
                             tracing::warn!(shard, error = %anyhow::Error::new(error), "another owns these queues from now on");
                         }
                         () = lost.cancelled() => {}
@@ -56,15 +56,6 @@ async fn share(shared: &Arc<Shared>, instance: &str, stop: &CancellationToken, s
         let patience = LOOK_EVERY
             + Duration::from_millis(100) * u32::try_from(held.load(Ordering::Relaxed)).unwrap_or(0);
         stop.run_until_cancelled(sleep(patience)).await;
-    }
-}
-
-async fn keep(term: &mut Term) -> Lost {
-    loop {
-        sleep(LEASE_TTL / 3).await;
-        if let Err(lost) = term.renew().await {
-            return lost;
-        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! A round: what has come is decided together, and written together.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,12 +10,13 @@ use windlass_broker::Broker;
 use windlass_broker::delivery::{Delivered, Handle};
 use windlass_broker::failpoint::{Point, hit};
 use windlass_broker::flow::{Commit, Notice};
-use windlass_broker::jobs::Address;
+use windlass_broker::jobs::{Address, Seen};
 use windlass_broker::names::FlowSubject;
 use windlass_core::flow::Follows;
+use windlass_core::protocol::Kind;
 use windlass_core::trace::TraceParent;
 use windlass_core::{JobId, RecordKind};
-use windlass_proto::{Error as Unfit, Job};
+use windlass_proto::{Error as Unfit, Job, RecordBody};
 
 use super::Failure;
 use super::at_limit;
@@ -46,9 +47,10 @@ pub(super) struct Arrived {
     pub(super) token: u64,
     pub(super) job: Job,
     pub(super) trace: Option<TraceParent>,
-    pub(super) handle: Handle,
-    /// It may not be what the job stands at: a timer fired it, or it was delivered before.
-    doubtful: bool,
+    /// None where it has come ahead of its delivery.
+    pub(super) handle: Option<Handle>,
+    /// It may not be what the job stands at: a timer fired it, or it was delivered before, or decided on ahead.
+    pub(super) doubtful: bool,
 }
 
 /// One round.
@@ -83,10 +85,28 @@ impl Input {
                 job,
                 trace: delivered.trace(),
                 doubtful: delivered.delivery().fired || delivered.count > 1 || delivered.suspect,
-                handle: delivered.handle().clone(),
+                handle: Some(delivered.handle().clone()),
             }))),
             Err(unfit) => Err((delivered, unfit)),
         }
+    }
+}
+
+// === impl Arrived ===
+
+impl Arrived {
+    /// A job that was read ahead of its delivery; none if it is not due.
+    pub(super) fn ahead(seen: Seen) -> Option<Self> {
+        let last = seen.last.filter(|last| last.record.kind == Kind::Due && !seen.view.done)?;
+        let RecordBody::Job(job) = last.body else { return None };
+        Some(Self {
+            address: last.address,
+            token: last.record.sequence,
+            job,
+            trace: last.trace,
+            handle: None,
+            doubtful: false,
+        })
     }
 }
 
@@ -97,8 +117,11 @@ impl<'a> Round<'a> {
     pub(super) async fn run(owner: &'a mut Owner, inputs: Vec<Input>) -> Result<(), Failure> {
         let mut round = Self { owner };
         let (mut arrivals, mut look, mut notices) = (Vec::new(), BTreeSet::new(), Vec::new());
+        // Of two writes in one batch, the second is not held to what it expects of the first.
+        let mut tokens = HashSet::new();
         for input in inputs {
             match input {
+                Input::Arrival(arrived) if !tokens.insert(arrived.token) => {}
                 Input::Arrival(arrived) => arrivals.push(*arrived),
                 Input::Notice(Notice { key, job_id, sequence, held_until }, handle) => {
                     match held_until {
@@ -197,8 +220,10 @@ impl<'a> Round<'a> {
             if is_last && !seen.view.done {
                 return Ok(Some(arrived));
             }
-            if self.moved(&seen, &arrived.job, arrived.token).await {
-                let _ = arrived.handle.ack().await;
+            if self.moved(&seen, &arrived.job, arrived.token).await
+                && let Some(handle) = &arrived.handle
+            {
+                let _ = handle.ack().await;
             }
             Ok::<_, Failure>(None)
         }));
@@ -207,7 +232,7 @@ impl<'a> Round<'a> {
     }
 
     /// A due job that has moved on: true once it holds nothing that nobody gives back.
-    async fn moved(&self, seen: &windlass_broker::jobs::Seen, job: &Job, token: u64) -> bool {
+    async fn moved(&self, seen: &Seen, job: &Job, token: u64) -> bool {
         let (Some(done), Some(slots)) = (&seen.done, &job.slots) else { return true };
         let Some(last) = &seen.last else { return true };
         let (queue, job_id) = (&last.address.queue, last.address.job_id);
@@ -253,7 +278,11 @@ impl<'a> Round<'a> {
                 Commit::Unknown => return Err(Failure::Unknown),
                 Commit::Refused => {
                     drop(moves);
-                    for one in some {
+                    for one in &some {
+                        one.unmark(&mut self.owner.state);
+                    }
+                    for mut one in some {
+                        one.mark(&mut self.owner.state);
                         self.write_alone(one).await?;
                     }
                 }

@@ -250,6 +250,12 @@ impl State {
         Ok(state.buffer.pop_front())
     }
 
+    /// How many wait in a lane, as far as that is known.
+    pub(super) fn waiting(&self, lane: &Lane) -> usize {
+        let known = self.lanes.get(lane);
+        known.map_or(0, |state| if state.more { usize::MAX / 2 } else { state.buffer.len() })
+    }
+
     /// Whoever was first of a lane is so again.
     pub(super) fn put_back(&mut self, lane: &Lane, place: InLine) {
         if let Some(state) = self.lanes.get_mut(lane) {

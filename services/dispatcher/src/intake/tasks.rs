@@ -21,7 +21,7 @@ use crate::shared::Shared;
 /// Between two looks at which queues have tasks.
 const LIST_EVERY: Duration = Duration::from_millis(50);
 /// Of a queue in which turns are shared out, read at once.
-const PAGE: usize = 1000;
+const PAGE: usize = 3000;
 /// Of another.
 const FEW: usize = 64;
 /// Queues that are looked at in one go.

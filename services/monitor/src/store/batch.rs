@@ -13,8 +13,9 @@ use windlass_core::JobId;
 use super::database::Connection;
 use super::sql::{Row, Value, add, without_nul};
 
-/// Rows in one statement of SQLite: as many as there are of the largest, and the rest by the smaller ones.
-const SIZES: [usize; 3] = [100, 10, 1];
+/// Rows in one statement of SQLite: as many as there are of the largest, and the rest by the smaller ones. The largest, of
+/// the widest table, is far from the 32,766 values that SQLite takes.
+const SIZES: [usize; 5] = [256, 64, 16, 4, 1];
 /// Rows in one statement of Postgres: some MB at most.
 const ROWS: usize = 2000;
 /// Ids in one look of SQLite; what is left over is filled with the nil id, so that one statement is prepared and no more.

@@ -1,13 +1,13 @@
 //! What happened over time, in equal parts: for charts.
 //!
-//! Up to some hours it is told from the minutes, beyond that from sums of hours, so that a page asks for a few thousand
-//! rows however long it looks back.
+//! Up to some hours it is told from the minutes, or from sums of five minutes, beyond that from sums of hours, so that a
+//! page asks for a few thousand rows however long it looks back.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::figures::{ALL_QUEUES, seconds_of};
+use super::figures::{ALL_QUEUES, FIVE, seconds_of};
 use super::sql::Sql;
 use super::{Error, Store};
 
@@ -132,18 +132,31 @@ impl Buckets {
 // === impl Store ===
 
 impl Store {
-    /// What happened in each part, of all queues or of one; parts in which nothing did are there too.
+    /// What happened in each part, of all queues or of one; parts in which nothing did are there too. Parts of five minutes
+    /// of all queues are known of the last two days.
     pub async fn course_of(&self, parts: Parts, queue: Option<&str>) -> Result<Vec<Part>, Error> {
         const MINUTES: &str = "SELECT minute / $3 AS part, what, bucket, CAST(SUM(count) AS BIGINT) FROM figures \
              WHERE minute >= $1 AND minute < $2 AND ($4 = '' OR queue = $4) GROUP BY part, what, bucket";
+        const FIVES: &str =
+            "SELECT five, what, bucket, count FROM figures_by_five WHERE five >= $1 AND five < $2";
         const HOURS: &str = "SELECT hour / $3 AS part, what, bucket, CAST(SUM(count) AS BIGINT) FROM figures_by_hour \
              WHERE queue = $4 AND hour >= $1 AND hour < $2 GROUP BY part, what, bucket";
         let beginnings = parts.beginnings();
-        let (sql, unit) = if parts.minutes < 60 { (MINUTES, 60) } else { (HOURS, 3600) };
+        let by_five = parts.minutes == FIVE && queue.is_none();
+        let (sql, unit) = if by_five {
+            (FIVES, FIVE * 60)
+        } else if parts.minutes < 60 {
+            (MINUTES, 60)
+        } else {
+            (HOURS, 3600)
+        };
         let length = parts.minutes * 60 / unit;
         let first = beginnings.first().map_or(0, |at| at.as_second().div_euclid(unit));
         let end = first + i64::try_from(beginnings.len()).unwrap_or(i64::MAX).saturating_mul(length);
-        let sql = Sql::new(sql).bind(first).bind(end).bind(length).bind(queue.unwrap_or(ALL_QUEUES));
+        let mut sql = Sql::new(sql).bind(first).bind(end);
+        if !by_five {
+            sql = sql.bind(length).bind(queue.unwrap_or(ALL_QUEUES));
+        }
         let rows: Vec<(i64, String, i64, i64)> = self.read_all(TELL, sql).await?;
         let mut course: Vec<Part> = beginnings.into_iter().map(|at| Part { at, ..Part::default() }).collect();
         for (part, what, bucket, count) in rows {

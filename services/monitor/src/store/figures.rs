@@ -39,6 +39,11 @@ static ADD_COUNTS: LazyLock<Insert<3>> = LazyLock::new(|| {
     Insert::new("counts", columns, add)
 });
 static ADD_FIGURES: LazyLock<Insert<6>> = LazyLock::new(|| sums("figures", "minute"));
+static ADD_FIVES: LazyLock<Insert<4>> = LazyLock::new(|| {
+    let columns = [("five", Int), ("what", Text), ("bucket", Int), ("count", Int)];
+    let add = "ON CONFLICT (five, what, bucket) DO UPDATE SET count = figures_by_five.count + excluded.count";
+    Insert::new("figures_by_five", columns, add)
+});
 static ADD_HOURS: LazyLock<Insert<6>> = LazyLock::new(|| sums("figures_by_hour", "hour"));
 static ADD_DAYS: LazyLock<Insert<6>> = LazyLock::new(|| sums("figures_by_day", "day"));
 
@@ -93,21 +98,34 @@ pub(super) async fn store(on: &mut Connection<'_>, jobs: &[Job]) -> Result<(), s
             });
         }
     }
-    let counts: Vec<_> = counts.into_iter().filter(|(_, count)| *count != 0).collect();
+    let counts = changed(counts, |(queue, state)| (*queue, state.as_str()));
     ADD_COUNTS
         .execute(on, &counts, |((queue, state), count)| {
             [(*queue).into(), state.as_str().into(), (*count).into()]
         })
         .await?;
     let (mut hours, mut days) = (Sums::new(), Sums::new());
+    let mut fives = HashMap::<(i64, What, i64), i64>::new();
     for ((minute, queue, kind, what, bucket), count) in &figures {
         let (hour, day) = (minute.div_euclid(HOUR), minute.div_euclid(DAY));
+        *fives.entry((minute.div_euclid(FIVE), *what, *bucket)).or_default() += count;
         *hours.entry((hour, queue, kind, *what, *bucket)).or_default() += count;
         *hours.entry((hour, ALL_QUEUES, "", *what, *bucket)).or_default() += count;
         *days.entry((day, queue, kind, *what, *bucket)).or_default() += count;
     }
-    for (add, sums) in [(&ADD_FIGURES, figures), (&ADD_HOURS, hours), (&ADD_DAYS, days)] {
-        let sums: Vec<_> = sums.into_iter().filter(|(_, count)| *count != 0).collect();
+    let fives = changed(fives, |(five, what, bucket)| (*five, what.as_str(), *bucket));
+    ADD_FIVES
+        .execute(on, &fives, |((five, what, bucket), count)| {
+            [(*five).into(), what.as_str().into(), (*bucket).into(), (*count).into()]
+        })
+        .await?;
+    // Hours are kept by queue first.
+    let all = [(&ADD_FIGURES, figures, false), (&ADD_HOURS, hours, true), (&ADD_DAYS, days, false)];
+    for (add, sums, by_queue) in all {
+        let sums = changed(sums, |(time, queue, kind, what, bucket)| {
+            let (first, then) = if by_queue { (0, *time) } else { (*time, 0) };
+            (first, *queue, then, *kind, what.as_str(), *bucket)
+        });
         add.execute(on, &sums, |((time, queue, kind, what, bucket), count)| {
             let (queue, kind) = ((*queue).into(), (*kind).into());
             [(*time).into(), queue, kind, what.as_str().into(), (*bucket).into(), (*count).into()]
@@ -117,6 +135,15 @@ pub(super) async fn store(on: &mut Connection<'_>, jobs: &[Job]) -> Result<(), s
     Ok(())
 }
 
+/// What is not zero, in the order of the table's key, so that rows that stand side by side are written one after another.
+fn changed<K, O: Ord>(sums: HashMap<K, i64>, order: impl Fn(&K) -> O) -> Vec<(K, i64)> {
+    let mut sums: Vec<_> = sums.into_iter().filter(|(_, count)| *count != 0).collect();
+    sums.sort_unstable_by_key(|(key, _)| order(key));
+    sums
+}
+
+/// In minutes.
+pub(super) const FIVE: i64 = 5;
 /// In minutes.
 pub(super) const HOUR: i64 = 60;
 /// In minutes.

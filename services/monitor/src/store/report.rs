@@ -5,18 +5,13 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use windlass_core::JobId;
 
-use super::figures::{Pieces, minute, seconds_of};
-use super::rows::{from_ns, id_of, to_ns};
-use super::sql::Sql;
-use super::{Error, Store};
+use super::failures::Failure;
+use super::figures::{DAY, Pieces, minute, seconds_of};
+use super::sql::{Columns, Sql};
+use super::{Error, READ_TIMEOUT, Store, bounded};
 
 const TELL: &str = "sum up what happened";
-/// Different errors in one report.
-const MOST_FAILURES: u32 = 50;
-/// Of each of them.
-const MOST_EXAMPLES: u32 = 3;
 
 /// What happened within a time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -111,36 +106,17 @@ pub struct Course {
     pub failed_attempts: u64,
 }
 
-/// Jobs that died of alike errors.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Failure {
-    /// Of the error.
-    pub fingerprint: String,
-    /// Of the error.
-    pub code: String,
-    /// Of the latest of them.
-    pub message: String,
-    /// How many jobs.
-    pub jobs: u64,
-    /// How many kinds of jobs.
-    pub kinds: u64,
-    /// The kind of the latest.
-    pub kind: String,
-    /// The queue of the latest.
-    pub queue: String,
-    /// When the first of them died.
-    #[schema(value_type = String, format = DateTime)]
-    pub first_at: Timestamp,
-    /// When the latest died.
-    #[schema(value_type = String, format = DateTime)]
-    pub last_at: Timestamp,
-    /// The latest.
-    #[schema(value_type = String, format = "uuid")]
-    pub example: JobId,
-    /// In a report: those that the monitor heard of last, three at most.
-    #[serde(default)]
-    #[schema(value_type = Vec<String>)]
-    pub examples: Vec<JobId>,
+/// What a page shows of a time, beside charts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Summary {
+    /// From the beginning of this minute on.
+    pub from: Timestamp,
+    /// Up to the beginning of this minute.
+    pub to: Timestamp,
+    /// By queue and kind.
+    pub kinds: Vec<KindReport>,
+    /// Jobs that died, as in a [`Report`]; the latest is the only example.
+    pub failures: Vec<Failure>,
 }
 
 /// Counts by bucket.
@@ -215,37 +191,49 @@ impl Store {
         Ok(Report { from, to, wait, run, recovery, kinds, course, failures })
     }
 
-    async fn failures_with_examples(&self, from: Timestamp, to: Timestamp) -> Result<Vec<Failure>, Error> {
-        // One pass over what died: a look for each error goes over all that died of it since.
-        const SQL: &str = "SELECT fingerprint, id FROM (SELECT fingerprint, id, \
-             ROW_NUMBER() OVER (PARTITION BY fingerprint ORDER BY seq DESC) AS place FROM jobs \
-             WHERE state = 'dead' AND ended_at_ns IS NOT NULL AND ended_at_ns >= $1 AND ended_at_ns < $2 \
-             AND fingerprint IS NOT NULL) AS placed WHERE place <= $3 ORDER BY fingerprint, place";
-        let sql = Sql::new(SQL).bind(to_ns(from)).bind(to_ns(to)).bind(MOST_EXAMPLES);
-        let (mut failures, rows): (_, Vec<(String, Vec<u8>)>) =
-            tokio::try_join!(self.failures(from, to), self.read_all(TELL, sql))?;
-        let mut examples = BTreeMap::<String, Vec<JobId>>::new();
-        for (fingerprint, id) in rows {
-            examples.entry(fingerprint).or_default().push(id_of(&id)?);
-        }
-        for failure in &mut failures {
-            failure.examples = examples.remove(&failure.fingerprint).unwrap_or_default();
-        }
-        Ok(failures)
+    /// What a page shows of that: neither its course nor further examples are asked for.
+    pub async fn summary(&self, from: Timestamp, to: Timestamp) -> Result<Summary, Error> {
+        let (first, end) = (minute(from), minute(to));
+        let (from, to) = (from_minute(first)?, from_minute(end)?);
+        let ((kinds, _), failures) = tokio::try_join!(self.kinds(first, end), self.failures(from, to))?;
+        Ok(Summary { from, to, kinds, failures })
+    }
+
+    /// Carries out a statement for the minutes up to the one that it is given. That is the end of the day if nothing is
+    /// counted from `end` on: the sums are the same, and those of the day stand for those of its hours and minutes.
+    async fn sums<T: Columns>(&self, end: i64, statement: impl FnOnce(i64) -> Sql) -> Result<Vec<T>, Error> {
+        const LAST: &str = "SELECT MAX(minute) FROM figures";
+        let read = async {
+            let mut connection = self.readers.acquire().await?;
+            // Of one moment: what is counted in between may lie beyond the end.
+            let mut snapshot = connection.snapshot().await?;
+            let last: Option<(Option<i64>,)> = Sql::new(LAST).optional(&mut snapshot.on()).await?;
+            let reaches_last = last.and_then(|(last,)| last).is_some_and(|last| last < end);
+            let sql = statement(if reaches_last { -(-end).div_euclid(DAY) * DAY } else { end });
+            let rows: Vec<T> = sql.all(&mut snapshot.on()).await?;
+            snapshot.commit().await?;
+            Ok(rows)
+        };
+        bounded(TELL, READ_TIMEOUT, Box::pin(read)).await
     }
 
     async fn kinds(&self, first: i64, end: i64) -> Result<(Vec<KindReport>, Lengths), Error> {
+        // One arm for each range, or the keys are not used. Every queue stands in `counts` for good, and all together do not.
         const SQL: &str = "SELECT queue, kind, what, bucket, CAST(SUM(count) AS BIGINT) FROM ( \
-             SELECT queue, kind, what, bucket, count FROM figures \
-             WHERE (minute >= $1 AND minute < $2) OR (minute >= $3 AND minute < $4) \
+             SELECT queue, kind, what, bucket, count FROM figures WHERE minute >= $1 AND minute < $2 \
+             UNION ALL SELECT queue, kind, what, bucket, count FROM figures WHERE minute >= $3 AND minute < $4 \
              UNION ALL SELECT queue, kind, what, bucket, count FROM figures_by_hour \
-             WHERE queue IN (SELECT queue FROM counts) AND ((hour >= $5 AND hour < $6) OR (hour >= $7 AND hour < $8)) \
+             WHERE queue IN (SELECT queue FROM counts) AND hour >= $5 AND hour < $6 \
+             UNION ALL SELECT queue, kind, what, bucket, count FROM figures_by_hour \
+             WHERE queue IN (SELECT queue FROM counts) AND hour >= $7 AND hour < $8 \
              UNION ALL SELECT queue, kind, what, bucket, count FROM figures_by_day WHERE day >= $9 AND day < $10 \
              ) AS pieces GROUP BY queue, kind, what, bucket";
-        let Pieces { minutes, hours, days } = Pieces::of(first, end);
-        let bounds = minutes.into_iter().chain(hours).chain([days]).flat_map(|(from, to)| [from, to]);
-        let sql = bounds.fold(Sql::new(SQL), Sql::bind);
-        let rows: Vec<(String, String, String, i64, i64)> = self.read_all(TELL, sql).await?;
+        let sums = self.sums(end, move |end| {
+            let Pieces { minutes, hours, days } = Pieces::of(first, end);
+            let bounds = minutes.into_iter().chain(hours).chain([days]).flat_map(|(from, to)| [from, to]);
+            bounds.fold(Sql::new(SQL), Sql::bind)
+        });
+        let rows: Vec<(String, String, String, i64, i64)> = sums.await?;
         let mut kinds = BTreeMap::<(String, String), (KindReport, Lengths)>::new();
         let mut all = Lengths::default();
         for (queue, kind, what, bucket, count) in rows {
@@ -281,19 +269,23 @@ impl Store {
 
     async fn course(&self, first: i64, end: i64, part: i64) -> Result<Vec<Course>, Error> {
         const SQL: &str = "SELECT part, what, CAST(SUM(count) AS BIGINT) FROM ( \
-             SELECT minute / $1 * $1 AS part, what, count FROM figures \
-             WHERE (minute >= $2 AND minute < $3) OR (minute >= $4 AND minute < $5) \
+             SELECT minute / $1 * $1 AS part, what, count FROM figures WHERE minute >= $2 AND minute < $3 \
+             UNION ALL SELECT minute / $1 * $1 AS part, what, count FROM figures WHERE minute >= $4 AND minute < $5 \
              UNION ALL SELECT hour * 60 / $1 * $1 AS part, what, count FROM figures_by_hour \
-             WHERE queue = '' AND ((hour >= $6 AND hour < $7) OR (hour >= $8 AND hour < $9)) \
+             WHERE queue = '' AND hour >= $6 AND hour < $7 \
+             UNION ALL SELECT hour * 60 / $1 * $1 AS part, what, count FROM figures_by_hour \
+             WHERE queue = '' AND hour >= $8 AND hour < $9 \
              ) AS pieces WHERE what NOT IN ('wait', 'run', 'recovery') GROUP BY part, what ORDER BY part";
-        let Pieces { minutes, mut hours, days: (from, to) } = Pieces::of(first, end);
-        if from < to {
-            // Days are no parts of hours, and hours of all queues are few.
-            hours[0].1 = hours[1].0;
-        }
-        let bounds = minutes.into_iter().chain(hours).flat_map(|(from, to)| [from, to]);
-        let sql = bounds.fold(Sql::new(SQL).bind(part), Sql::bind);
-        let rows: Vec<(i64, String, i64)> = self.read_all(TELL, sql).await?;
+        let sums = self.sums(end, move |end| {
+            let Pieces { minutes, mut hours, days: (from, to) } = Pieces::of(first, end);
+            if from < to {
+                // Days are no parts of hours, and hours of all queues are few.
+                hours[0].1 = hours[1].0;
+            }
+            let bounds = minutes.into_iter().chain(hours).flat_map(|(from, to)| [from, to]);
+            bounds.fold(Sql::new(SQL).bind(part), Sql::bind)
+        });
+        let rows: Vec<(i64, String, i64)> = sums.await?;
         let mut course: Vec<Course> = Vec::new();
         for (minute, what, count) in rows {
             let (at, count) = (from_minute(minute)?, u64::try_from(count).unwrap_or_default());
@@ -310,41 +302,6 @@ impl Store {
             }
         }
         Ok(course)
-    }
-
-    /// What jobs died of within a time, the most frequent first.
-    pub async fn failures(&self, from: Timestamp, to: Timestamp) -> Result<Vec<Failure>, Error> {
-        type Row = (String, String, String, i64, i64, String, String, i64, i64, Vec<u8>);
-        // What is told of the latest is read from its own row, which is found by its time: the text put together keeps
-        // the index of fingerprints out of it.
-        const SQL: &str = "SELECT alike.fingerprint, COALESCE(latest.error_code, ''), COALESCE(latest.error_message, ''), \
-             alike.jobs, alike.kinds, latest.kind, latest.queue, alike.first_at_ns, alike.last_at_ns, latest.id \
-             FROM (SELECT fingerprint, COUNT(*) AS jobs, COUNT(DISTINCT kind) AS kinds, \
-             MIN(ended_at_ns) AS first_at_ns, MAX(ended_at_ns) AS last_at_ns FROM jobs \
-             WHERE state = 'dead' AND ended_at_ns IS NOT NULL AND ended_at_ns >= $1 AND ended_at_ns < $2 \
-             AND fingerprint IS NOT NULL GROUP BY fingerprint ORDER BY jobs DESC, fingerprint LIMIT $3) AS alike \
-             JOIN jobs AS latest ON latest.seq = (SELECT MAX(last.seq) FROM jobs AS last \
-             WHERE last.state = 'dead' AND last.ended_at_ns IS NOT NULL AND last.ended_at_ns = alike.last_at_ns \
-             AND last.fingerprint || '' = alike.fingerprint) \
-             ORDER BY alike.jobs DESC, alike.fingerprint";
-        let sql = Sql::new(SQL).bind(to_ns(from)).bind(to_ns(to)).bind(MOST_FAILURES);
-        let failure = |row: Row| {
-            let (fingerprint, code, message, jobs, kinds, kind, queue, first, last, id) = row;
-            Ok(Failure {
-                fingerprint,
-                code,
-                message,
-                jobs: jobs.unsigned_abs(),
-                kinds: kinds.unsigned_abs(),
-                kind,
-                queue,
-                first_at: from_ns("ended_at_ns", first)?,
-                last_at: from_ns("ended_at_ns", last)?,
-                example: id_of(&id)?,
-                examples: Vec::new(),
-            })
-        };
-        self.read_all::<Row>(TELL, sql).await?.into_iter().map(failure).collect()
     }
 }
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use windlass_core::JobState;
 
 use super::database::Pooled;
-use super::figures::{DAY, HOUR};
+use super::figures::{DAY, FIVE, HOUR};
 use super::rows::{id_of, to_ns};
 use super::sql::Sql;
 use super::{Error, Store, WRITE_TIMEOUT, in_time};
@@ -54,6 +54,13 @@ impl Store {
         removed += self.remove(&[HOURS], minute.div_euclid(HOUR), limit).await?;
         removed += self.remove(&[DAYS], minute.div_euclid(DAY), limit).await?;
         Ok(removed)
+    }
+
+    /// Removes the sums of five minutes before then, at most so many rows.
+    pub async fn remove_fives(&self, before: Timestamp, limit: u32) -> Result<usize, Error> {
+        const FIVES: &str = "DELETE FROM figures_by_five WHERE (five, what, bucket) IN \
+             (SELECT five, what, bucket FROM figures_by_five WHERE five < $1 LIMIT $2)";
+        self.remove(&[FIVES], super::figures::minute(before).div_euclid(FIVE), limit).await
     }
 
     async fn remove(&self, statements: &[&'static str], before: i64, limit: u32) -> Result<usize, Error> {

@@ -1,25 +1,22 @@
 //! What an owner decides of jobs, written all or none.
 
+mod batch;
+
 use std::time::Duration;
 
-use async_nats::HeaderMap;
-use bytes::Bytes;
 use jiff::Timestamp;
-use windlass_core::flow::{FlowKey, Kept, KeySlot, MeterState, Slot, Slots};
+use windlass_core::Kind;
+use windlass_core::flow::{FlowKey, Kept, KeySlot, MeterState};
 use windlass_core::protocol::Answer;
 use windlass_core::trace::TraceParent;
-use windlass_core::{Kind, RecordKind};
-use windlass_proto::{Job, Waiting, slot_taken};
+use windlass_proto::Job;
 
+use self::batch::Batch;
 use super::{Flow, TIMEOUT};
 use crate::connect::Error;
 use crate::jobs::Address;
-use crate::names::{FlowSubject, Line};
-use crate::publish::{MOST_AT_ONCE, Outgoing, header, publish_all_if};
-use crate::trace;
-
-/// When a timer fires that is there only to be removed.
-const NEVER: &str = "@at 2200-01-01T00:00:00Z";
+use crate::names::Line;
+use crate::publish::{MOST_AT_ONCE, publish_all_if};
 
 /// What is decided of a job.
 #[derive(Debug, Clone)]
@@ -45,6 +42,8 @@ pub struct LetThrough<'a> {
     pub token: u64,
     /// In which line it stands, if it is held.
     pub leaves: Option<Line>,
+    /// Whether its `due` was not delivered yet, and is not to be.
+    pub ahead: bool,
     /// Its key, of which it takes a slot now.
     pub takes_key: Option<&'a FlowKey>,
     /// The slot of its key that it has already.
@@ -68,6 +67,8 @@ pub struct Park<'a> {
     pub token: u64,
     /// For which it waits.
     pub line: Line,
+    /// Whether its `due` was not delivered yet, and is not to be.
+    pub ahead: bool,
     /// Its key, of which it takes a slot now.
     pub takes_key: Option<&'a FlowKey>,
     /// The slot of its key that it has already.
@@ -148,11 +149,25 @@ impl Move<'_> {
     /// How many messages it is.
     pub fn messages(&self) -> usize {
         match self {
-            Self::LetThrough(one) => 1 + usize::from(one.takes_key.is_some()) + usize::from(one.takes_turn),
-            Self::Park(one) => 2 + usize::from(one.takes_key.is_some()) + usize::from(one.new_lane),
+            Self::LetThrough(one) => {
+                1 + self.before() + usize::from(one.takes_key.is_some()) + usize::from(one.takes_turn)
+            }
+            Self::Park(one) => {
+                2 + self.before() + usize::from(one.takes_key.is_some()) + usize::from(one.new_lane)
+            }
             Self::Promote(one) => 2 + usize::from(one.new_lane),
             Self::Return(one) => 1 + usize::from(one.leaves.is_some()),
             Self::Keep(_) => 1,
+        }
+    }
+
+    /// How many of them come before that of the job itself.
+    pub fn before(&self) -> usize {
+        match self {
+            Self::LetThrough(LetThrough { ahead, .. }) | Self::Park(Park { ahead, .. }) => {
+                usize::from(*ahead)
+            }
+            Self::Promote(_) | Self::Return(_) | Self::Keep(_) => 0,
         }
     }
 }
@@ -166,212 +181,19 @@ impl Flow {
     /// Writes these decisions of the owner of this epoch, all or none. They are at most [`Self::MOST_MESSAGES`]
     /// messages, and each job is among them once.
     pub async fn commit(&self, epoch: u64, moves: &[Move<'_>]) -> Result<Commit, Error> {
-        let mut batch = Batch { flow: self, messages: Vec::new(), owned: false, epoch };
+        let mut batch = Batch::new(self, epoch);
         for one in moves {
-            match one {
-                Move::LetThrough(one) => batch.let_through(one),
-                Move::Park(one) => batch.park(one),
-                Move::Promote(one) => batch.promote(one),
-                Move::Return(one) => batch.give_back(one),
-                Move::Keep(one) => batch.keep(one)?,
-            }
+            batch.add(one)?;
         }
-        if batch.messages.is_empty() {
+        let messages = batch.into_messages();
+        if messages.is_empty() {
             return Ok(Commit::Done(0));
         }
-        let answer = publish_all_if(self.broker(), batch.messages, TIMEOUT).await?;
+        let answer = publish_all_if(self.broker(), messages, TIMEOUT).await?;
         Ok(match answer {
             Answer::Stored(first) => Commit::Done(first),
             Answer::Refused => Commit::Refused,
             Answer::Undecided | Answer::Silent => Commit::Unknown,
         })
     }
-
-    fn place(&self, subject: &FlowSubject) -> String {
-        self.broker().names().flow_subject(self.pool(), &self.queue, subject)
-    }
-}
-
-/// Messages that are written at once.
-struct Batch<'a> {
-    flow: &'a Flow,
-    messages: Vec<Outgoing>,
-    /// One of them has the condition that the queue is still the owner's.
-    owned: bool,
-    epoch: u64,
-}
-
-impl Batch<'_> {
-    fn let_through(&mut self, one: &LetThrough<'_>) {
-        let mut places = 0;
-        let mut next = || {
-            places += 1;
-            Slot::AfterWork(places)
-        };
-        let taken = one.takes_key.map(|key| KeySlot { token: key.token(), slot: next(), kept: one.kept });
-        let slots = Slots {
-            key: taken.or_else(|| one.has_key.clone().map(|key| KeySlot { kept: one.kept, ..key })),
-            turn: one.takes_turn.then(next),
-        };
-        let job = Job { slots: Some(slots), held_since: None, ..one.job.clone() };
-        let mut headers = self.of_job(one.address, one.token, one.trace);
-        if one.leaves.is_some() {
-            purge(&mut headers, self.record(one.address, RecordKind::Held));
-        }
-        self.push(self.record(one.address, RecordKind::Ready), headers, job.encode());
-        let wait = |line: &Line| FlowSubject::Wait(line.clone(), one.address.priority, one.address.job_id);
-        let since = job.due_at;
-        if let Some(key) = one.takes_key {
-            let leaves = one.leaves.as_ref().filter(|line| matches!(line, Line::Key(_))).map(wait);
-            let slot = FlowSubject::Slot(Some(key.token()), one.address.job_id);
-            self.entry(&slot, leaves.as_ref(), slot_taken(Some(key), since));
-        }
-        if one.takes_turn {
-            let leaves = one.leaves.as_ref().filter(|line| matches!(line, Line::Turn(_))).map(wait);
-            self.entry(
-                &FlowSubject::Slot(None, one.address.job_id),
-                leaves.as_ref(),
-                slot_taken(None, since),
-            );
-        }
-    }
-
-    fn park(&mut self, one: &Park<'_>) {
-        let mut headers = self.of_job(one.address, one.token, one.trace);
-        headers.insert(header::SCHEDULE, NEVER);
-        headers.insert(header::SCHEDULE_TARGET, self.record(one.address, RecordKind::Due));
-        let job = Job { held_since: one.job.held_since.or(Some(one.since)), ..one.job.clone() };
-        self.push(self.record(one.address, RecordKind::Held), headers, job.encode());
-        let taken = one.takes_key.map(|key| KeySlot {
-            token: key.token(),
-            slot: Slot::AfterWork(1),
-            kept: Kept::Never,
-        });
-        let waiting = Waiting {
-            held_sequence: None,
-            key: one.job.task.key.clone(),
-            tenant: one.job.task.tenant.clone(),
-            since: one.since,
-            key_slot: taken.or_else(|| one.has_key.clone()),
-            points: one.job.task.points,
-            kind: one.job.task.kind.clone(),
-        };
-        let wait = FlowSubject::Wait(one.line.clone(), one.address.priority, one.address.job_id);
-        self.entry(&wait, None, waiting.encode());
-        if let Some(key) = one.takes_key {
-            let slot = FlowSubject::Slot(Some(key.token()), one.address.job_id);
-            self.entry(&slot, None, slot_taken(Some(key), one.since));
-        }
-        if let (true, Line::Turn(tenant)) = (one.new_lane, &one.line) {
-            self.lane(one.address, tenant);
-        }
-    }
-
-    fn promote(&mut self, one: &Promote<'_>) {
-        let waiting = Waiting {
-            held_sequence: Some(one.token),
-            key: Some(one.key.clone()),
-            tenant: one.tenant.cloned(),
-            since: one.since,
-            key_slot: Some(KeySlot { token: one.key.token(), slot: Slot::AfterWork(1), kept: Kept::Never }),
-            points: one.points,
-            kind: one.kind.clone(),
-        };
-        let job_id = one.address.job_id;
-        let line = Line::Turn(one.lane.to_owned());
-        // The job's own condition stands on the place in line, the owner's on whatever comes first.
-        let turn = self.flow.place(&FlowSubject::Wait(line, one.address.priority, job_id));
-        let mut headers = self.of_job(one.address, one.token, None);
-        timer(&mut headers, self.fired(&FlowSubject::Notice(None, job_id)));
-        self.push(turn, headers, waiting.encode());
-        let token = one.key.token();
-        let leaves = FlowSubject::Wait(Line::Key(token.clone()), one.address.priority, job_id);
-        let slot = FlowSubject::Slot(Some(token), job_id);
-        self.entry(&slot, Some(&leaves), slot_taken(Some(one.key), one.since));
-        if one.new_lane {
-            self.lane(one.address, one.lane);
-        }
-    }
-
-    fn give_back(&mut self, one: &Return<'_>) {
-        let mut headers = self.of_job(one.address, one.token, one.trace);
-        purge(&mut headers, self.record(one.address, RecordKind::Held));
-        self.push(self.record(one.address, RecordKind::Due), headers, one.job.encode());
-        if let Some(line) = &one.leaves {
-            let mut headers = HeaderMap::new();
-            let place = FlowSubject::Wait(line.clone(), one.address.priority, one.address.job_id);
-            purge(&mut headers, self.flow.place(&place));
-            self.push(self.fired(&FlowSubject::Notice(None, one.address.job_id)), headers, Bytes::new());
-        }
-    }
-
-    fn keep(&mut self, one: &Keep<'_>) -> Result<(), Error> {
-        let subject = FlowSubject::Meter(one.key.map(str::to_owned));
-        let malformed = |e: serde_json::Error| Error::Malformed {
-            subject: self.flow.place(&subject),
-            reason: e.to_string(),
-        };
-        let body = serde_json::to_vec(one.state).map_err(malformed)?;
-        self.entry(&subject, None, body.into());
-        if let Some(message) = self.messages.last_mut() {
-            message.headers.insert(header::TTL, one.matters.as_secs().max(1).to_string());
-        }
-        Ok(())
-    }
-
-    fn lane(&mut self, address: &Address, tenant: &str) {
-        self.entry(&FlowSubject::Lane(address.priority, tenant.to_owned()), None, Bytes::new());
-    }
-
-    /// A message beside the job's; what it takes the place of goes in the same write.
-    fn entry(&mut self, subject: &FlowSubject, leaves: Option<&FlowSubject>, body: Bytes) {
-        let mut headers = HeaderMap::new();
-        let job_id = match subject {
-            FlowSubject::Wait(_, _, id) | FlowSubject::Slot(_, id) | FlowSubject::Notice(_, id) => *id,
-            FlowSubject::Lane(..) | FlowSubject::Meter(_) => windlass_core::JobId::nil(),
-        };
-        timer(&mut headers, self.fired(&FlowSubject::Notice(None, job_id)));
-        if let Some(leaves) = leaves {
-            purge(&mut headers, self.flow.place(leaves));
-        }
-        if !self.owned {
-            let owner = self.flow.broker().names().flow_owner(self.flow.pool(), &self.flow.queue);
-            headers.insert(header::EXPECTED_SEQUENCE, self.epoch.to_string());
-            headers.insert(header::EXPECTED_SUBJECT, owner);
-            self.owned = true;
-        }
-        self.push(self.flow.place(subject), headers, body);
-    }
-
-    fn of_job(&self, address: &Address, token: u64, trace: Option<TraceParent>) -> HeaderMap {
-        let names = self.flow.broker().names();
-        let mut headers = HeaderMap::new();
-        headers.insert(header::EXPECTED_SEQUENCE, token.to_string());
-        let filter = names.job_filter(self.flow.pool(), &address.queue, address.job_id);
-        headers.insert(header::EXPECTED_SUBJECT, filter);
-        trace::to_headers(&mut headers, trace);
-        headers
-    }
-
-    fn record(&self, address: &Address, record: RecordKind) -> String {
-        self.flow.jobs.subject(address, record)
-    }
-
-    fn fired(&self, notice: &FlowSubject) -> String {
-        self.flow.place(notice)
-    }
-
-    fn push(&mut self, subject: String, headers: HeaderMap, body: Bytes) {
-        self.messages.push(Outgoing { subject, headers, body });
-    }
-}
-
-fn timer(headers: &mut HeaderMap, target: String) {
-    headers.insert(header::SCHEDULE, NEVER);
-    headers.insert(header::SCHEDULE_TARGET, target);
-}
-
-fn purge(headers: &mut HeaderMap, timer: String) {
-    headers.insert(header::SCHEDULER, timer);
-    headers.insert(header::SCHEDULE_NEXT, "purge");
 }

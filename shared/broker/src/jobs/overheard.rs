@@ -1,11 +1,11 @@
-//! Jobs as they are written, for tests and tools that need what a job was made of.
+//! Jobs as they are written, for whoever needs no more than a hint: and for tests and tools.
 
 use async_nats::Subscriber;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::stream::{SelectAll, select_all};
 use jiff::Timestamp;
-use windlass_core::{RecordKind, Task};
+use windlass_core::{QueueName, RecordKind, Task};
 use windlass_proto::{Job, RecordBody};
 
 use super::{Address, End, Jobs};
@@ -24,6 +24,36 @@ pub struct Overheard {
 pub struct HeardEnds {
     jobs: Jobs,
     arriving: Subscriber,
+}
+
+/// What becomes due in a queue, as it is written, heard in the same way. What a timer makes due is not heard.
+#[derive(Debug)]
+pub struct HeardDue {
+    jobs: Jobs,
+    arriving: Subscriber,
+}
+
+// === impl HeardDue ===
+
+impl HeardDue {
+    /// Listens from now on.
+    pub async fn listen(jobs: &Jobs, queue: &QueueName) -> Result<Self, connect::Error> {
+        let subject = jobs.broker.names().queue_filter(&jobs.pool, queue, RecordKind::Due);
+        let arriving = jobs.broker.client().subscribe(subject).await.map_err(|_| connect::Error::Closed)?;
+        Ok(Self { jobs: jobs.clone(), arriving })
+    }
+
+    /// The next one; none at the end of the connection.
+    pub async fn next(&mut self) -> Option<(Address, Job)> {
+        loop {
+            let message = self.arriving.next().await?;
+            let subject = self.jobs.broker.names().parse_job_subject(&message.subject);
+            if let (Some(subject), Ok(job)) = (subject, Job::decode(message.payload)) {
+                let (queue, priority, job_id) = (subject.queue, subject.priority, subject.job_id);
+                return Some((Address { queue, priority, job_id }, job));
+            }
+        }
+    }
 }
 
 // === impl HeardEnds ===

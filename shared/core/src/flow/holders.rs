@@ -13,6 +13,9 @@ pub struct Holders {
     since: HashMap<JobId, u64>,
 }
 
+/// Stands for the sequence of what is not written yet: nothing that is told can be about it.
+const UNWRITTEN: u64 = u64::MAX;
+
 // === impl Holders ===
 
 impl Holders {
@@ -35,9 +38,16 @@ impl Holders {
         is_this
     }
 
-    /// What was taken in the expectation of a write that was refused.
+    /// A job is about to have a slot, if it has none.
+    pub fn expect(&mut self, job: JobId) {
+        self.since.entry(job).or_insert(UNWRITTEN);
+    }
+
+    /// The write was refused in the expectation of which it was taken. A slot that the job has from before it keeps.
     pub fn forget(&mut self, job: JobId) {
-        self.since.remove(&job);
+        if self.since.get(&job) == Some(&UNWRITTEN) {
+            self.since.remove(&job);
+        }
     }
 
     /// Whether this job has one.
@@ -57,7 +67,7 @@ impl Holders {
 
     /// Who has had one longest; nobody whose slot is not written yet.
     pub fn oldest(&self) -> Option<JobId> {
-        let written = self.since.iter().filter(|(_, since)| **since < u64::MAX);
+        let written = self.since.iter().filter(|(_, since)| **since < UNWRITTEN);
         written.min_by_key(|(job, since)| (**since, **job)).map(|(job, _)| *job)
     }
 
@@ -83,5 +93,19 @@ mod tests {
         holders.take(job, 20);
         assert!(!holders.given_back(job, 11), "of the earlier slot");
         assert!(holders.has(job) && holders.given_back(job, 21));
+    }
+
+    #[test]
+    fn what_was_expected_in_vain_takes_no_slot_away() {
+        let [first, second] = [1, 2].map(|number| JobId::of_message(Timestamp::UNIX_EPOCH, number));
+        let mut holders = Holders::as_read([first], 10);
+        for job in [first, second] {
+            holders.expect(job);
+            assert_eq!(holders.oldest(), Some(first));
+            assert!(!holders.given_back(second, 30), "it is not written");
+            holders.forget(job);
+        }
+        assert!(holders.has(first) && !holders.has(second));
+        assert!(holders.given_back(first, 11));
     }
 }

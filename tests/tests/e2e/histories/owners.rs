@@ -28,7 +28,8 @@ async fn due(world: &World, key: &FlowKey) -> Result<(Subject, Job, u64)> {
 fn park<'a>(subject: &'a Subject, job: &'a Job, token: u64, line: Line) -> Move<'a> {
     let (takes_key, has_key, new_lane) = (None, None, false);
     let (address, since, trace) = (&subject.address, Timestamp::now(), None);
-    Move::Park(Park { address, token, line, takes_key, has_key, new_lane, job, since, trace })
+    let ahead = false;
+    Move::Park(Park { address, token, line, ahead, takes_key, has_key, new_lane, job, since, trace })
 }
 
 fn let_through<'a>(
@@ -42,6 +43,7 @@ fn let_through<'a>(
         address: &subject.address,
         token,
         leaves,
+        ahead: false,
         takes_key: Some(key),
         has_key: None,
         kept: Kept::Never,

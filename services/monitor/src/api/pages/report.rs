@@ -12,14 +12,14 @@ use super::frame::Frame;
 use super::overview::charts;
 use super::span::{SPANS, Span};
 use super::{shown, words};
-use crate::store::{Report, StoredReport};
+use crate::store::{StoredReport, Summary};
 
 #[derive(Template)]
 #[template(path = "report.html")]
 struct ReportPage {
     frame: Frame,
     span: Span,
-    report: Report,
+    report: Summary,
     charts: Vec<Chart>,
     /// That were made by themselves.
     stored: Vec<StoredReport>,
@@ -47,7 +47,7 @@ pub(in crate::api) async fn page(State(api): State<Api>, viewer: Viewer, raw: Ra
         let soon = frame.now.checked_add(jiff::SignedDuration::from_mins(1)).unwrap_or(frame.now);
         let (course, report, stored) = tokio::try_join!(
             api.store.course_of(parts, None),
-            api.store.report(from, soon),
+            api.store.summary(from, soon),
             api.store.reports(None, MOST_STORED)
         )?;
         Ok(ReportPage { span, report, charts: charts(&course, parts.minutes), stored, frame })

@@ -1,0 +1,194 @@
+//! Behind a burst of what is due, a queue's owner decides on jobs of other lanes ahead of their delivery.
+//!
+//! It hears of what becomes due by a plain subscription, which costs nothing but while much waits; what is missed is
+//! decided on when it is delivered. Whoever is chosen is read from the stream's leader, and decided on under the same
+//! condition as any other, that it stands there; its `due` goes in the same write. So nobody is decided on twice.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
+use windlass_broker::connect::Error;
+use windlass_broker::flow::Flow;
+use windlass_broker::jobs::HeardDue;
+use windlass_core::JobId;
+use windlass_core::flow::{AtLimit, Lane, QueueSettings, Sparse};
+
+use super::owner::Owner;
+use super::round::{Arrived, Input};
+use super::state::{State, lane_of};
+
+/// What is due and not delivered before it is looked for others behind it: decided on in a fifth of a second.
+const LONG: u64 = 1000;
+/// It is looked out until no more than this is left.
+const SHORT: u64 = 500;
+/// Jobs that were heard of and not looked at. Those beyond it wait for their delivery.
+const HEARD: usize = 8192;
+/// Jobs that are read at one time, and decided on in a round: a small part of a round.
+const READS: usize = 32;
+/// Who waits in a lane is enough: its turns go on until the next round.
+const ENOUGH: usize = 32;
+/// Decided on ahead of their delivery, at most.
+const MOST_OVERTAKING: usize = 1 << 16;
+
+/// So long after the last was read its lane's are expected to wait, or to be followed by others.
+const COMPANY: Duration = Duration::from_secs(1);
+
+/// The lookout of a queue.
+pub(super) struct Lookout {
+    heard: mpsc::Receiver<(Lane, JobId)>,
+    sparse: Sparse,
+    reads: JoinSet<(Lane, Option<Arrived>)>,
+    /// How many of a lane are being read.
+    reading: HashMap<Lane, usize>,
+    /// When one was last read.
+    read_at: Option<Instant>,
+    _listening: AbortOnDropHandle<()>,
+}
+
+/// What was decided on ahead of its delivery. It outlives the lookout: some of it is on its way by then.
+#[derive(Debug, Default)]
+pub(super) struct Overtaking {
+    /// By the sequence of the `due`, as far as the consumer has not come by it.
+    tokens: BTreeSet<u64>,
+    /// What stands up to here was delivered.
+    reached: u64,
+}
+
+/// To be called in each round, with what has come. Begins, or ends, by how much is due and not delivered; and adds what
+/// is to be decided on ahead.
+pub(super) async fn look_out(owner: &mut Owner, inputs: &mut Vec<Input>) {
+    if inputs.is_empty() {
+        return;
+    }
+    let pending = owner.pending;
+    owner.overtaking.delivered(inputs);
+    match &owner.lookout {
+        None if pending > LONG && may_overtake(&owner.settings) => {
+            match Lookout::begin(&owner.flow, &owner.settings).await {
+                Ok(begun) => {
+                    tracing::info!(queue = %owner.flow.queue(), pending, "much is due: jobs of other lanes are decided on ahead of a burst's");
+                    owner.lookout = Some(begun);
+                }
+                Err(error) => {
+                    tracing::debug!(queue = %owner.flow.queue(), %error, "nothing is heard of what becomes due");
+                }
+            }
+        }
+        Some(_) if pending <= SHORT => owner.lookout = None,
+        _ => {}
+    }
+    if let Some(lookout) = &mut owner.lookout {
+        lookout.delivered(&owner.settings, inputs);
+        lookout.take(&owner.flow, &owner.state, &mut owner.overtaking, inputs);
+    }
+}
+
+/// Not past each other in a strict order; and where it is ended who comes while a limit is reached, nobody waits.
+fn may_overtake(settings: &QueueSettings) -> bool {
+    settings.shares_turns() && settings.fifo().is_none() && settings.at_limit == AtLimit::Hold
+}
+
+// === impl Overtaking ===
+
+impl Overtaking {
+    /// Of what was delivered, some may have been decided on.
+    fn delivered(&mut self, inputs: &mut [Input]) {
+        for input in inputs {
+            let Input::Arrival(arrived) = input else { continue };
+            arrived.doubtful |= self.tokens.remove(&arrived.token);
+            self.reached = self.reached.max(arrived.token);
+        }
+        // Those of before are gone: with the decision, unless they were on their way.
+        self.tokens = self.tokens.split_off(&self.reached);
+    }
+
+    /// Whether this one is to be decided on: it is still to be delivered, and was not decided on.
+    fn adds(&mut self, token: u64) -> bool {
+        token > self.reached && self.tokens.insert(token)
+    }
+}
+
+// === impl Lookout ===
+
+impl Lookout {
+    async fn begin(flow: &Flow, settings: &Arc<QueueSettings>) -> Result<Self, Error> {
+        let mut due = HeardDue::listen(flow.jobs(), flow.queue()).await?;
+        let (sender, heard) = mpsc::channel(HEARD);
+        let (settings, queue) = (Arc::clone(settings), flow.queue().to_string());
+        let listening = tokio::spawn(async move {
+            while let Some((address, job)) = due.next().await {
+                let lane = lane_of(&settings, address.priority, job.task.tenant.as_ref());
+                if sender.try_send((lane, address.job_id)).is_err() {
+                    metrics::counter!("windlass_flow_unheard_total", "queue" => queue.clone()).increment(1);
+                }
+            }
+        });
+        Ok(Self {
+            heard,
+            sparse: Sparse::default(),
+            reads: JoinSet::new(),
+            reading: HashMap::new(),
+            read_at: None,
+            _listening: AbortOnDropHandle::new(listening),
+        })
+    }
+
+    /// Whether there are, or were just now, jobs of other lanes than those that are delivered.
+    pub(super) fn has_company(&self) -> bool {
+        self.read_at.is_some_and(|at| at.elapsed() < COMPANY)
+    }
+
+    /// What was delivered needs nobody to look for it.
+    fn delivered(&mut self, settings: &QueueSettings, inputs: &[Input]) {
+        let arrived = inputs.iter().filter_map(|input| match input {
+            Input::Arrival(arrived) => Some(arrived),
+            Input::Notice(..) => None,
+        });
+        let lane = |a: &Arrived| lane_of(settings, a.address.priority, a.job.task.tenant.as_ref());
+        while let Ok((lane, job_id)) = self.heard.try_recv() {
+            self.sparse.heard(lane, job_id);
+        }
+        self.sparse.delivered(arrived.map(|arrived| (lane(arrived), arrived.address.job_id)));
+    }
+
+    /// Adds those that have been read, and reads others: of lanes in which few wait for a turn.
+    fn take(&mut self, flow: &Flow, state: &State, overtaking: &mut Overtaking, inputs: &mut Vec<Input>) {
+        while let Some(read) = self.reads.try_join_next() {
+            // One that failed waits for its delivery.
+            let Ok((lane, read)) = read else { continue };
+            if let Some(reading) = self.reading.get_mut(&lane) {
+                *reading -= 1;
+            }
+            if let Some(arrived) = read.filter(|arrived| overtaking.adds(arrived.token)) {
+                let queue = flow.queue().to_string();
+                metrics::counter!("windlass_flow_decided_ahead_total", "queue" => queue).increment(1);
+                inputs.push(Input::Arrival(Box::new(arrived)));
+            }
+        }
+        if self.reads.is_empty() {
+            self.reading.clear();
+        }
+        let room = MOST_OVERTAKING.saturating_sub(overtaking.tokens.len() + self.reads.len());
+        let reading = |lane: &Lane| self.reading.get(lane).copied().unwrap_or(0);
+        let next = self
+            .sparse
+            .take(room.min(READS - self.reads.len()), |lane| state.waiting(lane) + reading(lane) < ENOUGH);
+        for (lane, job_id) in next {
+            self.read_at = Some(Instant::now());
+            *self.reading.entry(lane.clone()).or_default() += 1;
+            let flow = flow.clone();
+            self.reads.spawn(async move {
+                let read = flow.jobs().read(flow.queue(), job_id).await;
+                let read = read.inspect_err(|error| {
+                    tracing::debug!(%job_id, %error, "a job waits for its delivery");
+                });
+                (lane, read.ok().and_then(Arrived::ahead))
+            });
+        }
+    }
+}
