@@ -49,6 +49,7 @@ pub struct Puller {
     suspicion: Suspicion,
     last_consumer_sequence: u64,
     ack_wait: Duration,
+    out_at_first: u64,
     pause_until: Option<Instant>,
 }
 
@@ -74,6 +75,8 @@ pub enum Arrival {
 struct ConsumerInfo {
     ts: Timestamp,
     config: ConsumerConfig,
+    #[serde(default)]
+    num_ack_pending: u64,
 }
 
 #[derive(serde::Deserialize)]
@@ -116,6 +119,7 @@ impl Puller {
             suspicion,
             last_consumer_sequence: 0,
             ack_wait: Duration::from_nanos(info.config.ack_wait),
+            out_at_first: info.num_ack_pending,
             pause_until: None,
         })
     }
@@ -128,6 +132,11 @@ impl Puller {
     /// How long a delivered message is leased.
     pub fn ack_wait(&self) -> Duration {
         self.ack_wait
+    }
+
+    /// How many messages others had, unacknowledged, when this began.
+    pub fn out_at_first(&self) -> u64 {
+        self.out_at_first
     }
 
     /// Gives up what was asked for, and returns what had already come. Nothing comes afterwards.

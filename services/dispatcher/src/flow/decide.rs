@@ -18,7 +18,7 @@ use super::owner::Owner;
 use super::round::Arrived;
 use super::state::{Wake, lane_of};
 
-/// Jobs that are decided together: with at most four messages each, a write has room for them.
+/// Jobs that are decided together: with at most five messages each, a write has room for them.
 const MOST: usize = 240;
 
 /// Decisions that are being made.
@@ -268,6 +268,8 @@ impl<'a> Deciding<'a> {
                     AtLimit::Hold => {}
                     AtLimit::CancelOldest => self.cancelled.extend(self.owner.state.turn.oldest()),
                     AtLimit::CancelNew | AtLimit::Reject => {
+                        // It has passed the stage of its key, and goes no further.
+                        one.goes = Goes::Waits(Line::Turn(lane.tenant.to_string()));
                         one.forget(&mut self.owner.state);
                         one.goes = Goes::AtLimit;
                         self.wait(one);

@@ -107,7 +107,8 @@ impl Decision {
 
     /// How large it is, about.
     pub(super) fn bytes(&self) -> usize {
-        512 + self.job.as_ref().map_or(0, |job| job.task.payload.len() + 128 * job.attempts.len())
+        let job = self.job.as_ref().map_or(0, |job| job.task.payload.len() + 128 * job.attempts.len());
+        512 + job * (1 + usize::from(self.ahead))
     }
 
     /// As it is written. One that goes to the workers, or waits from now on, has its job.

@@ -5,7 +5,6 @@ use tokio_util::task::AbortOnDropHandle;
 use windlass_broker::connect::Error;
 use windlass_broker::flow::{Flow, Notice};
 
-use super::Failure;
 use super::round::Input;
 
 /// Notices that are read at once.
@@ -30,18 +29,20 @@ impl GivenBack {
     }
 
     /// Adds what has been read.
-    pub(super) fn take(&mut self, inputs: &mut Vec<Input>) -> Result<(), Failure> {
+    pub(super) fn take(&mut self, inputs: &mut Vec<Input>) {
         let Some(read) = self.reading.as_mut().and_then(futures::FutureExt::now_or_never) else {
-            return Ok(());
+            return;
         };
         self.reading = None;
-        // A read that panicked is done once more.
-        if let Ok(read) = read {
-            let (notices, next) = read?;
-            self.next = next;
-            inputs.extend(notices.into_iter().map(|notice| Input::Notice(notice, None)));
+        match read {
+            Ok(Ok((notices, next))) => {
+                self.next = next;
+                inputs.extend(notices.into_iter().map(|notice| Input::Notice(notice, None)));
+            }
+            // They come in the end; and it is read again.
+            Ok(Err(error)) => tracing::debug!(%error, "what was given back could not be read"),
+            Err(error) => tracing::error!(%error, "what was given back was not read"),
         }
-        Ok(())
     }
 
     /// Reads on, unless that is going on.

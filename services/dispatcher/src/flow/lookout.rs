@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tokio_util::task::AbortOnDropHandle;
 use windlass_broker::connect::Error;
 use windlass_broker::flow::Flow;
@@ -35,6 +35,13 @@ const ENOUGH: usize = 32;
 /// Decided on ahead of their delivery, at most.
 const MOST_OVERTAKING: usize = 1 << 16;
 
+/// What is heard is not stored yet, or not at all: before it is looked for again.
+const NOT_STORED: [Duration; 4] = [
+    Duration::from_millis(10),
+    Duration::from_millis(30),
+    Duration::from_millis(100),
+    Duration::from_millis(300),
+];
 /// So long after the last was read its lane's are expected to wait, or to be followed by others.
 const COMPANY: Duration = Duration::from_secs(1);
 
@@ -68,7 +75,7 @@ pub(super) async fn look_out(owner: &mut Owner, inputs: &mut Vec<Input>) {
     let pending = owner.pending;
     owner.overtaking.delivered(inputs);
     match &owner.lookout {
-        None if pending > LONG && may_overtake(&owner.settings) => {
+        None if pending > LONG && Instant::now() >= owner.lookout_from && may_overtake(&owner.settings) => {
             match Lookout::begin(&owner.flow, &owner.settings).await {
                 Ok(begun) => {
                     tracing::info!(queue = %owner.flow.queue(), pending, "much is due: jobs of other lanes are decided on ahead of a burst's");
@@ -158,18 +165,20 @@ impl Lookout {
 
     /// Adds those that have been read, and reads others: of lanes in which few wait for a turn.
     fn take(&mut self, flow: &Flow, state: &State, overtaking: &mut Overtaking, inputs: &mut Vec<Input>) {
+        let mut arrived = Vec::new();
         while let Some(read) = self.reads.try_join_next() {
             // One that failed waits for its delivery.
             let Ok((lane, read)) = read else { continue };
             if let Some(reading) = self.reading.get_mut(&lane) {
                 *reading -= 1;
             }
-            if let Some(arrived) = read.filter(|arrived| overtaking.adds(arrived.token)) {
-                let queue = flow.queue().to_string();
-                metrics::counter!("windlass_flow_decided_ahead_total", "queue" => queue).increment(1);
-                inputs.push(Input::Arrival(Box::new(arrived)));
-            }
+            arrived.extend(read.filter(|arrived| overtaking.adds(arrived.token)));
         }
+        // As they stand in their lanes.
+        arrived.sort_unstable_by_key(|arrived| arrived.token);
+        metrics::counter!("windlass_flow_decided_ahead_total", "queue" => flow.queue().to_string())
+            .increment(arrived.len() as u64);
+        inputs.extend(arrived.into_iter().map(|arrived| Input::Arrival(Box::new(arrived))));
         if self.reads.is_empty() {
             self.reading.clear();
         }
@@ -182,13 +191,23 @@ impl Lookout {
             self.read_at = Some(Instant::now());
             *self.reading.entry(lane.clone()).or_default() += 1;
             let flow = flow.clone();
-            self.reads.spawn(async move {
-                let read = flow.jobs().read(flow.queue(), job_id).await;
-                let read = read.inspect_err(|error| {
-                    tracing::debug!(%job_id, %error, "a job waits for its delivery");
-                });
-                (lane, read.ok().and_then(Arrived::ahead))
-            });
+            self.reads.spawn(async move { (lane, read(&flow, job_id).await) });
         }
     }
+}
+
+/// A job that was heard of; none if it is not due, or waits for its delivery.
+async fn read(flow: &Flow, job_id: JobId) -> Option<Arrived> {
+    for pause in NOT_STORED {
+        let seen = flow.jobs().read(flow.queue(), job_id).await;
+        let seen = seen.inspect_err(|error| {
+            tracing::debug!(%job_id, %error, "a job waits for its delivery");
+        });
+        let seen = seen.ok()?;
+        if seen.last.is_some() {
+            return Arrived::ahead(seen);
+        }
+        sleep(pause).await;
+    }
+    None
 }

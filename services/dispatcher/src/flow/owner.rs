@@ -46,6 +46,9 @@ pub(super) struct Owner {
     /// While much is due.
     pub(super) lookout: Option<Lookout>,
     pub(super) overtaking: Overtaking,
+    /// Before this it is not looked out: what an owner before was given comes again first. A decision ahead has the broker
+    /// purge in the consumer's subjects, and its consumer forget what it was about to deliver again.
+    pub(super) lookout_from: Instant,
     /// Of the settings.
     pub(super) revision: u64,
     /// What is still to be looked at; none: nobody waits there unseen.
@@ -103,6 +106,8 @@ async fn decide(shared: &Arc<Shared>, queue: &QueueName, instance: &str) -> Resu
         window: Ahead::of(&settings),
         lookout: None,
         overtaking: Overtaking::default(),
+        lookout_from: Instant::now()
+            + if puller.out_at_first() > 0 { puller.ack_wait() * 2 } else { Duration::ZERO },
         settings,
         state,
         revision,
@@ -181,7 +186,7 @@ impl Owner {
         {
             self.take(arrival?, inputs)?;
         }
-        self.given_back.take(inputs)?;
+        self.given_back.take(inputs);
         if self.pending >= WINDOW as u64 {
             self.given_back.read(&self.flow);
         }

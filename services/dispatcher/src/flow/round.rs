@@ -260,13 +260,18 @@ impl<'a> Round<'a> {
         }
         while rest.peek().is_some() {
             let (mut some, mut messages, mut bytes) = (Vec::new(), 0, 0);
-            while let Some(next) = rest.next_if(|next| {
+            while let Some(next) = rest.peek_mut() {
+                // Whoever was to tell of its lane may have been refused.
+                if !next.new_lane {
+                    next.mark(&mut self.owner.state);
+                }
                 messages += next.as_move().messages();
                 bytes += next.bytes();
-                some.is_empty()
-                    || (messages <= windlass_broker::flow::Flow::MOST_MESSAGES && bytes <= MOST_BYTES)
-            }) {
-                some.push(next);
+                let fits = messages <= windlass_broker::flow::Flow::MOST_MESSAGES && bytes <= MOST_BYTES;
+                if !fits && !some.is_empty() {
+                    break;
+                }
+                some.extend(rest.next());
             }
             let moves: Vec<_> = some.iter().map(Decision::as_move).collect();
             match self.owner.flow.commit(self.owner.epoch, &moves).await? {

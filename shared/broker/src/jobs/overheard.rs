@@ -10,6 +10,7 @@ use windlass_proto::{Job, RecordBody};
 
 use super::{Address, End, Jobs};
 use crate::connect;
+use crate::publish::header;
 
 /// What is written to a pool's stream of jobs, heard by a plain subscription: a write that is refused is heard as well,
 /// and what is written while this connection is lost is not.
@@ -47,6 +48,10 @@ impl HeardDue {
     pub async fn next(&mut self) -> Option<(Address, Job)> {
         loop {
             let message = self.arriving.next().await?;
+            // One that is withdrawn.
+            if message.headers.as_ref().is_some_and(|headers| headers.get(header::SCHEDULE).is_some()) {
+                continue;
+            }
             let subject = self.jobs.broker.names().parse_job_subject(&message.subject);
             if let (Some(subject), Ok(job)) = (subject, Job::decode(message.payload)) {
                 let (queue, priority, job_id) = (subject.queue, subject.priority, subject.job_id);

@@ -66,7 +66,7 @@ impl<'a> Batch<'a> {
             purge(&mut headers, self.record(one.address, RecordKind::Held));
         }
         if one.ahead {
-            self.withdraw(one.address, &mut headers);
+            self.withdraw(one.address, one.job, one.trace, &mut headers);
         }
         self.push(self.record(one.address, RecordKind::Ready), headers, job.encode());
         let wait = |line: &Line| FlowSubject::Wait(line.clone(), one.address.priority, one.address.job_id);
@@ -91,7 +91,7 @@ impl<'a> Batch<'a> {
         headers.insert(header::SCHEDULE, NEVER);
         headers.insert(header::SCHEDULE_TARGET, self.record(one.address, RecordKind::Due));
         if one.ahead {
-            self.withdraw(one.address, &mut headers);
+            self.withdraw(one.address, one.job, one.trace, &mut headers);
         }
         let job = Job { held_since: one.job.held_since.or(Some(one.since)), ..one.job.clone() };
         self.push(self.record(one.address, RecordKind::Held), headers, job.encode());
@@ -159,12 +159,14 @@ impl<'a> Batch<'a> {
     }
 
     /// The job's `due` goes in the same write: a timer takes its place, as the broker purges nothing else, and the next
-    /// message, of these headers, purges that.
-    fn withdraw(&mut self, address: &Address, next: &mut HeaderMap) {
+    /// message, of these headers, purges that. It says the same as the `due`: a broker that loses its power within the write
+    /// may have stored no more than this.
+    fn withdraw(&mut self, address: &Address, job: &Job, trace: Option<TraceParent>, next: &mut HeaderMap) {
         let due = self.record(address, RecordKind::Due);
         let mut headers = HeaderMap::new();
         timer(&mut headers, self.fired(&FlowSubject::Notice(None, address.job_id)));
-        self.push(due.clone(), headers, Bytes::new());
+        trace::to_headers(&mut headers, trace);
+        self.push(due.clone(), headers, job.encode());
         purge(next, due);
     }
 
