@@ -60,7 +60,7 @@ impl Filter {
     }
 
     /// One statement: the jobs of this state as it is stored, newest first.
-    /// `aside` keeps a condition from choosing the index.
+    /// `aside` keeps a condition from choosing the index; `few` have the label, if any.
     pub(super) fn push_arm(
         &self,
         sql: &mut Sql,
@@ -68,13 +68,14 @@ impl Filter {
         cursor: Option<Cursor>,
         limit: i64,
         aside: &'static str,
+        few: bool,
     ) {
         let timed = self.goes_by_time();
         sql.push("SELECT ").push(SHOWN);
-        // Of the jobs with a label the newest are found by it; within a time, by the time.
+        // Of the jobs with a label the newest are found by it; within a time, by the time, unless few have it.
         let mut place = "seq";
         match &self.label {
-            Some(label) if !timed => {
+            Some(label) if few || !timed => {
                 place = "job_seq";
                 // In this order.
                 let join = if aside.is_empty() { " JOIN" } else { " CROSS JOIN" };

@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use windlass_core::history::{JobView, state_at};
+use windlass_core::labels::Label;
 use windlass_core::{JobError, JobId, JobState, Priority};
 
 use super::filter::{Arm, Filter};
@@ -163,9 +164,13 @@ impl Store {
         let rows = i64::from(limit) + 1;
         let mut sql = Sql::new("SELECT * FROM (");
         let aside = self.readers.hint("+");
+        let few = match &filter.label {
+            Some(label) if filter.goes_by_time() => self.have_few(label).await?,
+            _ => false,
+        };
         for (place, arm) in Arm::of(filter.state, now).into_iter().enumerate() {
             sql.push(if place == 0 { "SELECT * FROM (" } else { " UNION ALL SELECT * FROM (" });
-            filter.push_arm(&mut sql, arm, cursor, rows, aside);
+            filter.push_arm(&mut sql, arm, cursor, rows, aside, few);
             sql.push(") AS arm");
         }
         let timed = filter.goes_by_time();
@@ -189,6 +194,16 @@ impl Store {
         };
         let jobs = rows.iter().take(within).map(|row| job_row(row, now)).collect::<Result<_, _>>()?;
         Ok(Page { jobs, next_cursor })
+    }
+
+    /// Whether so few jobs have a label that all of them can be looked at.
+    async fn have_few(&self, label: &Label) -> Result<bool, Error> {
+        const FEW: i64 = 2000;
+        const COUNT: &str =
+            "SELECT COUNT(*) FROM (SELECT 1 FROM job_labels WHERE label = $1 LIMIT $2) AS those";
+        let sql = Sql::new(COUNT).bind(label.to_string()).bind(FEW + 1);
+        let found: Vec<(i64,)> = self.read_all("count the jobs with a label", sql).await?;
+        Ok(found.first().is_none_or(|(count,)| *count <= FEW))
     }
 
     /// Every queue that ever had a job, by name.
