@@ -116,13 +116,14 @@ impl<'a> Deciding<'a> {
                 self.unfinished.insert(token);
             }
             for place in places {
-                let lane = lane_of(&self.settings, place.priority, place.tenant.as_ref());
-                let goes =
-                    if turns { Goes::Promoted(lane.clone()) } else { Goes::Through { takes_turn: false } };
+                let goes = if turns {
+                    Goes::Promoted(lane_of(&self.settings, place.priority, place.tenant.as_ref()))
+                } else {
+                    Goes::Through { takes_turn: false }
+                };
                 let takes_key = place.key.clone();
                 let mut one = Decision::of_place(self.owner, place, goes);
                 (one.takes_key, one.kept) = (takes_key, kept(&self.settings));
-                one.new_lane = turns && self.owner.state.mark(&lane);
                 self.decisions.push(one);
             }
             for place in strangers {
@@ -277,7 +278,6 @@ impl<'a> Deciding<'a> {
                     }
                 }
                 one.goes = Goes::Waits(Line::Turn(lane.tenant.to_string()));
-                one.new_lane = self.owner.state.mark(&lane);
                 self.decisions.push(one);
             }
         }

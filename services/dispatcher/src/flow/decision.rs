@@ -257,7 +257,7 @@ impl Decision {
         }
     }
 
-    /// It is written once more, and tells the stream of its lane if nobody has.
+    /// It is about to be written, and tells the stream of its lane if nobody has.
     pub(super) fn mark(&mut self, state: &mut State) {
         self.new_lane = self.lane().is_some_and(|lane| state.mark(&lane));
     }

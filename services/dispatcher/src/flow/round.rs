@@ -261,7 +261,7 @@ impl<'a> Round<'a> {
         while rest.peek().is_some() {
             let (mut some, mut messages, mut bytes) = (Vec::new(), 0, 0);
             while let Some(next) = rest.peek_mut() {
-                // Whoever was to tell of its lane may have been refused.
+                // One that found no room in the write before has done so.
                 if !next.new_lane {
                     next.mark(&mut self.owner.state);
                 }
