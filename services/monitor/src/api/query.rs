@@ -170,7 +170,11 @@ pub(super) fn bad(field: &str, error: &impl Display, expected: &str) -> Problem 
 }
 
 /// Parameters as they came; each is taken once.
-pub(super) struct Parameters(Vec<(String, Value)>);
+pub(super) struct Parameters {
+    given: Vec<(String, Value)>,
+    /// Of a query: a form sends its empty fields too.
+    empty_is_none: bool,
+}
 
 // === impl Parameters ===
 
@@ -178,9 +182,8 @@ impl Parameters {
     pub(super) fn new(raw: RawQuery) -> Result<Self, Problem> {
         let Query(parameters) =
             raw.map_err(|error| bad("query", &error.body_text(), "name=value pairs with `&` between them"))?;
-        // A form sends its empty fields too.
-        let given = parameters.into_iter().filter(|(_, value)| !value.is_empty());
-        Ok(Self(given.map(|(name, value)| (name, Value::String(value))).collect()))
+        let given = parameters.into_iter().map(|(name, value)| (name, Value::String(value)));
+        Ok(Self { given: given.collect(), empty_is_none: true })
     }
 
     /// Those of a body. What is empty or null there is none left out: a script that lacks a value would mean more than
@@ -188,21 +191,21 @@ impl Parameters {
     pub(super) fn of_body(body: &[u8]) -> Result<Self, Problem> {
         let object: Map<String, Value> =
             serde_json::from_slice(body).map_err(|error| bad("body", &error, "a JSON object"))?;
-        Ok(Self(object.into_iter().collect()))
+        Ok(Self::of_pairs(object.into_iter().collect()))
     }
 
-    pub(super) fn of_pairs(pairs: Vec<(String, Value)>) -> Self {
-        Self(pairs)
+    pub(super) fn of_pairs(given: Vec<(String, Value)>) -> Self {
+        Self { given, empty_is_none: false }
     }
 
     /// Adds one, as if it had been given.
     pub(super) fn give(&mut self, name: &str, value: impl Into<Value>) {
-        self.0.push((name.to_owned(), value.into()));
+        self.given.push((name.to_owned(), value.into()));
     }
 
     fn remove(&mut self, name: &str) -> Option<Value> {
-        let place = self.0.iter().position(|(key, _)| key == name)?;
-        Some(self.0.remove(place).1)
+        let place = self.given.iter().position(|(key, _)| key == name)?;
+        Some(self.given.remove(place).1)
     }
 
     pub(super) fn take<T: FromStr<Err: Display>>(
@@ -212,6 +215,7 @@ impl Parameters {
     ) -> Result<Option<T>, Problem> {
         match self.remove(name) {
             None => Ok(None),
+            Some(Value::String(text)) if text.is_empty() && self.empty_is_none => Ok(None),
             Some(Value::String(text)) if !text.is_empty() => {
                 text.parse().map(Some).map_err(|error| bad(name, &error, expected))
             }
@@ -282,7 +286,7 @@ impl Parameters {
 
     /// Whatever was not taken is unknown, or was given twice.
     pub(super) fn end(self, known: &str) -> Result<(), Problem> {
-        match self.0.first() {
+        match self.given.first() {
             None => Ok(()),
             Some((name, _)) => {
                 let name: String = name.chars().take(64).collect();
@@ -328,6 +332,8 @@ mod tests {
             ("queue=a.b", "queue"),
             ("limit=0", "limit"),
             ("limit=501", "limit"),
+            ("sate=", "sate"),
+            ("state=&state=dead", "state"),
             ("limit=many", "limit"),
             ("cursor=x", "cursor"),
             ("cursor=1.x", "cursor"),
