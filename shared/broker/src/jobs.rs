@@ -30,7 +30,7 @@ pub use self::children::{ChildMarker, ChildMarks};
 pub use self::dependencies::Edge;
 pub use self::edge_marks::EdgeMarks;
 pub use self::ends::End;
-pub use self::overheard::{HeardDue, HeardEnds, Overheard};
+pub use self::overheard::{Due, HeardDue, HeardEnds, Overheard};
 pub use self::seen::{Seen, SeenRecord};
 pub use self::unique::{FoundMarker, Part};
 pub use self::write::{Change, Verdict, nonce};

@@ -1,55 +1,69 @@
 //! What was given back, read ahead of its delivery: behind a great number of jobs that have become due at once, it would
 //! come only when it is decided on all of them, and until then nothing would be let go.
 
+use std::sync::Arc;
+
+use tokio::sync::{Notify, mpsc};
 use tokio_util::task::AbortOnDropHandle;
-use windlass_broker::connect::Error;
 use windlass_broker::flow::{Flow, Notice};
 
 use super::round::Input;
 
-/// Notices that are read at once.
+/// Notices that are read at once, and that wait to be looked at.
 const MOST: usize = 256;
 
 /// The notices of a queue, as far as they have been read. They are read beside the rounds, which wait for nothing.
 #[derive(Debug)]
 pub(super) struct GivenBack {
-    next: u64,
-    reading: Option<AbortOnDropHandle<Read>>,
+    read: mpsc::Receiver<Notice>,
+    look: Arc<Notify>,
+    _reading: AbortOnDropHandle<()>,
 }
-
-/// Some, and where those begin that were not read.
-type Read = Result<(Vec<Notice>, u64), Error>;
 
 // === impl GivenBack ===
 
 impl GivenBack {
     /// What is given back from this sequence on.
-    pub(super) fn from(next: u64) -> Self {
-        Self { next, reading: None }
+    pub(super) fn from(flow: Flow, next: u64) -> Self {
+        let (sender, read) = mpsc::channel(MOST);
+        let look = Arc::new(Notify::new());
+        let reading = AbortOnDropHandle::new(tokio::spawn(read_on(flow, next, Arc::clone(&look), sender)));
+        Self { read, look, _reading: reading }
     }
 
     /// Adds what has been read.
     pub(super) fn take(&mut self, inputs: &mut Vec<Input>) {
-        let Some(read) = self.reading.as_mut().and_then(futures::FutureExt::now_or_never) else {
-            return;
-        };
-        self.reading = None;
-        match read {
-            Ok(Ok((notices, next))) => {
-                self.next = next;
-                inputs.extend(notices.into_iter().map(|notice| Input::Notice(notice, None)));
-            }
-            // They come in the end; and it is read again.
-            Ok(Err(error)) => tracing::debug!(%error, "what was given back could not be read"),
-            Err(error) => tracing::error!(%error, "what was given back was not read"),
+        while let Ok(notice) = self.read.try_recv() {
+            inputs.push(Input::Notice(notice, None));
         }
     }
 
-    /// Reads on, unless that is going on.
-    pub(super) fn read(&mut self, flow: &Flow) {
-        let (flow, next) = (flow.clone(), self.next);
-        self.reading.get_or_insert_with(|| {
-            AbortOnDropHandle::new(tokio::spawn(async move { flow.notices(next, MOST).await }))
-        });
+    /// To be told when there is something to be read; being told for nothing does no harm.
+    pub(super) fn look(&self) -> &Arc<Notify> {
+        &self.look
+    }
+}
+
+/// Reads what there is, whenever it is told to look.
+async fn read_on(flow: Flow, mut next: u64, look: Arc<Notify>, sender: mpsc::Sender<Notice>) {
+    loop {
+        look.notified().await;
+        loop {
+            let read = flow.notices(next, MOST).await.inspect_err(|error| {
+                // They come in the end; and it is read again.
+                tracing::debug!(%error, "what was given back could not be read");
+            });
+            let Ok((notices, following)) = read else { break };
+            let is_all = notices.len() < MOST;
+            next = following;
+            for notice in notices {
+                if sender.send(notice).await.is_err() {
+                    return;
+                }
+            }
+            if is_all {
+                break;
+            }
+        }
     }
 }

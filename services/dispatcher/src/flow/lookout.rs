@@ -8,13 +8,13 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tokio_util::task::AbortOnDropHandle;
 use windlass_broker::connect::Error;
 use windlass_broker::flow::Flow;
-use windlass_broker::jobs::HeardDue;
+use windlass_broker::jobs::{Due, HeardDue};
 use windlass_core::JobId;
 use windlass_core::flow::{AtLimit, Lane, QueueSettings, Sparse};
 
@@ -76,7 +76,7 @@ pub(super) async fn look_out(owner: &mut Owner, inputs: &mut Vec<Input>) {
     owner.overtaking.delivered(inputs);
     match &owner.lookout {
         None if pending > LONG && Instant::now() >= owner.lookout_from && may_overtake(&owner.settings) => {
-            match Lookout::begin(&owner.flow, &owner.settings).await {
+            match Lookout::begin(&owner.flow, &owner.settings, owner.given_back.look()).await {
                 Ok(begun) => {
                     tracing::info!(queue = %owner.flow.queue(), pending, "much is due: jobs of other lanes are decided on ahead of a burst's");
                     owner.lookout = Some(begun);
@@ -123,12 +123,21 @@ impl Overtaking {
 // === impl Lookout ===
 
 impl Lookout {
-    async fn begin(flow: &Flow, settings: &Arc<QueueSettings>) -> Result<Self, Error> {
+    async fn begin(
+        flow: &Flow,
+        settings: &Arc<QueueSettings>,
+        given_back: &Arc<Notify>,
+    ) -> Result<Self, Error> {
         let mut due = HeardDue::listen(flow.jobs(), flow.queue()).await?;
         let (sender, heard) = mpsc::channel(HEARD);
-        let (settings, queue) = (Arc::clone(settings), flow.queue().to_string());
+        let (settings, queue, given_back) =
+            (Arc::clone(settings), flow.queue().to_string(), Arc::clone(given_back));
         let listening = tokio::spawn(async move {
-            while let Some((address, job)) = due.next().await {
+            while let Some(due) = due.next().await {
+                let Due::Job(address, job) = due else {
+                    given_back.notify_one();
+                    continue;
+                };
                 let lane = lane_of(&settings, address.priority, job.task.tenant.as_ref());
                 if sender.try_send((lane, address.job_id)).is_err() {
                     metrics::counter!("windlass_flow_unheard_total", "queue" => queue.clone()).increment(1);
@@ -160,7 +169,11 @@ impl Lookout {
         while let Ok((lane, job_id)) = self.heard.try_recv() {
             self.sparse.heard(lane, job_id);
         }
-        self.sparse.delivered(arrived.map(|arrived| (lane(arrived), arrived.address.job_id)));
+        let mut arrived = arrived.peekable();
+        // In a round of others it is as it was.
+        if arrived.peek().is_some() {
+            self.sparse.delivered(arrived.map(|arrived| (lane(arrived), arrived.address.job_id)));
+        }
     }
 
     /// Adds those that have been read, and reads others: of lanes in which few wait for a turn.

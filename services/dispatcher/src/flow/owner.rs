@@ -29,8 +29,8 @@ use crate::shared::Shared;
 
 /// What is asked for at a time, and looked at together.
 const WINDOW: usize = 256;
-/// Looked at together while others than a burst's are there: a round is what they wait for, some four times each.
-const SMALL_WINDOW: usize = 64;
+/// Looked at together while others than a burst's are there, between two rounds of their own.
+const SMALL_WINDOW: usize = 16;
 /// After a failure.
 const AGAIN: Duration = Duration::from_millis(500);
 
@@ -58,7 +58,9 @@ pub(super) struct Owner {
     /// Which timers are yet to be looked at.
     pub(super) timers: Reading,
     /// What was given back and is not delivered yet.
-    given_back: GivenBack,
+    pub(super) given_back: GivenBack,
+    /// The last round was of those alone who are not to wait behind a burst.
+    were_others: bool,
     /// How much waits behind what was delivered last.
     pub(super) pending: u64,
 }
@@ -101,6 +103,7 @@ async fn decide(shared: &Arc<Shared>, queue: &QueueName, instance: &str) -> Resu
     let (shared_too, revision, instance) = (Arc::clone(shared), set.revision, instance.to_owned());
     let mut owner = Owner {
         shared: shared_too,
+        given_back: GivenBack::from(flow.clone(), epoch),
         flow,
         epoch,
         window: Ahead::of(&settings),
@@ -114,7 +117,7 @@ async fn decide(shared: &Arc<Shared>, queue: &QueueName, instance: &str) -> Resu
         sweep,
         instance,
         timers: Reading::from(epoch),
-        given_back: GivenBack::from(epoch),
+        were_others: false,
         pending: 0,
     };
     let mut inputs = Vec::new();
@@ -179,16 +182,24 @@ impl Owner {
     /// Adds all that is there already, to be decided together.
     async fn gather(&mut self, puller: &mut Puller, inputs: &mut Vec<Input>) -> Result<(), Failure> {
         let has_company = self.lookout.as_ref().is_some_and(Lookout::has_company);
+        if self.pending >= WINDOW as u64 {
+            self.given_back.look().notify_one();
+        }
+        self.given_back.take(inputs);
+        if has_company && !self.were_others {
+            look_out(self, inputs).await;
+            self.were_others = inputs.iter().any(Input::is_ahead);
+            if self.were_others {
+                return Ok(());
+            }
+        }
+        self.were_others = false;
         let window = if has_company { SMALL_WINDOW } else { WINDOW };
         // Else tokio has the task wait after 128 messages.
         while inputs.len() < window
             && let Some(arrival) = unconstrained(puller.next()).now_or_never()
         {
             self.take(arrival?, inputs)?;
-        }
-        self.given_back.take(inputs);
-        if self.pending >= WINDOW as u64 {
-            self.given_back.read(&self.flow);
         }
         look_out(self, inputs).await;
         Ok(())

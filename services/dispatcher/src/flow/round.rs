@@ -61,6 +61,14 @@ pub(super) struct Round<'a> {
 // === impl Input ===
 
 impl Input {
+    /// Whether it has come ahead of its delivery.
+    pub(super) fn is_ahead(&self) -> bool {
+        match self {
+            Self::Arrival(arrived) => arrived.handle.is_none(),
+            Self::Notice(_, handle) => handle.is_none(),
+        }
+    }
+
     /// Reads what was delivered.
     #[allow(clippy::result_large_err, reason = "once a message at most, and never kept")]
     pub(super) fn read(broker: &Broker, delivered: Delivered) -> Result<Self, (Delivered, Unfit)> {

@@ -10,6 +10,7 @@ use windlass_proto::{Job, RecordBody};
 
 use super::{Address, End, Jobs};
 use crate::connect;
+use crate::names::FlowSubject;
 use crate::publish::header;
 
 /// What is written to a pool's stream of jobs, heard by a plain subscription: a write that is refused is heard as well,
@@ -27,11 +28,21 @@ pub struct HeardEnds {
     arriving: Subscriber,
 }
 
-/// What becomes due in a queue, as it is written, heard in the same way. What a timer makes due is not heard.
+/// What comes for a queue's owner, as it is written, heard in the same way. What a timer makes due is not heard.
 #[derive(Debug)]
 pub struct HeardDue {
     jobs: Jobs,
     arriving: Subscriber,
+}
+
+/// One of that.
+#[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "one at a time, and never kept")]
+pub enum Due {
+    /// A job that becomes due.
+    Job(Address, Job),
+    /// Something was given back, or nothing is to start for a while.
+    Notice,
 }
 
 // === impl HeardDue ===
@@ -45,17 +56,21 @@ impl HeardDue {
     }
 
     /// The next one; none at the end of the connection.
-    pub async fn next(&mut self) -> Option<(Address, Job)> {
+    pub async fn next(&mut self) -> Option<Due> {
+        let names = self.jobs.broker.names();
         loop {
             let message = self.arriving.next().await?;
+            if matches!(names.parse_flow_subject(&message.subject), Some(FlowSubject::Notice(..))) {
+                return Some(Due::Notice);
+            }
             // One that is withdrawn.
             if message.headers.as_ref().is_some_and(|headers| headers.get(header::SCHEDULE).is_some()) {
                 continue;
             }
-            let subject = self.jobs.broker.names().parse_job_subject(&message.subject);
+            let subject = names.parse_job_subject(&message.subject);
             if let (Some(subject), Ok(job)) = (subject, Job::decode(message.payload)) {
                 let (queue, priority, job_id) = (subject.queue, subject.priority, subject.job_id);
-                return Some((Address { queue, priority, job_id }, job));
+                return Some(Due::Job(Address { queue, priority, job_id }, job));
             }
         }
     }
