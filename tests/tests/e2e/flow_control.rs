@@ -28,7 +28,7 @@ use windlass_broker::flow::Flow;
 use windlass_broker::queues::QueueStore;
 use windlass_core::flow::{Pause, QueueSettings};
 use windlass_core::{JobId, JobState, PoolName, QueueName};
-use windlass_testkit::Fleet;
+use windlass_testkit::{Fleet, Servers};
 
 use crate::execution::{Hosted, host_with};
 
@@ -142,7 +142,7 @@ async fn run(
 }
 
 /// Changes the settings of the default queue.
-pub(crate) async fn set(fleet: &Fleet, change: impl Fn(&mut QueueSettings)) -> Result<()> {
+pub(crate) async fn set<B: Servers>(fleet: &Fleet<B>, change: impl Fn(&mut QueueSettings)) -> Result<()> {
     let change = |settings: &mut QueueSettings| {
         change(settings);
         Ok(())

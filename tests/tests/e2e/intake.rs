@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use windlass_broker::provision::Layout;
 use windlass_core::flow::{Fairness, Priorities};
 use windlass_core::{Event, JobId, Priority, Transition};
-use windlass_testkit::{Fleet, PATIENCE};
+use windlass_testkit::{Fleet, PATIENCE, Servers, broker};
 
 use crate::flow_control::set;
 use crate::support::{command, submit};
@@ -67,9 +67,10 @@ async fn standing(fleet: &Fleet, word: &str) -> Result<usize> {
 }
 
 /// How many messages JOBS has under this filter: two of one job would be two messages.
-pub(crate) async fn stored_under(fleet: &Fleet, filter: &str) -> Result<u64> {
+pub(crate) async fn stored_under<B: Servers>(fleet: &Fleet<B>, filter: &str) -> Result<u64> {
     let request = json!({ "subjects_filter": filter });
-    let info = fleet.broker.client("admin").await?.api("STREAM.INFO.JOBS", &request).await?;
+    let admin = broker::Client::connect(fleet.broker.options("admin")).await?;
+    let info = admin.api("STREAM.INFO.JOBS", &request).await?;
     let subjects = info["state"]["subjects"].as_object().cloned().unwrap_or_default();
     Ok(subjects.values().filter_map(serde_json::Value::as_u64).sum())
 }

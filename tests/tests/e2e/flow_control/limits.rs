@@ -1,8 +1,10 @@
 //! Limits on how many run at one time.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use futures::future::try_join_all;
-use windlass_core::flow::AtLimit;
+use windlass_core::flow::{AtLimit, QueueSettings, Rate};
 use windlass_core::{JobState, Transition};
 
 use super::{Work, all_succeed, fleet, work};
@@ -63,14 +65,17 @@ async fn at_the_limit_somebody_ends_as_settings_say() -> Result<()> {
         (AtLimit::Reject, JobState::Dead),
         (AtLimit::CancelOldest, JobState::Succeeded),
     ] {
-        for by_key in [true, false] {
+        let of_key: fn(&mut QueueSettings) = |settings| settings.key_concurrency = Some(1);
+        let of_queue: fn(&mut QueueSettings) = |settings| settings.concurrency = Some(1);
+        // Who has passed the rate of its key, and ends at the queue's limit, is counted there no more.
+        let of_queue_with_rate: fn(&mut QueueSettings) = |settings| {
+            settings.concurrency = Some(1);
+            settings.key_rate = Some(Rate { limit: 100, per: Duration::from_secs(1), burst: None });
+        };
+        for limit in [of_key, of_queue, of_queue_with_rate] {
             let (fleet, _worker, log) = fleet(|settings| {
                 settings.at_limit = at_limit;
-                if by_key {
-                    settings.key_concurrency = Some(1);
-                } else {
-                    settings.concurrency = Some(1);
-                }
+                limit(settings);
             })
             .await?;
             let gated = Work { name: "first".to_owned(), gated: true };
