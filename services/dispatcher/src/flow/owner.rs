@@ -194,7 +194,8 @@ impl Owner {
             }
         }
         self.were_others = false;
-        let window = if has_company { SMALL_WINDOW } else { WINDOW };
+        // Beside what was given back: where much runs, that alone would be a round.
+        let window = inputs.len() + if has_company { SMALL_WINDOW } else { WINDOW };
         // Else tokio has the task wait after 128 messages.
         while inputs.len() < window
             && let Some(arrival) = unconstrained(puller.next()).now_or_never()
