@@ -2,8 +2,10 @@
 //! come only when it is decided on all of them, and until then nothing would be let go.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
+use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 use windlass_broker::flow::{Flow, Notice};
 
@@ -11,6 +13,8 @@ use super::round::Input;
 
 /// Notices that are read at once, and that wait to be looked at.
 const MOST: usize = 256;
+/// Between two reads: where much ends, each finds some.
+const PAUSE: Duration = Duration::from_millis(3);
 
 /// The notices of a queue, as far as they have been read. They are read beside the rounds, which wait for nothing.
 #[derive(Debug)]
@@ -65,5 +69,6 @@ async fn read_on(flow: Flow, mut next: u64, look: Arc<Notify>, sender: mpsc::Sen
                 break;
             }
         }
+        sleep(PAUSE).await;
     }
 }

@@ -169,11 +169,7 @@ impl Lookout {
         while let Ok((lane, job_id)) = self.heard.try_recv() {
             self.sparse.heard(lane, job_id);
         }
-        let mut arrived = arrived.peekable();
-        // In a round of others it is as it was.
-        if arrived.peek().is_some() {
-            self.sparse.delivered(arrived.map(|arrived| (lane(arrived), arrived.address.job_id)));
-        }
+        self.sparse.delivered(arrived.map(|arrived| (lane(arrived), arrived.address.job_id)));
     }
 
     /// Adds those that have been read, and reads others: of lanes in which few wait for a turn.

@@ -14,7 +14,7 @@ use windlass_broker::flow::{Flow, Reading};
 use windlass_broker::provision::ensure_flow;
 use windlass_broker::pull::{Arrival, Puller};
 use windlass_core::QueueName;
-use windlass_core::flow::QueueSettings;
+use windlass_core::flow::{Portion, QueueSettings};
 
 use super::Failure;
 use super::ahead::Ahead;
@@ -29,8 +29,8 @@ use crate::shared::Shared;
 
 /// What is asked for at a time, and looked at together.
 const WINDOW: usize = 256;
-/// Looked at together while others than a burst's are there, between two rounds of their own.
-const SMALL_WINDOW: usize = 16;
+/// Asked for at least, while a burst's rounds are small. What is asked for ahead is leased.
+const SMALL_WINDOW: usize = 64;
 /// After a failure.
 const AGAIN: Duration = Duration::from_millis(500);
 
@@ -59,10 +59,21 @@ pub(super) struct Owner {
     pub(super) timers: Reading,
     /// What was given back and is not delivered yet.
     pub(super) given_back: GivenBack,
-    /// The last round was of those alone who are not to wait behind a burst.
-    were_others: bool,
+    /// Whose the last round was.
+    whose: Whose,
+    portion: Portion,
     /// How much waits behind what was delivered last.
     pub(super) pending: u64,
+}
+
+/// Whose a round is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    Everybody,
+    /// Theirs who are not to wait behind a burst.
+    Others,
+    /// The burst's, between two of the others'.
+    Burst,
 }
 
 /// Decides for a queue, until told to stop. To be called under the lease of the queue's shard; the epoch fences what
@@ -117,7 +128,8 @@ async fn decide(shared: &Arc<Shared>, queue: &QueueName, instance: &str) -> Resu
         sweep,
         instance,
         timers: Reading::from(epoch),
-        were_others: false,
+        whose: Whose::Everybody,
+        portion: Portion::default(),
         pending: 0,
     };
     let mut inputs = Vec::new();
@@ -131,7 +143,7 @@ async fn decide(shared: &Arc<Shared>, queue: &QueueName, instance: &str) -> Resu
         if let Some(ahead) = &mut owner.window {
             ahead.look(&owner.flow).await;
         }
-        Box::pin(Round::run(&mut owner, std::mem::take(&mut inputs))).await?;
+        owner.round(std::mem::take(&mut inputs)).await?;
         let now = shared.broker.now();
         let wake =
             owner.state.next_wake().map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default());
@@ -147,8 +159,9 @@ async fn decide(shared: &Arc<Shared>, queue: &QueueName, instance: &str) -> Resu
             .chain([audit])
             .min()
             .unwrap_or(audit);
-        if puller.outstanding() < WINDOW / 2 {
-            puller.request(WINDOW - puller.outstanding()).await?;
+        let window = owner.window_ahead();
+        if puller.outstanding() < window / 2 {
+            puller.request(window - puller.outstanding()).await?;
         }
         tokio::select! {
             arrival = puller.next() => owner.take(arrival?, &mut inputs)?,
@@ -179,31 +192,54 @@ async fn decide(shared: &Arc<Shared>, queue: &QueueName, instance: &str) -> Resu
 // === impl Owner ===
 
 impl Owner {
+    /// Decides what can be decided.
+    async fn round(&mut self, inputs: Vec<Input>) -> Result<(), Failure> {
+        let began = Instant::now();
+        Box::pin(Round::run(self, inputs)).await?;
+        match self.whose {
+            Whose::Everybody => {}
+            Whose::Others => self.portion.others_took(began.elapsed()),
+            Whose::Burst => self.portion.burst_took(began.elapsed()),
+        }
+        Ok(())
+    }
+
     /// Adds all that is there already, to be decided together.
     async fn gather(&mut self, puller: &mut Puller, inputs: &mut Vec<Input>) -> Result<(), Failure> {
-        let has_company = self.lookout.as_ref().is_some_and(Lookout::has_company);
+        let has_company = self.has_company();
         if self.pending >= WINDOW as u64 {
             self.given_back.look().notify_one();
         }
         self.given_back.take(inputs);
-        if has_company && !self.were_others {
+        if has_company && self.whose != Whose::Others {
             look_out(self, inputs).await;
-            self.were_others = inputs.iter().any(Input::is_ahead);
-            if self.were_others {
+            if inputs.iter().any(Input::is_ahead) {
+                self.whose = Whose::Others;
                 return Ok(());
             }
         }
-        self.were_others = false;
         // Beside what was given back: where much runs, that alone would be a round.
-        let window = inputs.len() + if has_company { SMALL_WINDOW } else { WINDOW };
+        let window = inputs.len() + if has_company { self.portion.size() } else { WINDOW };
         // Else tokio has the task wait after 128 messages.
         while inputs.len() < window
             && let Some(arrival) = unconstrained(puller.next()).now_or_never()
         {
             self.take(arrival?, inputs)?;
         }
+        let is_full = inputs.len() >= window;
+        self.whose = if has_company && is_full { Whose::Burst } else { Whose::Everybody };
         look_out(self, inputs).await;
         Ok(())
+    }
+
+    /// Whether there are others than a burst's.
+    fn has_company(&self) -> bool {
+        self.lookout.as_ref().is_some_and(Lookout::has_company)
+    }
+
+    /// How much is asked for ahead.
+    fn window_ahead(&self) -> usize {
+        if self.has_company() { (2 * self.portion.size()).clamp(SMALL_WINDOW, WINDOW) } else { WINDOW }
     }
 
     fn take(&mut self, arrival: Arrival, inputs: &mut Vec<Input>) -> Result<(), Failure> {

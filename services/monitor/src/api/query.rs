@@ -198,8 +198,9 @@ impl Parameters {
         Self { given, empty_is_none: false }
     }
 
-    /// Adds one, as if it had been given.
+    /// Adds one, as if it had been given; in place of an empty one.
     pub(super) fn give(&mut self, name: &str, value: impl Into<Value>) {
+        self.given.retain(|(given, value)| given != name || !self.empty_is_none || value != "");
         self.given.push((name.to_owned(), value.into()));
     }
 

@@ -28,9 +28,8 @@ type Waiting = (Instant, Outgoing, Waits);
 
 /// How many may wait to be sent before their publishers wait too.
 const BUFFER: usize = 4096;
-/// The most that go together: whoever writes into the same stream waits behind it. Larger ones are no faster. The broker's
-/// own bound on what it acknowledges at a time is 500.
-const MESSAGES: usize = 64;
+/// The most that go together. The broker's own bound on what it acknowledges at a time is 500.
+const MESSAGES: usize = 256;
 /// The largest message that is gathered.
 const BYTES: usize = 64 * 1024;
 /// How many batches may be on their way at a time; with more, each is smaller.
