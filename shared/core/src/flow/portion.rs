@@ -8,8 +8,8 @@ use std::time::Duration;
 
 /// The least of a burst in a round.
 const LEAST: usize = 16;
-/// The most.
-const MOST: usize = 256;
+/// The most: others wait longer than they need where a round of theirs is slow by itself.
+const MOST: usize = 64;
 
 /// How many of a burst make a round, by what rounds took.
 #[derive(Debug, Clone, PartialEq, Eq)]
