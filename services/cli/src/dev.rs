@@ -189,6 +189,7 @@ async fn work(
         identity,
         http_port,
         programs: &programs,
+        own_programs: None,
         environment: &[token],
     };
     // The monitor is the first.

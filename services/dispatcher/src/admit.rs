@@ -171,6 +171,9 @@ async fn create(
     } else {
         (entrance, None)
     };
+    if record == RecordKind::Due && !delivered.is_ahead() {
+        shared.bursts.give_way(&queue).await;
+    }
     let address = Address { queue, priority: task.priority, job_id: task.id };
     let jobs = shared.jobs(&address.queue);
     // Both stand before the job does: what is left of one that is not made harms nobody.

@@ -10,6 +10,7 @@ mod ahead;
 mod astray;
 mod at_limit;
 mod audit;
+mod bursts;
 mod decide;
 mod decision;
 mod given_back;
@@ -24,6 +25,7 @@ mod state;
 mod sweep;
 
 pub(crate) use self::astray::bring_back;
+pub(crate) use self::bursts::Bursts;
 pub(crate) use self::leave::{leave, unblock};
 pub(crate) use self::ownership::run;
 pub(crate) use self::settings::Settings;

@@ -14,7 +14,7 @@ use windlass_service::{Context, Service};
 use crate::absence::Watch;
 use crate::consume::{Source, consume};
 use crate::dependencies::{self, Listening, Patience};
-use crate::flow::Settings;
+use crate::flow::{Bursts, Settings};
 use crate::intake::Backlog;
 use crate::options::Options;
 use crate::parents::Parents;
@@ -68,6 +68,7 @@ impl Service for Dispatcher {
             settings: Settings::read(&context.broker)
                 .await
                 .context("the settings of queues cannot be read")?,
+            bursts: Bursts::default(),
             absence: Watch::start(&context.broker, &context.stop).await,
             copies: tokio::sync::Semaphore::new(1),
             lines: Lines::default(),

@@ -8,7 +8,7 @@ use windlass_core::{Limits, QueueName};
 
 use crate::absence::Watch;
 use crate::dependencies::{Listening, Patience};
-use crate::flow::Settings;
+use crate::flow::{Bursts, Settings};
 use crate::intake::Backlog;
 use crate::parents::Parents;
 use crate::queues::Queues;
@@ -27,6 +27,7 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) queues: Queues,
     pub(crate) settings: Settings,
+    pub(crate) bursts: Bursts,
     pub(crate) absence: Watch,
     /// Payloads that may be copied at a time.
     pub(crate) copies: tokio::sync::Semaphore,

@@ -78,6 +78,10 @@ async fn latency_delay_and_idleness_are_told() -> Result<()> {
     let (code, report) = bench(&["idle", "--for", "200ms"]).await?;
     assert_eq!(code, Some(0), "{report}");
     positive(&report, "/processes/0/resident_memory_mb")?;
+    // They lie beside that of the measurement.
+    let beside = program("windlass").await?.parent().map(|folder| json!(folder));
+    assert_eq!(Some(&report["programs"]), beside.as_ref());
+    assert_eq!(processes(&report)?, ["broker", "dispatcher", "scheduler", "worker"]);
     Ok(())
 }
 
@@ -375,6 +379,7 @@ async fn what_cannot_be_measured_is_said() -> Result<()> {
         (&["throughput", "--plot", "plot.svg"], "--sweep"),
         (&["throughput", "--sweep", "queues=1,2", "--plot", "/nowhere/plot.svg"], "/nowhere/plot.svg"),
         (&["idle", "--nats-url", "nats://127.0.0.1:1", "--durability", "always"], "--durability"),
+        (&["idle", "--programs", "/nowhere"], "--programs"),
     ] {
         let (code, said) = bench(args).await?;
         assert_eq!(code, Some(if option.starts_with('/') { 1 } else { 2 }), "{args:?}: {said}");

@@ -51,8 +51,8 @@ pub(crate) struct Args {
 
 const AFTER_HELP: &str = "\
 Alone, the other queues exist and nothing is set on them, and they have no jobs. Beside them, their jobs go on running, as
-fast as the limits allow, while the queue without limits is measured; how many did is told. --flow is set on the limited
-queues.
+fast as the limits allow, while the queue without limits is measured; how many did is told. Then once more beside as many
+jobs a second of those queues with nothing set on them: what they cost by themselves. --flow is set on the limited queues.
 
 Examples:
   windlass bench beside
@@ -66,6 +66,8 @@ struct Report {
     ratio: f64,
     /// Of the limited queues, while the other was measured.
     limited_per_second: f64,
+    /// Of the queue without limits, beside as many jobs of queues that have none either; none where none ended.
+    beside_unlimited_per_second: Option<f64>,
     jobs: u64,
     limited: u16,
     waiting: u64,
@@ -74,6 +76,16 @@ struct Report {
     settings: Settings,
     #[serde(flatten)]
     floors: Floors,
+}
+
+/// What the other queues do meanwhile.
+#[derive(Clone, Copy)]
+enum Others<'a> {
+    Nothing,
+    /// They have jobs that wait, under these settings.
+    Wait(&'a QueueSettings),
+    /// They get so many jobs a second, without limits.
+    Run(f64),
 }
 
 /// Jobs a second.
@@ -90,12 +102,15 @@ pub(super) async fn run(mut args: Args, scene: &Scene) -> Result<(), Error> {
     let flow = args.settings.flow.take().unwrap_or_else(own);
     let settings = scene.complete(args.settings.clone())?;
     let floors = Floors::measure(&settings, args.jobs, scene).await?;
-    let (mut alone, mut beside, mut limited) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut alone, mut beside, mut limited, mut busy) = (vec![], vec![], vec![], vec![]);
     for _ in 0..args.runs {
-        alone.push(measure(&args, &settings, None, scene).await?.unlimited);
-        let rates = measure(&args, &settings, Some(&flow), scene).await?;
+        alone.push(measure(&args, &settings, Others::Nothing, scene).await?.unlimited);
+        let rates = measure(&args, &settings, Others::Wait(&flow), scene).await?;
         beside.push(rates.unlimited);
         limited.push(rates.limited);
+        if rates.limited > 0.0 {
+            busy.push(measure(&args, &settings, Others::Run(rates.limited), scene).await?.unlimited);
+        }
     }
     let (alone, beside) = (median(alone), median(beside));
     let report = Report {
@@ -103,6 +118,7 @@ pub(super) async fn run(mut args: Args, scene: &Scene) -> Result<(), Error> {
         beside_per_second: beside,
         ratio: beside / alone,
         limited_per_second: median(limited),
+        beside_unlimited_per_second: (!busy.is_empty()).then(|| median(busy)),
         jobs: args.jobs,
         limited: args.limited,
         waiting: args.waiting,
@@ -114,37 +130,40 @@ pub(super) async fn run(mut args: Args, scene: &Scene) -> Result<(), Error> {
     show(&report, scene.format, |report| {
         format!(
             "{:.0} jobs/s of a queue without limits, alone\n\
-             {:.0} jobs/s beside {} queues with limits and {} jobs each, {:.2} of it; those: {:.0} jobs/s\n{}\n",
+             {:.0} jobs/s beside {} queues with limits and {} jobs each, {:.2} of it; those: {:.0} jobs/s\n\
+             {} jobs/s beside as many of them without limits\n{}\n",
             report.alone_per_second,
             report.beside_per_second,
             report.limited,
             report.waiting,
             report.ratio,
             report.limited_per_second,
+            report.beside_unlimited_per_second.map_or_else(|| "-".to_owned(), |rate| format!("{rate:.0}")),
             report.floors,
         )
     })
 }
 
-/// With no settings the other queues have no jobs.
 async fn measure(
     args: &Args,
     settings: &Settings,
-    flow: Option<&QueueSettings>,
+    others: Others<'_>,
     scene: &Scene,
 ) -> Result<Rates, Error> {
     let mut stage = Stage::open(scene, settings, layout(settings)).await?;
     let (unlimited, limited) = (QueueName::default(), work::queues(settings.queues).split_off(1));
-    if let Some(flow) = flow {
+    if let Others::Wait(flow) = others {
         for queue in &limited {
             stage.set(queue, flow).await?;
         }
     }
     stage.services(scene, &settings.programs(), &[]).await?;
-    if flow.is_some() {
-        let jobs = args.waiting * u64::from(args.limited);
-        let what = What::Taking(Taking::of(settings.payload, args.takes));
-        let load = Load { what, queues: limited, ..Load::new(settings, jobs, Pace::AsAccepted) };
+    let jobs = args.waiting * u64::from(args.limited);
+    let pace = if let Others::Run(rate) = others { Pace::Rate(rate) } else { Pace::AsAccepted };
+    let what = What::Taking(Taking::of(settings.payload, args.takes));
+    let load_of_others = Load { what, queues: limited, ..Load::new(settings, jobs, pace) };
+    if let Others::Wait(_) = others {
+        let load = &load_of_others;
         scene.screen.busy("submitting jobs that wait at limits");
         load.submit(&stage.client, &scene.screen).await?;
         stage.decided(scene, jobs).await?;
@@ -170,7 +189,20 @@ async fn measure(
         }
         Ok::<_, Error>(others)
     };
-    let (_, others) = tokio::try_join!(submitting, hearing)?;
+    let measured = async { tokio::try_join!(submitting, hearing) };
+    let (_, others) = if let Others::Run(_) = others {
+        // Its jobs last for longer.
+        let running = async {
+            load_of_others.submit(&stage.client, &scene.screen).await?;
+            std::future::pending::<Result<_, Error>>().await
+        };
+        tokio::select! {
+            measured = measured => measured?,
+            never = running => never?,
+        }
+    } else {
+        measured.await?
+    };
     let took = Timestamp::now().duration_since(begun_at).as_secs_f64();
     stage.stop(scene).await?;
     Ok(Rates { unlimited: args.jobs as f64 / took, limited: others as f64 / took })

@@ -40,6 +40,8 @@ pub(super) struct Stage {
     layout: Layout,
     /// What the services read.
     config: PathBuf,
+    /// Where the services' own programs are, if they run as those.
+    pub(super) own_programs: Option<PathBuf>,
     slots: usize,
     before: Vec<(u32, Usage)>,
 }
@@ -88,6 +90,7 @@ impl Stage {
             broker,
             layout,
             config,
+            own_programs: None,
             slots: settings.concurrency,
             before: Vec::new(),
         };
@@ -133,6 +136,7 @@ impl Stage {
             identity: &self.ground.identity,
             http_port: 0,
             programs: &programs,
+            own_programs: self.own_programs.as_deref(),
             environment: &environment,
         };
         self.running.fleet.start_services(&plan).await?;

@@ -50,6 +50,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) http_port: u16,
     /// Which services, and how many of each.
     pub(crate) programs: &'a [(Program, u8)],
+    /// Where the services' own programs are, if they run as those; else this one runs them.
+    pub(crate) own_programs: Option<&'a Path>,
     /// Beside what each inherits.
     pub(crate) environment: &'a [(OsString, OsString)],
 }
@@ -175,6 +177,7 @@ impl Node {
         let arguments = arguments.into_iter().chain(config).chain(more);
         let arguments = arguments.flat_map(|(flag, value)| [flag.into(), value]);
         Ok(Unit {
+            program: None,
             arguments: ["run".into(), "broker".into()].into_iter().chain(arguments).collect(),
             at_first: vec!["--port".into(), port.to_string().into()],
             again: |url| vec!["--port".into(), url.rsplit(':').next().unwrap_or_default().into()],
@@ -205,8 +208,11 @@ impl Plan<'_> {
     }
 
     fn unit(&self, program: Program, number: Option<u8>) -> Result<Unit, Error> {
-        let service =
-            program.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+        let service = word(program);
+        let words = match self.own_programs {
+            Some(_) => Vec::new(),
+            None => vec!["run".into(), service.clone().into()],
+        };
         let name = number.map_or_else(|| service.clone(), |number| format!("{service}-{number}"));
         let address_file = self.data.new_address_file(&name)?;
         let is_monitor = program == Program::Monitor;
@@ -233,7 +239,8 @@ impl Plan<'_> {
             !(keep_nats && name.to_str().is_some_and(|name| name.starts_with("WINDLASS__NATS__")))
         });
         Ok(Unit {
-            arguments: ["run".into(), service.into(), "--exit-with-stdin".into()].into(),
+            program: self.own_programs.map(|folder| own_program(folder, program)),
+            arguments: words.into_iter().chain(["--exit-with-stdin".into()]).collect(),
             at_first: listen(&format!("127.0.0.1:{port}")),
             again: if is_monitor { listen } else { |_| listen("127.0.0.1:0") },
             without: without.collect(),
@@ -268,6 +275,16 @@ impl Plan<'_> {
         }
         Ok(environment)
     }
+}
+
+/// As in `windlass run`.
+fn word(program: Program) -> String {
+    program.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+}
+
+/// The file of a service's own program, among the others.
+pub(crate) fn own_program(folder: &Path, program: Program) -> PathBuf {
+    folder.join(format!("windlass-{}", word(program)))
 }
 
 fn listen(address: &str) -> Vec<OsString> {

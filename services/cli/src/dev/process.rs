@@ -28,6 +28,8 @@ use super::{Error, STOP_WORD};
 pub(super) struct Unit {
     /// As `worker-2`.
     pub(super) name: String,
+    /// None: this one.
+    pub(super) program: Option<PathBuf>,
     /// What follows the program's name.
     pub(super) arguments: Vec<OsString>,
     /// What follows that, at the first start.
@@ -212,7 +214,8 @@ impl Keeper {
         let log = File::options().create(true).append(true).open(&unit.log);
         let log = log.map_err(file_error("open", &unit.log))?;
         let output = log.try_clone().map_err(file_error("open", &unit.log))?;
-        let mut command = Command::new(std::env::current_exe().map_err(spawn_error)?);
+        let program = unit.program.clone().map_or_else(std::env::current_exe, Ok).map_err(spawn_error)?;
+        let mut command = Command::new(program);
         command.args(&unit.arguments);
         command.args(address.map_or_else(|| unit.at_first.clone(), unit.again));
         for name in &unit.without {

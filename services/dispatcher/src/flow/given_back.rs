@@ -28,10 +28,11 @@ pub(super) struct GivenBack {
 
 impl GivenBack {
     /// What is given back from this sequence on.
-    pub(super) fn from(flow: Flow, next: u64) -> Self {
+    pub(super) fn from(flow: Flow, next: u64, came: Arc<Notify>) -> Self {
         let (sender, read) = mpsc::channel(MOST);
         let look = Arc::new(Notify::new());
-        let reading = AbortOnDropHandle::new(tokio::spawn(read_on(flow, next, Arc::clone(&look), sender)));
+        let reading = tokio::spawn(read_on(flow, next, Arc::clone(&look), came, sender));
+        let reading = AbortOnDropHandle::new(reading);
         Self { read, look, _reading: reading }
     }
 
@@ -48,25 +49,30 @@ impl GivenBack {
     }
 }
 
-/// Reads what there is, whenever it is told to look.
-async fn read_on(flow: Flow, mut next: u64, look: Arc<Notify>, sender: mpsc::Sender<Notice>) {
+/// Reads what there is, whenever it is told to look; and tells who waits for what `came`.
+async fn read_on(
+    flow: Flow,
+    mut next: u64,
+    look: Arc<Notify>,
+    came: Arc<Notify>,
+    sender: mpsc::Sender<Notice>,
+) {
     loop {
         look.notified().await;
-        loop {
-            let read = flow.notices(next, MOST).await.inspect_err(|error| {
-                // They come in the end; and it is read again.
-                tracing::debug!(%error, "what was given back could not be read");
-            });
-            let Ok((notices, following)) = read else { break };
-            let is_all = notices.len() < MOST;
+        let read = flow.notices(next, MOST).await.inspect_err(|error| {
+            // They come in the end; and it is read again.
+            tracing::debug!(%error, "what was given back could not be read");
+        });
+        if let Ok((notices, following)) = read {
             next = following;
+            if notices.len() == MOST {
+                look.notify_one();
+            }
             for notice in notices {
                 if sender.send(notice).await.is_err() {
                     return;
                 }
-            }
-            if is_all {
-                break;
+                came.notify_one();
             }
         }
         sleep(PAUSE).await;

@@ -4,7 +4,7 @@
 //! decided on when it is delivered. Whoever is chosen is read from the stream's leader, and decided on under the same
 //! condition as any other, that it stands there; its `due` goes in the same write. So nobody is decided on twice.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,8 +42,6 @@ const NOT_STORED: [Duration; 4] = [
     Duration::from_millis(100),
     Duration::from_millis(300),
 ];
-/// So long after the last was read its lane's are expected to wait, or to be followed by others.
-const COMPANY: Duration = Duration::from_secs(1);
 
 /// The lookout of a queue.
 pub(super) struct Lookout {
@@ -52,8 +50,10 @@ pub(super) struct Lookout {
     reads: JoinSet<(Lane, Option<Arrived>)>,
     /// How many of a lane are being read.
     reading: HashMap<Lane, usize>,
-    /// When one was last read.
-    read_at: Option<Instant>,
+    /// Of which some were decided on ahead, and wait.
+    overtakers: HashSet<Lane>,
+    /// Told when there is something to be looked at.
+    came: Arc<Notify>,
     _listening: AbortOnDropHandle<()>,
 }
 
@@ -66,17 +66,15 @@ pub(super) struct Overtaking {
     reached: u64,
 }
 
-/// To be called in each round, with what has come. Begins, or ends, by how much is due and not delivered; and adds what
-/// is to be decided on ahead.
-pub(super) async fn look_out(owner: &mut Owner, inputs: &mut Vec<Input>) {
-    if inputs.is_empty() {
-        return;
-    }
-    let pending = owner.pending;
+/// To be called in each round, with what was delivered: nobody need look for that. Begins, or ends, by how much is due
+/// and not delivered.
+pub(super) async fn attend(owner: &mut Owner, inputs: &mut [Input]) {
     owner.overtaking.delivered(inputs);
+    let pending = owner.pending;
     match &owner.lookout {
         None if pending > LONG && Instant::now() >= owner.lookout_from && may_overtake(&owner.settings) => {
-            match Lookout::begin(&owner.flow, &owner.settings, owner.given_back.look()).await {
+            let came = [owner.given_back.look(), &owner.came].map(Arc::clone);
+            match Lookout::begin(&owner.flow, &owner.settings, came).await {
                 Ok(begun) => {
                     tracing::info!(queue = %owner.flow.queue(), pending, "much is due: jobs of other lanes are decided on ahead of a burst's");
                     owner.lookout = Some(begun);
@@ -91,8 +89,22 @@ pub(super) async fn look_out(owner: &mut Owner, inputs: &mut Vec<Input>) {
     }
     if let Some(lookout) = &mut owner.lookout {
         lookout.delivered(&owner.settings, inputs);
-        lookout.take(&owner.flow, &owner.state, &mut owner.overtaking, inputs);
     }
+}
+
+/// Adds what is to be decided on ahead of its delivery; whether there is anything of that kind. While others than the
+/// burst's wait, that gives way.
+pub(super) fn overtake(owner: &mut Owner, inputs: &mut Vec<Input>) -> bool {
+    let Some(lookout) = &mut owner.lookout else { return false };
+    let is_freed = inputs.iter().any(|input| matches!(input, Input::Notice(..)));
+    let (waited, wait_still) = (!lookout.overtakers.is_empty(), lookout.overtakers_wait(&owner.state));
+    let any_new = lookout.take(&owner.flow, &owner.state, &mut owner.overtaking, inputs);
+    if any_new || (wait_still && is_freed) {
+        owner.burst.overtaken();
+    } else if waited && !wait_still {
+        owner.burst.is_alone();
+    }
+    inputs.iter().any(Input::is_ahead)
 }
 
 /// Not past each other in a strict order; and where it is ended who comes while a limit is reached, nobody waits.
@@ -105,7 +117,7 @@ fn may_overtake(settings: &QueueSettings) -> bool {
 impl Overtaking {
     /// Of what was delivered, some may have been decided on.
     fn delivered(&mut self, inputs: &mut [Input]) {
-        for input in inputs {
+        for input in inputs.iter_mut().filter(|input| !input.is_ahead()) {
             let Input::Arrival(arrived) = input else { continue };
             arrived.doubtful |= self.tokens.remove(&arrived.token);
             self.reached = self.reached.max(arrived.token);
@@ -126,12 +138,11 @@ impl Lookout {
     async fn begin(
         flow: &Flow,
         settings: &Arc<QueueSettings>,
-        given_back: &Arc<Notify>,
+        [given_back, came]: [Arc<Notify>; 2],
     ) -> Result<Self, Error> {
         let mut due = HeardDue::listen(flow.jobs(), flow.queue()).await?;
         let (sender, heard) = mpsc::channel(HEARD);
-        let (settings, queue, given_back) =
-            (Arc::clone(settings), flow.queue().to_string(), Arc::clone(given_back));
+        let (settings, queue, heard_of) = (Arc::clone(settings), flow.queue().to_string(), Arc::clone(&came));
         let listening = tokio::spawn(async move {
             while let Some(due) = due.next().await {
                 let Due::Job(address, job) = due else {
@@ -142,6 +153,7 @@ impl Lookout {
                 if sender.try_send((lane, address.job_id)).is_err() {
                     metrics::counter!("windlass_flow_unheard_total", "queue" => queue.clone()).increment(1);
                 }
+                heard_of.notify_one();
             }
         });
         Ok(Self {
@@ -149,31 +161,44 @@ impl Lookout {
             sparse: Sparse::default(),
             reads: JoinSet::new(),
             reading: HashMap::new(),
-            read_at: None,
+            overtakers: HashSet::new(),
+            came,
             _listening: AbortOnDropHandle::new(listening),
         })
     }
 
-    /// Whether there are, or were just now, jobs of other lanes than those that are delivered.
-    pub(super) fn has_company(&self) -> bool {
-        self.read_at.is_some_and(|at| at.elapsed() < COMPANY)
+    /// Whether some wait who were decided on ahead: not where many do, who have a long line of their own.
+    fn overtakers_wait(&mut self, state: &State) -> bool {
+        self.overtakers.retain(|lane| (1..=ENOUGH).contains(&state.waiting(lane)));
+        !self.overtakers.is_empty()
     }
 
     /// What was delivered needs nobody to look for it.
     fn delivered(&mut self, settings: &QueueSettings, inputs: &[Input]) {
         let arrived = inputs.iter().filter_map(|input| match input {
-            Input::Arrival(arrived) => Some(arrived),
-            Input::Notice(..) => None,
+            Input::Arrival(arrived) if !input.is_ahead() => Some(arrived),
+            Input::Arrival(_) | Input::Notice(..) => None,
         });
         let lane = |a: &Arrived| lane_of(settings, a.address.priority, a.job.task.tenant.as_ref());
-        while let Ok((lane, job_id)) = self.heard.try_recv() {
-            self.sparse.heard(lane, job_id);
-        }
+        self.listen();
         self.sparse.delivered(arrived.map(|arrived| (lane(arrived), arrived.address.job_id)));
     }
 
-    /// Adds those that have been read, and reads others: of lanes in which few wait for a turn.
-    fn take(&mut self, flow: &Flow, state: &State, overtaking: &mut Overtaking, inputs: &mut Vec<Input>) {
+    fn listen(&mut self) {
+        while let Ok((lane, job_id)) = self.heard.try_recv() {
+            self.sparse.heard(lane, job_id);
+        }
+    }
+
+    /// Adds those that have been read, and reads others: of lanes in which few wait for a turn. Whether it added any.
+    fn take(
+        &mut self,
+        flow: &Flow,
+        state: &State,
+        overtaking: &mut Overtaking,
+        inputs: &mut Vec<Input>,
+    ) -> bool {
+        self.listen();
         let mut arrived = Vec::new();
         while let Some(read) = self.reads.try_join_next() {
             // One that failed waits for its delivery.
@@ -181,8 +206,12 @@ impl Lookout {
             if let Some(reading) = self.reading.get_mut(&lane) {
                 *reading -= 1;
             }
-            arrived.extend(read.filter(|arrived| overtaking.adds(arrived.token)));
+            if let Some(one) = read.filter(|arrived| overtaking.adds(arrived.token)) {
+                self.overtakers.insert(lane);
+                arrived.push(one);
+            }
         }
+        let any = !arrived.is_empty();
         // As they stand in their lanes.
         arrived.sort_unstable_by_key(|arrived| arrived.token);
         metrics::counter!("windlass_flow_decided_ahead_total", "queue" => flow.queue().to_string())
@@ -197,11 +226,15 @@ impl Lookout {
             .sparse
             .take(room.min(READS - self.reads.len()), |lane| state.waiting(lane) + reading(lane) < ENOUGH);
         for (lane, job_id) in next {
-            self.read_at = Some(Instant::now());
             *self.reading.entry(lane.clone()).or_default() += 1;
-            let flow = flow.clone();
-            self.reads.spawn(async move { (lane, read(&flow, job_id).await) });
+            let (flow, came) = (flow.clone(), Arc::clone(&self.came));
+            self.reads.spawn(async move {
+                let read = read(&flow, job_id).await;
+                came.notify_one();
+                (lane, read)
+            });
         }
+        any
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use jiff::Timestamp;
+use tokio::sync::Notify;
 use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -14,13 +15,14 @@ use windlass_broker::flow::{Flow, Reading};
 use windlass_broker::provision::ensure_flow;
 use windlass_broker::pull::{Arrival, Puller};
 use windlass_core::QueueName;
-use windlass_core::flow::{Portion, QueueSettings};
+use windlass_core::flow::QueueSettings;
 
 use super::Failure;
 use super::ahead::Ahead;
 use super::audit::AUDIT_EVERY;
+use super::bursts::Burst;
 use super::given_back::GivenBack;
-use super::lookout::{Lookout, Overtaking, look_out};
+use super::lookout::{Lookout, Overtaking, attend, overtake};
 use super::round::{Input, Round};
 use super::settings::Known;
 use super::state::State;
@@ -29,8 +31,8 @@ use crate::shared::Shared;
 
 /// What is asked for at a time, and looked at together.
 const WINDOW: usize = 256;
-/// Asked for at least, while a burst's rounds are small. What is asked for ahead is leased.
-const SMALL_WINDOW: usize = 64;
+/// The same of a burst, so that others need not wait long for a round of it to end; larger ones are hardly faster.
+const BURST_WINDOW: usize = 64;
 /// After a failure.
 const AGAIN: Duration = Duration::from_millis(500);
 
@@ -59,21 +61,13 @@ pub(super) struct Owner {
     pub(super) timers: Reading,
     /// What was given back and is not delivered yet.
     pub(super) given_back: GivenBack,
-    /// Whose the last round was.
-    whose: Whose,
-    portion: Portion,
+    /// Told when something has come ahead of its delivery.
+    pub(super) came: Arc<Notify>,
+    pub(super) burst: Arc<Burst>,
+    /// The last round was theirs who are not to wait behind a burst.
+    others_had_theirs: bool,
     /// How much waits behind what was delivered last.
     pub(super) pending: u64,
-}
-
-/// Whose a round is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Whose {
-    Everybody,
-    /// Theirs who are not to wait behind a burst.
-    Others,
-    /// The burst's, between two of the others'.
-    Burst,
 }
 
 /// Decides for a queue, until told to stop. To be called under the lease of the queue's shard; the epoch fences what
@@ -98,40 +92,7 @@ async fn decide(shared: &Arc<Shared>, queue: &QueueName, instance: &str) -> Resu
     };
     let mut set = read(&mut known);
     let (settings, mut ends_at) = set.settings.at(shared.broker.now());
-    let settings = Arc::new(settings);
-    let pool = shared.layout.pool_of(queue);
-    let flow = Flow::new(&shared.broker, pool, queue.clone());
-    ensure_flow(&shared.broker, &shared.layout, queue).await?;
-    shared.queues.ensure(&shared.broker, &shared.layout, queue).await?;
-    let epoch = flow.take_over(instance).await?.ok_or(Failure::Lost)?;
-    hit(Point::FlowOwned).await;
-    let state = State::read(&flow, &settings, shared.broker.now()).await?;
-    let consumer = shared.broker.names().flow_consumer(queue);
-    let mut puller = Puller::open(&shared.broker, flow.jobs().stream().to_owned(), consumer).await?;
-    tracing::info!(%queue, epoch, lanes = state.lanes.len(), slots = state.turn.len(), "owns the queue");
-    // Somebody may wait whom nobody tells of, as limits were raised while nobody owned the queue.
-    let sweep = Some(Sweep::begin(&flow, set.revision).await?);
-    let (shared_too, revision, instance) = (Arc::clone(shared), set.revision, instance.to_owned());
-    let mut owner = Owner {
-        shared: shared_too,
-        given_back: GivenBack::from(flow.clone(), epoch),
-        flow,
-        epoch,
-        window: Ahead::of(&settings),
-        lookout: None,
-        overtaking: Overtaking::default(),
-        lookout_from: Instant::now()
-            + if puller.out_at_first() > 0 { puller.ack_wait() * 2 } else { Duration::ZERO },
-        settings,
-        state,
-        revision,
-        sweep,
-        instance,
-        timers: Reading::from(epoch),
-        whose: Whose::Everybody,
-        portion: Portion::default(),
-        pending: 0,
-    };
+    let (mut owner, mut puller) = Owner::begin(shared, queue, instance, settings, set.revision).await?;
     let mut inputs = Vec::new();
     let (mut audit_at, mut audit_from) = (Instant::now() + AUDIT_EVERY, 0);
     loop {
@@ -143,7 +104,7 @@ async fn decide(shared: &Arc<Shared>, queue: &QueueName, instance: &str) -> Resu
         if let Some(ahead) = &mut owner.window {
             ahead.look(&owner.flow).await;
         }
-        owner.round(std::mem::take(&mut inputs)).await?;
+        Box::pin(Round::run(&mut owner, std::mem::take(&mut inputs))).await?;
         let now = shared.broker.now();
         let wake =
             owner.state.next_wake().map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default());
@@ -151,20 +112,24 @@ async fn decide(shared: &Arc<Shared>, queue: &QueueName, instance: &str) -> Resu
         let pause_ends = ends_at.map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default());
         let audit = audit_at.saturating_duration_since(Instant::now());
         let ahead = owner.window.as_ref().and_then(Ahead::pause);
+        let held = owner.burst_held();
         let next = wake
             .into_iter()
+            .chain(held)
             .chain(sweep)
             .chain(pause_ends)
             .chain(ahead)
             .chain([audit])
             .min()
             .unwrap_or(audit);
-        let window = owner.window_ahead();
+        let came = Arc::clone(&owner.came);
+        let window = if owner.lookout.is_some() { 2 * BURST_WINDOW } else { WINDOW };
         if puller.outstanding() < window / 2 {
             puller.request(window - puller.outstanding()).await?;
         }
         tokio::select! {
-            arrival = puller.next() => owner.take(arrival?, &mut inputs)?,
+            arrival = puller.next(), if held.is_none() => owner.take(arrival?, &mut inputs)?,
+            () = came.notified() => {}
             () = sleep(next) => {}
             changed = known.changed() => {
                 if changed.is_err() {
@@ -192,54 +157,80 @@ async fn decide(shared: &Arc<Shared>, queue: &QueueName, instance: &str) -> Resu
 // === impl Owner ===
 
 impl Owner {
-    /// Decides what can be decided.
-    async fn round(&mut self, inputs: Vec<Input>) -> Result<(), Failure> {
-        let began = Instant::now();
-        Box::pin(Round::run(self, inputs)).await?;
-        match self.whose {
-            Whose::Everybody => {}
-            Whose::Others => self.portion.others_took(began.elapsed()),
-            Whose::Burst => self.portion.burst_took(began.elapsed()),
-        }
-        Ok(())
+    /// Takes the queue over, and reads what must be known of it.
+    async fn begin(
+        shared: &Arc<Shared>,
+        queue: &QueueName,
+        instance: &str,
+        settings: QueueSettings,
+        revision: u64,
+    ) -> Result<(Self, Puller), Failure> {
+        let pool = shared.layout.pool_of(queue);
+        let flow = Flow::new(&shared.broker, pool, queue.clone());
+        ensure_flow(&shared.broker, &shared.layout, queue).await?;
+        shared.queues.ensure(&shared.broker, &shared.layout, queue).await?;
+        let epoch = flow.take_over(instance).await?.ok_or(Failure::Lost)?;
+        hit(Point::FlowOwned).await;
+        let state = State::read(&flow, &settings, shared.broker.now()).await?;
+        let consumer = shared.broker.names().flow_consumer(queue);
+        let puller = Puller::open(&shared.broker, flow.jobs().stream().to_owned(), consumer).await?;
+        tracing::info!(%queue, epoch, lanes = state.lanes.len(), slots = state.turn.len(), "owns the queue");
+        let came = Arc::new(Notify::new());
+        let owner = Self {
+            shared: Arc::clone(shared),
+            given_back: GivenBack::from(flow.clone(), epoch, Arc::clone(&came)),
+            came,
+            burst: shared.bursts.of(queue),
+            epoch,
+            window: Ahead::of(&settings),
+            lookout: None,
+            overtaking: Overtaking::default(),
+            lookout_from: Instant::now()
+                + if puller.out_at_first() > 0 { puller.ack_wait() * 2 } else { Duration::ZERO },
+            settings: Arc::new(settings),
+            state,
+            revision,
+            // Somebody may wait whom nobody tells of, as limits were raised while nobody owned the queue.
+            sweep: Some(Sweep::begin(&flow, revision).await?),
+            flow,
+            instance: instance.to_owned(),
+            timers: Reading::from(epoch),
+            others_had_theirs: false,
+            pending: 0,
+        };
+        Ok((owner, puller))
     }
 
     /// Adds all that is there already, to be decided together.
     async fn gather(&mut self, puller: &mut Puller, inputs: &mut Vec<Input>) -> Result<(), Failure> {
-        let has_company = self.has_company();
         if self.pending >= WINDOW as u64 {
             self.given_back.look().notify_one();
         }
         self.given_back.take(inputs);
-        if has_company && self.whose != Whose::Others {
-            look_out(self, inputs).await;
-            if inputs.iter().any(Input::is_ahead) {
-                self.whose = Whose::Others;
-                return Ok(());
+        let held = self.burst_held().is_some();
+        // Every other round, where the burst is not held back.
+        let others_first = held || !self.others_had_theirs;
+        self.others_had_theirs = others_first && overtake(self, inputs);
+        if !held && !self.others_had_theirs {
+            // Beside what was given back: where much runs, that alone would be a round.
+            let window = inputs.len() + if self.lookout.is_some() { BURST_WINDOW } else { WINDOW };
+            // Else tokio has the task wait after 128 messages.
+            while inputs.len() < window
+                && let Some(arrival) = unconstrained(puller.next()).now_or_never()
+            {
+                self.take(arrival?, inputs)?;
             }
         }
-        // Beside what was given back: where much runs, that alone would be a round.
-        let window = inputs.len() + if has_company { self.portion.size() } else { WINDOW };
-        // Else tokio has the task wait after 128 messages.
-        while inputs.len() < window
-            && let Some(arrival) = unconstrained(puller.next()).now_or_never()
-        {
-            self.take(arrival?, inputs)?;
+        attend(self, inputs).await;
+        if !others_first {
+            overtake(self, inputs);
         }
-        let is_full = inputs.len() >= window;
-        self.whose = if has_company && is_full { Whose::Burst } else { Whose::Everybody };
-        look_out(self, inputs).await;
         Ok(())
     }
 
-    /// Whether there are others than a burst's.
-    fn has_company(&self) -> bool {
-        self.lookout.as_ref().is_some_and(Lookout::has_company)
-    }
-
-    /// How much is asked for ahead.
-    fn window_ahead(&self) -> usize {
-        if self.has_company() { (2 * self.portion.size()).clamp(SMALL_WINDOW, WINDOW) } else { WINDOW }
+    /// How long the burst is held back from now on; none if it may go on.
+    fn burst_held(&self) -> Option<Duration> {
+        self.lookout.as_ref().and(self.burst.held_for())
     }
 
     fn take(&mut self, arrival: Arrival, inputs: &mut Vec<Input>) -> Result<(), Failure> {

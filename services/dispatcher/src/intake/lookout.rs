@@ -1,5 +1,6 @@
 //! Reading on, and admitting by turns, for as long as much waits.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use crate::admit;
 use crate::shared::Shared;
 
 /// Where there is nothing to do, before the next look.
-const PAUSE: Duration = Duration::from_millis(20);
+const PAUSE: Duration = Duration::from_millis(5);
 /// After a look that failed.
 const AGAIN: Duration = Duration::from_secs(1);
 /// Tasks that are fetched at one time.
@@ -47,13 +48,20 @@ pub(super) async fn look_out(shared: &Arc<Shared>) {
         };
         let Progress { reached, .. } = progress;
         let allowed = FREE + (reached - *began_at.get_or_insert(reached)) / SHARE;
-        let mut turns = Vec::new();
+        let (mut turns, mut queues) = (Vec::new(), HashSet::new());
         while turns.len() < room.available_permits().min(FETCHES)
             && taken < allowed
-            && let Some((_, sequence)) = ahead.next(reached, soon(shared, &progress))
+            && let Some(((queue, _), sequence)) = ahead.next(reached, soon(shared, &progress))
         {
+            queues.insert(queue);
             turns.push(sequence);
             taken += 1;
+        }
+        // Where there are many of others as well, a burst need not wait for them.
+        if turns.len() < FETCHES && taken < allowed {
+            for queue in &queues {
+                shared.bursts.overtaken(queue);
+            }
         }
         tracing::debug!(reached, pending = progress.pending, taken, turns = turns.len(), more, "looked out");
         let fetched = turns.iter().map(|sequence| backlog.take(&shared.layout, *sequence));

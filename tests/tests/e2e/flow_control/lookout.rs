@@ -19,7 +19,7 @@ const DUE: usize = 1_500;
 /// Others, of each lane.
 const FEW: usize = 10;
 /// Each round of decisions takes so long at least: admissions are faster.
-const SLOW: &str = "dispatcher.flow.committed=pause:800@1+";
+const SLOW: &str = "dispatcher.flow.committed=pause:300@1+";
 
 async fn stored<B: Servers>(
     fleet: &Fleet<B>,
@@ -74,7 +74,7 @@ fn before(all: &[Event], id: JobId, transition: Transition) -> Result<usize> {
 }
 
 /// Of each of the few, once it is held: how many were admitted before it, and how many were decided on.
-async fn overtook<B: Servers>(fleet: &Fleet<B>, few: &[JobId]) -> Result<Vec<(usize, usize)>> {
+async fn overtook(fleet: &Fleet, few: &[JobId]) -> Result<Vec<(usize, usize)>> {
     for id in few {
         fleet.tap.heard(*id, Transition::Held).await?;
     }
@@ -85,11 +85,7 @@ async fn overtook<B: Servers>(fleet: &Fleet<B>, few: &[JobId]) -> Result<Vec<(us
 }
 
 /// All are decided on, each once: one has the only slot, the others are held, and nothing else is left of them.
-async fn each_once<B: Servers>(fleet: &Fleet<B>) -> Result<()> {
-    each_of(fleet, BURST + 2 * FEW).await
-}
-
-async fn each_of<B: Servers>(fleet: &Fleet<B>, jobs: usize) -> Result<()> {
+async fn each_once<B: Servers>(fleet: &Fleet<B>, jobs: usize) -> Result<()> {
     let (jobs, deadline) = (jobs as u64, Instant::now() + PATIENCE);
     loop {
         let mut found = Vec::new();
@@ -111,7 +107,7 @@ async fn another_tenant_and_another_priority_do_not_wait_for_the_decisions_on_a_
     for (admitted, decided) in overtook(&fleet, &few).await? {
         assert!(decided + DUE / 4 < admitted, "{decided} of {admitted} before it were decided on");
     }
-    each_once(&fleet).await
+    each_once(&fleet, BURST + 2 * FEW).await
 }
 
 /// With three copies, of which one is lost in the midst of it.
@@ -128,7 +124,7 @@ async fn each_is_decided_on_once_though_the_leader_of_the_jobs_dies() -> Result<
     for id in &few {
         fleet.tap.heard(*id, Transition::Held).await?;
     }
-    each_of(&fleet, BURST + 3 * FEW).await
+    each_once(&fleet, BURST + 3 * FEW).await
 }
 
 /// Where the order is strict, nobody overtakes: who has the same key may be of another tenant.
