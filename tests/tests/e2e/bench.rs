@@ -81,7 +81,7 @@ async fn latency_delay_and_idleness_are_told() -> Result<()> {
     // They lie beside that of the measurement.
     let beside = program("windlass").await?.parent().map(|folder| json!(folder));
     assert_eq!(Some(&report["programs"]), beside.as_ref());
-    assert_eq!(processes(&report)?, ["broker", "dispatcher", "scheduler", "worker"]);
+    assert_eq!(processes(&report)?, ["broker", "client", "dispatcher", "scheduler", "worker"]);
     Ok(())
 }
 

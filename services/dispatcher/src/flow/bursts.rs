@@ -1,42 +1,65 @@
-//! Bursts of the queues that this dispatcher owns, which give way to others: to whoever overtakes them.
+//! Bursts give way to others, to whoever overtakes them: where they are decided on, and where they are admitted, which
+//! may be another dispatcher. That hears of it by the marks of what goes ahead.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures::future::join_all;
 use tokio::time::sleep;
-use windlass_core::QueueName;
+use windlass_broker::ahead::HeardAhead;
 use windlass_core::flow::GiveWay;
+use windlass_core::{PoolName, QueueName};
 
-/// By queue; of a queue that another dispatcher owns nothing is known.
+use crate::shared::Shared;
+
+/// Before it is listened again, where that failed.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// By queue: of each in which somebody overtook once, or that this dispatcher owns.
 #[derive(Debug, Default)]
 pub(crate) struct Bursts {
-    owned: Mutex<HashMap<QueueName, Arc<Burst>>>,
+    all: Mutex<HashMap<QueueName, Arc<Burst>>>,
 }
 
 /// What is due in one queue, where much is.
 #[derive(Debug)]
-pub(super) struct Burst {
+pub(crate) struct Burst {
     gives_way: Mutex<GiveWay>,
+}
+
+/// Hears whom others let overtake, for as long as this is polled.
+pub(crate) async fn listen(shared: &Shared) {
+    let pools = shared.layout.all_pools();
+    join_all(pools.iter().map(|pool| listen_to(shared, pool))).await;
+}
+
+async fn listen_to(shared: &Shared, pool: &PoolName) {
+    loop {
+        match HeardAhead::listen(&shared.broker, pool).await {
+            Ok(mut heard) => {
+                while let Some(queue) = heard.next().await {
+                    shared.bursts.of(&queue).overtaken();
+                }
+            }
+            Err(error) => tracing::debug!(%pool, %error, "nothing is heard of who overtakes a burst"),
+        }
+        sleep(AGAIN).await;
+    }
 }
 
 // === impl Bursts ===
 
 impl Bursts {
-    /// That of a queue, as long as it is kept.
-    pub(super) fn of(&self, queue: &QueueName) -> Arc<Burst> {
-        let burst = Arc::new(Burst { gives_way: Mutex::new(GiveWay::new(Instant::now())) });
-        let mut owned = self.owned.lock().unwrap_or_else(PoisonError::into_inner);
-        owned.retain(|_, burst| Arc::strong_count(burst) > 1);
-        owned.insert(queue.clone(), Arc::clone(&burst));
-        burst
-    }
-
-    /// Somebody overtakes the burst of this queue, if there is one.
-    pub(crate) fn overtaken(&self, queue: &QueueName) {
-        if let Some(burst) = self.known(queue) {
-            burst.overtaken();
+    /// That of a queue.
+    pub(crate) fn of(&self, queue: &QueueName) -> Arc<Burst> {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(burst) = all.get(queue) {
+            return Arc::clone(burst);
         }
+        let burst = Arc::new(Burst { gives_way: Mutex::new(GiveWay::new(Instant::now())) });
+        all.insert(queue.clone(), Arc::clone(&burst));
+        burst
     }
 
     /// Until one of the burst may be added.
@@ -47,7 +70,7 @@ impl Bursts {
     }
 
     fn known(&self, queue: &QueueName) -> Option<Arc<Burst>> {
-        self.owned.lock().unwrap_or_else(PoisonError::into_inner).get(queue).cloned()
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).get(queue).cloned()
     }
 }
 
@@ -55,7 +78,7 @@ impl Bursts {
 
 impl Burst {
     /// Somebody overtakes it.
-    pub(super) fn overtaken(&self) {
+    pub(crate) fn overtaken(&self) {
         self.gives_way().for_another(Instant::now());
     }
 
@@ -85,29 +108,17 @@ mod tests {
     async fn nothing_is_added_to_a_burst_while_somebody_overtakes_it() -> anyhow::Result<()> {
         let (queue, other): (QueueName, QueueName) = ("mail".parse()?, "other".parse()?);
         let bursts = Bursts::default();
-        bursts.overtaken(&queue);
-        assert!(bursts.give_way(&queue).now_or_never().is_some(), "another dispatcher owns the queue");
+        assert!(bursts.give_way(&queue).now_or_never().is_some());
         let burst = bursts.of(&queue);
-        bursts.overtaken(&queue);
+        burst.overtaken();
         assert!(bursts.give_way(&queue).now_or_never().is_none());
         assert!(bursts.give_way(&other).now_or_never().is_some());
         burst.is_alone();
         assert!(bursts.give_way(&queue).now_or_never().is_some());
-        bursts.overtaken(&queue);
+        bursts.of(&queue).overtaken();
         // It ends by itself.
         bursts.give_way(&queue).await;
         assert!(burst.held_for().is_none());
-        Ok(())
-    }
-
-    #[test]
-    fn queues_that_are_not_owned_any_more_are_forgotten() -> anyhow::Result<()> {
-        let bursts = Bursts::default();
-        for number in 0..100 {
-            drop(bursts.of(&format!("q{number}").parse()?));
-        }
-        let owned = bursts.owned.lock().unwrap_or_else(PoisonError::into_inner).len();
-        assert!(owned <= 2, "{owned} are kept");
         Ok(())
     }
 }

@@ -60,7 +60,7 @@ pub(super) async fn look_out(shared: &Arc<Shared>) {
         // Where there are many of others as well, a burst need not wait for them.
         if turns.len() < FETCHES && taken < allowed {
             for queue in &queues {
-                shared.bursts.overtaken(queue);
+                shared.bursts.of(queue).overtaken();
             }
         }
         tracing::debug!(reached, pending = progress.pending, taken, turns = turns.len(), more, "looked out");

@@ -8,11 +8,12 @@ use jiff::SignedDuration;
 use windlass_broker::flow::Flow;
 use windlass_broker::provision::Layout;
 use windlass_broker::why;
-use windlass_core::flow::Cause;
-use windlass_core::{JobId, PoolName, QueueName, Transition};
+use windlass_core::flow::{Cause, Fairness, FlowKey, Lane};
+use windlass_core::{JobId, PoolName, Priority, QueueName, Transition};
 use windlass_testkit::Fleet;
 
 use super::{Log, Work, all_succeed, fleet, host, set, work};
+use crate::support::order;
 
 /// Another dispatcher goes on within five seconds, and lets through no more than the limit.
 #[tokio::test(flavor = "multi_thread")]
@@ -36,6 +37,45 @@ async fn a_dead_owner_is_replaced_in_time() -> Result<()> {
     assert!(after < SignedDuration::from_secs(5), "the next job began {after:?} after its owner's death");
     log.with(|seen| assert_eq!(seen.most_of_all, 1));
     Ok(())
+}
+
+/// The first of a tenant is cancelled while its owner decides that it waits, and that is refused: whoever comes next is
+/// known of to the owner that follows.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lane_is_told_of_though_its_first_was_refused() -> Result<()> {
+    let mut fleet = Fleet::start().await?;
+    set(&fleet, |settings| {
+        settings.concurrency = Some(1);
+        settings.fairness = Some(Fairness::default());
+    })
+    .await?;
+    let slow = [("WINDLASS_FAILPOINTS".to_owned(), "dispatcher.flow.committed=pause:4000@1".into())];
+    fleet.spawn_program("dispatcher", "windlass-dispatcher", "dispatcher", &slow).await?;
+    fleet.process("dispatcher")?.ready().await?;
+    let log = Log::default();
+    let _worker = host(&fleet, &log).await?;
+    let gate =
+        fleet.client.task(&Work { name: "gate".to_owned(), gated: true }).tenant("a").submit().await?.id;
+    fleet.tap.heard(gate, Transition::Started).await?;
+    let first = fleet.client.task(&work("x")).tenant("b").submit().await?.id;
+    let next = fleet.client.task(&work("x")).tenant("b").submit().await?.id;
+    for id in [first, next] {
+        fleet.tap.heard(id, Transition::Accepted).await?;
+    }
+    order(&fleet, "default", "cancel", first).await?;
+    fleet.tap.heard(first, Transition::Cancelled).await?;
+    fleet.tap.heard(next, Transition::Held).await?;
+    let flow = Flow::new(&fleet.operator, PoolName::default(), QueueName::default());
+    let lanes: Vec<_> = flow.lanes().await?.into_iter().map(|(lane, _)| lane).collect();
+    assert_eq!(lanes, [lane_of("b")?]);
+    fleet.kill9("dispatcher").await?;
+    fleet.service("dispatcher-2").await?;
+    log.open();
+    all_succeed(&fleet, &[next]).await
+}
+
+fn lane_of(tenant: &str) -> Result<Lane> {
+    Ok(Lane::new(Priority::Normal, tenant.parse::<FlowKey>()?.token()))
 }
 
 /// A slot of a job that is not there is given back.
