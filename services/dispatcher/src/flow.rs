@@ -25,7 +25,7 @@ mod state;
 mod sweep;
 
 pub(crate) use self::astray::bring_back;
-pub(crate) use self::bursts::{Bursts, listen};
+pub(crate) use self::bursts::Bursts;
 pub(crate) use self::leave::{leave, unblock};
 pub(crate) use self::ownership::run;
 pub(crate) use self::settings::Settings;

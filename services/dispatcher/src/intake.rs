@@ -43,7 +43,7 @@ pub(crate) struct Backlog {
 impl Backlog {
     /// A task was delivered.
     pub(crate) fn heard(&self, delivered: &Delivered) {
-        if delivered.pending > LONG && !self.is_long.swap(true, Ordering::Relaxed) {
+        if is_long(delivered) && !self.is_long.swap(true, Ordering::Relaxed) {
             self.grew.notify_one();
         }
     }
@@ -57,6 +57,11 @@ impl Backlog {
     fn is_over(&self) {
         self.is_long.store(false, Ordering::Relaxed);
     }
+}
+
+/// Whether much waits behind a task, so that others are admitted ahead of it.
+pub(crate) fn is_long(delivered: &Delivered) -> bool {
+    delivered.pending > LONG
 }
 
 /// Looks out whenever much waits and no other dispatcher does, until told to stop.

@@ -125,7 +125,6 @@ async fn beside(shared: Arc<Shared>, instance: String, stop: CancellationToken) 
         stop.run_until_cancelled(shared.broker.keep_time()),
         shared.settings.follow(&shared.broker, &stop),
         flow::run(&shared, &instance, &stop),
-        stop.run_until_cancelled(flow::listen(&shared)),
         intake::run(&shared, &instance, &stop),
         stop.run_until_cancelled(dependencies::listen(Arc::clone(&shared))),
     );

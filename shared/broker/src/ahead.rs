@@ -9,20 +9,18 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use async_nats::HeaderMap;
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
-use async_nats::{HeaderMap, Subscriber};
 use bytes::Bytes;
-use futures::StreamExt as _;
 use serde::Deserialize;
 use tokio::time::timeout;
+use windlass_core::QueueName;
 use windlass_core::forgetting::Place;
-use windlass_core::{PoolName, QueueName};
 
 use crate::batch::{self, Raw, Start};
 use crate::connect::{Broker, Error};
 use crate::delivery::{Delivered, Handle};
 use crate::jobs::{self, Jobs};
-use crate::names::Names;
 use crate::provision::Layout;
 use crate::publish;
 
@@ -34,13 +32,6 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct TaskBacklog {
     broker: Broker,
     stream: String,
-}
-
-/// Which queues have tasks that go ahead, heard as it is marked.
-#[derive(Debug)]
-pub struct HeardAhead {
-    names: Names,
-    arriving: Subscriber,
 }
 
 /// How far the dispatchers have come with the tasks.
@@ -112,29 +103,6 @@ impl Mark {
         match self {
             Self::Begun => "begun",
             Self::Taken => "taken",
-        }
-    }
-}
-
-// === impl HeardAhead ===
-
-impl HeardAhead {
-    /// Listens from now on, to a pool's queues.
-    pub async fn listen(broker: &Broker, pool: &PoolName) -> Result<Self, Error> {
-        let subject = broker.names().taken_filter(pool);
-        let arriving = broker.client().subscribe(subject).await.map_err(|_| Error::Closed)?;
-        Ok(Self { names: broker.names().clone(), arriving })
-    }
-
-    /// The queue of the next that has begun; none at the end of the connection.
-    pub async fn next(&mut self) -> Option<QueueName> {
-        loop {
-            let message = self.arriving.next().await?;
-            if message.payload == Mark::Begun.word().as_bytes()
-                && let Some(queue) = self.names.queue_of_taken_mark(&message.subject)
-            {
-                return Some(queue);
-            }
         }
     }
 }

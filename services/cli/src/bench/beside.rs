@@ -158,8 +158,11 @@ async fn measure(
         }
     }
     stage.services(scene, &settings.programs(), &[]).await?;
-    let jobs = args.waiting * u64::from(args.limited);
-    let pace = if let Others::Run(rate) = others { Pace::Rate(rate) } else { Pace::AsAccepted };
+    let (jobs, pace) = match others {
+        // More than it takes to measure.
+        Others::Run(rate) => (u64::from(u32::MAX), Pace::Rate(rate)),
+        _ => (args.waiting * u64::from(args.limited), Pace::AsAccepted),
+    };
     let what = What::Taking(Taking::of(settings.payload, args.takes));
     let load_of_others = Load { what, queues: limited, ..Load::new(settings, jobs, pace) };
     if let Others::Wait(_) = others {
@@ -191,7 +194,6 @@ async fn measure(
     };
     let measured = async { tokio::try_join!(submitting, hearing) };
     let (_, others) = if let Others::Run(_) = others {
-        // Its jobs last for longer.
         let running = async {
             load_of_others.submit(&stage.client, &scene.screen).await?;
             std::future::pending::<Result<_, Error>>().await

@@ -52,9 +52,6 @@ pub(crate) struct Settings {
     /// Queues that the jobs are spread over
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) queues: usize,
-    /// Dispatchers that share the work
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub(crate) dispatchers: usize,
     /// How the broker keeps what it has acknowledged [default: file; of a given broker, its own]
     #[arg(long, value_enum)]
     pub(crate) durability: Option<Durability>,
@@ -96,7 +93,6 @@ impl Settings {
         within("payload", self.payload, 0, 512 * 1024)?;
         within("concurrency", self.concurrency, 1, 10_000)?;
         within("queues", self.queues, 1, 1000)?;
-        within("dispatchers", self.dispatchers, 1, 20)?;
         if self.outcome_ttl < LEAST_OUTCOME_TTL {
             let reason = format!("is {:?}: expected at least {LEAST_OUTCOME_TTL:?}", self.outcome_ttl);
             return Err(Error::Usage { option: "outcome-ttl", reason });
@@ -137,8 +133,7 @@ impl Settings {
     /// The services of a whole fleet.
     pub(super) fn programs(&self) -> Vec<Program> {
         let monitor = (self.monitor == Switch::On).then_some(Program::Monitor);
-        let dispatchers = std::iter::repeat_n(Program::Dispatcher, self.dispatchers);
-        dispatchers.chain([Program::BenchWorker]).chain(monitor).collect()
+        [Program::Dispatcher, Program::BenchWorker].into_iter().chain(monitor).collect()
     }
 
     /// Whether the CPU of the broker is among what is told.

@@ -112,7 +112,7 @@ impl Stage {
         changed.map(drop).map_err(|error| start_error(error.into()))
     }
 
-    /// Starts these services, beside those that run, with this in their environments, and waits until
+    /// Starts these services, one of each and beside those that run, with this in their environments, and waits until
     /// they are ready.
     pub(super) async fn services(
         &mut self,
@@ -128,20 +128,14 @@ impl Stage {
             ("WINDLASS__WORKER__SLOTS".into(), self.slots.to_string().into()),
         ];
         environment.extend(more.iter().map(|(name, value)| (name.into(), value.into())));
-        let mut counted: Vec<(Program, u8)> = Vec::new();
-        for program in programs {
-            match counted.iter_mut().find(|(known, _)| known == program) {
-                Some((_, count)) => *count += 1,
-                None => counted.push((*program, 1)),
-            }
-        }
+        let programs: Vec<_> = programs.iter().map(|program| (*program, 1)).collect();
         let plan = Plan {
             data: &self.data,
             screen: &scene.screen,
             nats_url: &self.ground.options.url,
             identity: &self.ground.identity,
             http_port: 0,
-            programs: &counted,
+            programs: &programs,
             own_programs: self.own_programs.as_deref(),
             environment: &environment,
         };

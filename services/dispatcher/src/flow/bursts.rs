@@ -1,76 +1,59 @@
-//! Bursts give way to others, to whoever overtakes them: where they are decided on, and where they are admitted, which
-//! may be another dispatcher. That hears of it by the marks of what goes ahead.
+//! Bursts of the queues that this dispatcher owns, which give way to others: to whoever overtakes them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures::future::join_all;
-use tokio::time::sleep;
-use windlass_broker::ahead::HeardAhead;
+use tokio::time::{sleep, timeout};
+use windlass_core::QueueName;
 use windlass_core::flow::GiveWay;
-use windlass_core::{PoolName, QueueName};
 
-use crate::shared::Shared;
+/// For no longer a task is held back.
+const LONGEST: Duration = Duration::from_millis(500);
 
-/// Before it is listened again, where that failed.
-const AGAIN: Duration = Duration::from_secs(5);
-
-/// By queue: of each in which somebody overtook once, or that this dispatcher owns.
+/// By queue; of a queue that another dispatcher owns nothing is known.
 #[derive(Debug, Default)]
 pub(crate) struct Bursts {
-    all: Mutex<HashMap<QueueName, Arc<Burst>>>,
+    owned: Mutex<HashMap<QueueName, Arc<Burst>>>,
 }
 
 /// What is due in one queue, where much is.
 #[derive(Debug)]
-pub(crate) struct Burst {
+pub(super) struct Burst {
     gives_way: Mutex<GiveWay>,
-}
-
-/// Hears whom others let overtake, for as long as this is polled.
-pub(crate) async fn listen(shared: &Shared) {
-    let pools = shared.layout.all_pools();
-    join_all(pools.iter().map(|pool| listen_to(shared, pool))).await;
-}
-
-async fn listen_to(shared: &Shared, pool: &PoolName) {
-    loop {
-        match HeardAhead::listen(&shared.broker, pool).await {
-            Ok(mut heard) => {
-                while let Some(queue) = heard.next().await {
-                    shared.bursts.of(&queue).overtaken();
-                }
-            }
-            Err(error) => tracing::debug!(%pool, %error, "nothing is heard of who overtakes a burst"),
-        }
-        sleep(AGAIN).await;
-    }
 }
 
 // === impl Bursts ===
 
 impl Bursts {
-    /// That of a queue.
-    pub(crate) fn of(&self, queue: &QueueName) -> Arc<Burst> {
-        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(burst) = all.get(queue) {
-            return Arc::clone(burst);
-        }
+    /// That of a queue, as long as it is kept.
+    pub(super) fn of(&self, queue: &QueueName) -> Arc<Burst> {
         let burst = Arc::new(Burst { gives_way: Mutex::new(GiveWay::new(Instant::now())) });
-        all.insert(queue.clone(), Arc::clone(&burst));
+        let mut owned = self.owned.lock().unwrap_or_else(PoisonError::into_inner);
+        owned.retain(|_, burst| Arc::strong_count(burst) > 1);
+        owned.insert(queue.clone(), Arc::clone(&burst));
         burst
     }
 
-    /// Until one of the burst may be added.
-    pub(crate) async fn give_way(&self, queue: &QueueName) {
-        while let Some(left) = self.known(queue).and_then(|burst| burst.held_for()) {
-            sleep(left).await;
+    /// Somebody overtakes the burst of this queue, if there is one.
+    pub(crate) fn overtaken(&self, queue: &QueueName) {
+        if let Some(burst) = self.known(queue) {
+            burst.overtaken();
         }
     }
 
+    /// Until one of the burst may be added: not for long, however often somebody overtakes it.
+    pub(crate) async fn give_way(&self, queue: &QueueName) {
+        let waiting = async {
+            while let Some(left) = self.known(queue).and_then(|burst| burst.held_for()) {
+                sleep(left).await;
+            }
+        };
+        let _ = timeout(LONGEST, waiting).await;
+    }
+
     fn known(&self, queue: &QueueName) -> Option<Arc<Burst>> {
-        self.all.lock().unwrap_or_else(PoisonError::into_inner).get(queue).cloned()
+        self.owned.lock().unwrap_or_else(PoisonError::into_inner).get(queue).cloned()
     }
 }
 
@@ -78,7 +61,7 @@ impl Bursts {
 
 impl Burst {
     /// Somebody overtakes it.
-    pub(crate) fn overtaken(&self) {
+    pub(super) fn overtaken(&self) {
         self.gives_way().for_another(Instant::now());
     }
 
@@ -108,17 +91,27 @@ mod tests {
     async fn nothing_is_added_to_a_burst_while_somebody_overtakes_it() -> anyhow::Result<()> {
         let (queue, other): (QueueName, QueueName) = ("mail".parse()?, "other".parse()?);
         let bursts = Bursts::default();
-        assert!(bursts.give_way(&queue).now_or_never().is_some());
+        bursts.overtaken(&queue);
+        assert!(bursts.give_way(&queue).now_or_never().is_some(), "another dispatcher owns the queue");
         let burst = bursts.of(&queue);
-        burst.overtaken();
+        bursts.overtaken(&queue);
         assert!(bursts.give_way(&queue).now_or_never().is_none());
         assert!(bursts.give_way(&other).now_or_never().is_some());
         burst.is_alone();
-        assert!(bursts.give_way(&queue).now_or_never().is_some());
-        bursts.of(&queue).overtaken();
         // It ends by itself.
         bursts.give_way(&queue).await;
         assert!(burst.held_for().is_none());
+        Ok(())
+    }
+
+    #[test]
+    fn queues_that_are_not_owned_any_more_are_forgotten() -> anyhow::Result<()> {
+        let bursts = Bursts::default();
+        for number in 0..100 {
+            drop(bursts.of(&format!("q{number}").parse()?));
+        }
+        let owned = bursts.owned.lock().unwrap_or_else(PoisonError::into_inner).len();
+        assert!(owned <= 2, "{owned} are kept");
         Ok(())
     }
 }

@@ -4,7 +4,7 @@
 //! decided on when it is delivered. Whoever is chosen is read from the stream's leader, and decided on under the same
 //! condition as any other, that it stands there; its `due` goes in the same write. So nobody is decided on twice.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,8 +50,8 @@ pub(super) struct Lookout {
     reads: JoinSet<(Lane, Option<Arrived>)>,
     /// How many of a lane are being read.
     reading: HashMap<Lane, usize>,
-    /// Of which some were decided on ahead, and wait.
-    overtakers: HashSet<Lane>,
+    /// Of which some were decided on ahead, and wait: how many waited when it was last looked.
+    overtakers: HashMap<Lane, usize>,
     /// Told when there is something to be looked at.
     came: Arc<Notify>,
     _listening: AbortOnDropHandle<()>,
@@ -96,12 +96,12 @@ pub(super) async fn attend(owner: &mut Owner, inputs: &mut [Input]) {
 /// burst's wait, that gives way.
 pub(super) fn overtake(owner: &mut Owner, inputs: &mut Vec<Input>) -> bool {
     let Some(lookout) = &mut owner.lookout else { return false };
-    let is_freed = inputs.iter().any(|input| matches!(input, Input::Notice(..)));
-    let (waited, wait_still) = (!lookout.overtakers.is_empty(), lookout.overtakers_wait(&owner.state));
+    let waited = !lookout.overtakers.is_empty();
+    let go_on = lookout.overtakers_go_on(&owner.state);
     let any_new = lookout.take(&owner.flow, &owner.state, &mut owner.overtaking, inputs);
-    if any_new || (wait_still && is_freed) {
+    if any_new || go_on {
         owner.burst.overtaken();
-    } else if waited && !wait_still {
+    } else if waited && lookout.overtakers.is_empty() {
         owner.burst.is_alone();
     }
     inputs.iter().any(Input::is_ahead)
@@ -161,16 +161,24 @@ impl Lookout {
             sparse: Sparse::default(),
             reads: JoinSet::new(),
             reading: HashMap::new(),
-            overtakers: HashSet::new(),
+            overtakers: HashMap::new(),
             came,
             _listening: AbortOnDropHandle::new(listening),
         })
     }
 
-    /// Whether some wait who were decided on ahead: not where many do, who have a long line of their own.
-    fn overtakers_wait(&mut self, state: &State) -> bool {
-        self.overtakers.retain(|lane| (1..=ENOUGH).contains(&state.waiting(lane)));
-        !self.overtakers.is_empty()
+    /// Whether some wait who were decided on ahead, and others of them were let go since: where none is, it is not for the
+    /// burst that they wait. Nor where many do, who have a long line of their own.
+    fn overtakers_go_on(&mut self, state: &State) -> bool {
+        let mut any = false;
+        self.overtakers.retain(|lane, before| {
+            let waiting = state.waiting(lane);
+            let wait = (1..=ENOUGH).contains(&waiting);
+            any |= wait && waiting < *before;
+            *before = waiting;
+            wait
+        });
+        any
     }
 
     /// What was delivered needs nobody to look for it.
@@ -207,7 +215,7 @@ impl Lookout {
                 *reading -= 1;
             }
             if let Some(one) = read.filter(|arrived| overtaking.adds(arrived.token)) {
-                self.overtakers.insert(lane);
+                self.overtakers.entry(lane).or_default();
                 arrived.push(one);
             }
         }

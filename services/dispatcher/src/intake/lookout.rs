@@ -49,7 +49,8 @@ pub(super) async fn look_out(shared: &Arc<Shared>) {
         let Progress { reached, .. } = progress;
         let allowed = FREE + (reached - *began_at.get_or_insert(reached)) / SHARE;
         let (mut turns, mut queues) = (Vec::new(), HashSet::new());
-        while turns.len() < room.available_permits().min(FETCHES)
+        let most = room.available_permits().min(FETCHES);
+        while turns.len() < most
             && taken < allowed
             && let Some(((queue, _), sequence)) = ahead.next(reached, soon(shared, &progress))
         {
@@ -58,9 +59,9 @@ pub(super) async fn look_out(shared: &Arc<Shared>) {
             taken += 1;
         }
         // Where there are many of others as well, a burst need not wait for them.
-        if turns.len() < FETCHES && taken < allowed {
+        if turns.len() < most && taken < allowed {
             for queue in &queues {
-                shared.bursts.of(queue).overtaken();
+                shared.bursts.overtaken(queue);
             }
         }
         tracing::debug!(reached, pending = progress.pending, taken, turns = turns.len(), more, "looked out");

@@ -114,11 +114,6 @@ impl Names {
         self.mark(pool, queue, TAKEN, sequence)
     }
 
-    /// The queue of such a mark.
-    pub fn queue_of_taken_mark(&self, subject: &str) -> Option<QueueName> {
-        self.parse_mark(subject).filter(|(_, word, _)| *word == TAKEN).map(|(queue, ..)| queue)
-    }
-
     /// All such marks of a pool's queues.
     pub fn taken_filter(&self, pool: &PoolName) -> String {
         self.all_beside(pool, TAKEN, "*")
@@ -167,8 +162,6 @@ mod tests {
             let look = names.look_subject(&pool, &queue, job_id);
             assert_eq!(look, expired.replace("expired", "look"));
             let taken = names.taken_mark(&pool, &queue, 7);
-            assert_eq!(names.queue_of_taken_mark(&taken), Some(queue.clone()));
-            assert_eq!(names.queue_of_taken_mark(&expired), None);
             for subject in [expired, subject, look, taken] {
                 assert_eq!(names.parse_job_subject(&subject), None, "it would be one of the job's messages");
                 assert_eq!(subject.split('.').nth(4), Some(BESIDE), "each write would walk all of {subject}");
