@@ -18,7 +18,7 @@ use crate::admit;
 use crate::shared::Shared;
 
 /// Where there is nothing to do, before the next look.
-const PAUSE: Duration = Duration::from_millis(5);
+const PAUSE: Duration = Duration::from_millis(20);
 /// After a look that failed.
 const AGAIN: Duration = Duration::from_secs(1);
 /// Tasks that are fetched at one time.

@@ -28,7 +28,7 @@ const FEW: usize = 64;
 const QUEUES: usize = 16;
 /// Between two looks at a queue that has tasks where the consumer is: it grows up to this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
+const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
 
 /// Whose turn a task has: of a queue, its tenant's and its priority's where those count.
 pub(super) type Of = (QueueName, Lane);
