@@ -68,7 +68,7 @@ pub(crate) async fn run(shared: &Shared, instance: &str, stop: &CancellationToke
                     lost = term.keep(|_| ()) => {
                         tracing::warn!(error = %anyhow::Error::new(lost), "another reconciles from now on");
                     }
-                    ((), ()) = async { tokio::join!(rounds(shared), forget::keep_up(shared)) } => {}
+                    ((), (), ()) = async { tokio::join!(rounds(shared), marks(shared), forget::keep_up(shared)) } => {}
                     () = stop.cancelled() => {}
                 }
                 term.release().await;
@@ -85,8 +85,6 @@ async fn rounds(shared: &Shared) {
     let mut pace = interval(PACE);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut suspects = Suspects::default();
-    // Of a lookout that did not live to remove them.
-    let mut marks = Marks::default();
     loop {
         let begun = Instant::now();
         for pool in shared.layout.all_pools() {
@@ -103,11 +101,20 @@ async fn rounds(shared: &Shared) {
             Ok(swept) => count("left_behind", swept),
             Err(error) => tracing::warn!(%error, "tasks that were left behind could not be looked for"),
         }
+        metrics::histogram!("windlass_reconciler_round_seconds").record(begun.elapsed().as_secs_f64());
+        tokio::time::sleep_until(begun + shared.layout.horizon / 3).await;
+    }
+}
+
+/// Removes marks of tasks, beside the rounds: those take the longer the more jobs wait, and the marks go in several steps.
+async fn marks(shared: &Shared) {
+    // Of a lookout that did not live to remove them.
+    let mut marks = Marks::default();
+    loop {
         if let Err(error) = marks.tidy(shared).await {
             tracing::warn!(%error, "marks of tasks could not be removed; trying again");
         }
-        metrics::histogram!("windlass_reconciler_round_seconds").record(begun.elapsed().as_secs_f64());
-        tokio::time::sleep_until(begun + shared.layout.horizon / 3).await;
+        sleep(shared.layout.horizon / 3).await;
     }
 }
 
