@@ -171,7 +171,7 @@ async fn create(
     } else {
         (entrance, None)
     };
-    if record == RecordKind::Due && !delivered.is_ahead() && intake::is_long(delivered) {
+    if record == RecordKind::Due && !delivered.is_ahead() && intake::is_overtaken(delivered) {
         shared.bursts.give_way(&queue).await;
     }
     let address = Address { queue, priority: task.priority, job_id: task.id };

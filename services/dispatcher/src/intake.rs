@@ -26,6 +26,8 @@ use crate::shared::Shared;
 
 /// Tasks that wait before it is looked for others behind them: admitted in a tenth of a second.
 const LONG: u64 = 1000;
+/// It is looked until no more than this wait: whoever comes then is admitted at once.
+const SHORT: u64 = 100;
 const LEASE_KEY: &str = "leader.intake";
 const LEASE_TTL: Duration = Duration::from_secs(5);
 /// Before the lease of another is asked for again.
@@ -43,7 +45,7 @@ pub(crate) struct Backlog {
 impl Backlog {
     /// A task was delivered.
     pub(crate) fn heard(&self, delivered: &Delivered) {
-        if is_long(delivered) && !self.is_long.swap(true, Ordering::Relaxed) {
+        if delivered.pending > LONG && !self.is_long.swap(true, Ordering::Relaxed) {
             self.grew.notify_one();
         }
     }
@@ -59,9 +61,9 @@ impl Backlog {
     }
 }
 
-/// Whether much waits behind a task, so that others are admitted ahead of it.
-pub(crate) fn is_long(delivered: &Delivered) -> bool {
-    delivered.pending > LONG
+/// Whether some may wait behind a task who are admitted ahead of it.
+pub(crate) fn is_overtaken(delivered: &Delivered) -> bool {
+    delivered.pending > SHORT
 }
 
 /// Looks out whenever much waits and no other dispatcher does, until told to stop.

@@ -13,6 +13,8 @@ use std::hash::Hash;
 
 /// Messages of one lane that are remembered.
 const MOST_OF_LANE: usize = 256;
+/// Of which so many wait in one lane: a burst.
+const BURST: usize = MOST_OF_LANE / 2;
 /// Of all lanes.
 const MOST: usize = 1 << 18;
 /// Lanes that are remembered; those beyond it wait for the consumer.
@@ -28,6 +30,19 @@ pub struct Lookahead<L> {
     /// Up to here some are of lanes that there was no room for: those keep their order only if none joins before the
     /// consumer has come so far.
     left_out_to: u64,
+    /// Some lane has a burst.
+    any_burst: bool,
+}
+
+/// Where a consumer is.
+#[derive(Debug, Clone, Copy)]
+pub struct At {
+    /// What stands up to here was delivered.
+    pub reached: u64,
+    /// And up to here it is about to be.
+    pub near: u64,
+    /// Up to here it will be soon: sooner than a lane of many has its turn.
+    pub soon: u64,
 }
 
 #[derive(Debug, Default)]
@@ -44,14 +59,27 @@ struct Line {
 
 impl<L> Default for Lookahead<L> {
     fn default() -> Self {
-        Self { lines: HashMap::new(), rotation: VecDeque::new(), remembered: 0, left_out_to: 0 }
+        Self {
+            lines: HashMap::new(),
+            rotation: VecDeque::new(),
+            remembered: 0,
+            left_out_to: 0,
+            any_burst: false,
+        }
     }
 }
 
 impl<L: Clone + Eq + Hash> Lookahead<L> {
-    /// What waits from one sequence to another, both included: each message's lane and sequence, in order. Pages are
-    /// told from the head to the end of the stream, and again from where [`look_from`](Self::look_from) says.
-    pub fn saw(&mut self, from: u64, to: u64, page: impl IntoIterator<Item = (L, u64)>) {
+    /// What waits from one sequence to another, both included, of the lanes that were looked at: each message's lane and
+    /// sequence, in order. Pages are told from the head to the end of the stream, and again from where
+    /// [`look_from`](Self::look_from) says.
+    pub fn saw(
+        &mut self,
+        looked_at: impl Fn(&L) -> bool,
+        from: u64,
+        to: u64,
+        page: impl IntoIterator<Item = (L, u64)>,
+    ) {
         let mut full = HashSet::new();
         for (lane, sequence) in page {
             if !self.lines.contains_key(&lane) {
@@ -82,7 +110,8 @@ impl<L: Clone + Eq + Hash> Lookahead<L> {
             line.looked_to(sequence);
         }
         for (lane, line) in &mut self.lines {
-            if line.unseen.is_some_and(|(first, _)| from <= first) && !full.contains(lane) {
+            let leads_on = line.unseen.is_some_and(|(first, _)| from <= first);
+            if leads_on && !full.contains(lane) && looked_at(lane) {
                 line.looked_to(to);
             }
         }
@@ -93,14 +122,15 @@ impl<L: Clone + Eq + Hash> Lookahead<L> {
         self.lines.get(lane).is_none_or(|line| line.sequences.back().is_none_or(|last| *last <= reached))
     }
 
-    /// The next to be taken out of its order, and its lane. The consumer has come to `reached`, and what stands at or
-    /// before `soon` it will have soon.
-    pub fn next(&mut self, reached: u64, soon: u64) -> Option<(L, u64)> {
+    /// The next to be taken out of its order, and its lane. What the consumer will have soon is left to it; beside a burst,
+    /// of a lane in which few wait, only what it is about to have.
+    pub fn next(&mut self, at: At) -> Option<(L, u64)> {
         for _ in 0..self.rotation.len() {
             let lane = self.rotation.pop_front()?;
             let Some(line) = self.lines.get_mut(&lane) else { continue };
             let before = line.sequences.len();
-            let sequence = line.take(reached, soon);
+            let left = if self.any_burst && !line.is_burst() { at.near } else { at.soon };
+            let sequence = line.take(at.reached, left);
             self.remembered -= before - line.sequences.len();
             if !line.sequences.is_empty() {
                 self.rotation.push_back(lane.clone());
@@ -129,25 +159,31 @@ impl<L: Clone + Eq + Hash> Lookahead<L> {
             line.unseen = line.unseen.filter(|(_, last)| *last > reached);
             !line.sequences.is_empty() || line.unseen.is_some() || line.seen_to > reached
         });
+        self.any_burst = self.lines.values().any(Line::is_burst);
     }
 }
 
 // === impl Line ===
 
 impl Line {
+    fn is_burst(&self) -> bool {
+        self.unseen.is_some() || self.sequences.len() >= BURST
+    }
+
     /// Nothing is left up to here that is not remembered.
     fn looked_to(&mut self, to: u64) {
         let left = self.unseen.map(|(first, last)| (first.max(to.saturating_add(1)), last));
         self.unseen = left.filter(|(first, last)| first <= last);
     }
 
-    fn take(&mut self, reached: u64, soon: u64) -> Option<u64> {
+    /// The first, if it stands behind what is left to the consumer.
+    fn take(&mut self, reached: u64, left: u64) -> Option<u64> {
         while self.sequences.pop_front_if(|first| *first <= reached).is_some() {}
         // Some of it, which is not remembered, may be where the consumer is.
-        if self.unseen.is_some_and(|(first, last)| first <= soon && last > reached) {
+        if self.unseen.is_some_and(|(first, last)| first <= left && last > reached) {
             return None;
         }
-        self.sequences.pop_front_if(|first| *first > soon)
+        self.sequences.pop_front_if(|first| *first > left)
     }
 }
 
@@ -158,11 +194,11 @@ mod tests {
     use super::*;
 
     fn all(ahead: &mut Lookahead<char>, reached: u64, soon: u64) -> Vec<(char, u64)> {
-        std::iter::from_fn(|| ahead.next(reached, soon)).collect()
+        std::iter::from_fn(|| ahead.next(At { reached, near: soon, soon })).collect()
     }
 
     fn saw(ahead: &mut Lookahead<char>, lane: char, sequences: std::ops::RangeInclusive<u64>) {
-        ahead.saw(*sequences.start(), *sequences.end(), sequences.map(|sequence| (lane, sequence)));
+        ahead.saw(|_| true, *sequences.start(), *sequences.end(), sequences.map(|sequence| (lane, sequence)));
     }
 
     #[test]
@@ -184,12 +220,38 @@ mod tests {
     fn whom_the_consumer_will_have_soon_is_left_to_it() {
         let mut ahead = Lookahead::default();
         let lane = |sequence| if sequence % 2 == 0 { 'a' } else { 'b' };
-        ahead.saw(1, 400, (1..=400).filter(|s| *s != 90).map(|sequence| (lane(sequence), sequence)));
+        ahead.saw(
+            |_| true,
+            1,
+            400,
+            (1..=400).filter(|s| *s != 90).map(|sequence| (lane(sequence), sequence)),
+        );
         assert_eq!(all(&mut ahead, 0, 100), [], "both are where the consumer is");
         let mut ahead = Lookahead::default();
-        ahead.saw(1, 500, [('c', 90), ('c', 500)]);
+        ahead.saw(|_| true, 1, 500, [('c', 90), ('c', 500)]);
         assert_eq!(all(&mut ahead, 0, 100), [], "the first of a lane comes first");
         assert_eq!(all(&mut ahead, 95, 195), [('c', 500)]);
+    }
+
+    #[test]
+    fn beside_a_burst_a_few_need_not_wait_until_it_is_almost_their_turn() {
+        let at = At { reached: 0, near: 50, soon: 500 };
+        let few = |ahead: &mut Lookahead<char>| {
+            ahead.passed(0);
+            std::iter::from_fn(|| ahead.next(at)).collect::<Vec<_>>()
+        };
+        let mut ahead = Lookahead::default();
+        saw(&mut ahead, 'a', 1..=400);
+        ahead.saw(|_| true, 401, 401, [('b', 401)]);
+        assert_eq!(few(&mut ahead), [('b', 401)]);
+        // Where few wait of each lane, none of them is a burst.
+        let mut ahead = Lookahead::default();
+        ahead.saw(|_| true, 1, 400, ('a'..='z').cycle().zip(1..=400));
+        assert_eq!(few(&mut ahead), []);
+        // What the consumer is about to have is left to it in any case.
+        let mut ahead = Lookahead::default();
+        ahead.saw(|_| true, 1, 400, (1..=400).map(|at| (if at == 40 { 'b' } else { 'a' }, at)));
+        assert_eq!(few(&mut ahead), []);
     }
 
     #[test]
@@ -203,12 +265,29 @@ mod tests {
             assert_eq!(from, 5001 + taken.len() as u64);
             // What ended meanwhile is not there any more.
             let page = (from..=from + 999).filter(|sequence| *sequence <= 7990);
-            ahead.saw(from, from + 999, page.map(|sequence| ('b', sequence)));
+            ahead.saw(|_| true, from, from + 999, page.map(|sequence| ('b', sequence)));
             taken.extend(all(&mut ahead, 10, 100));
         }
         assert!(taken.iter().map(|(_, sequence)| *sequence).eq(5001..=7990), "{}", taken.len());
         saw(&mut ahead, 'b', 9000..=9000);
         assert_eq!(all(&mut ahead, 10, 100), [('b', 9000)]);
+    }
+
+    #[test]
+    fn a_page_of_some_lanes_says_nothing_of_others() {
+        let mut ahead = Lookahead::default();
+        saw(&mut ahead, 'b', 5001..=8000);
+        // Of a queue that is read to its end, in which lane 'b' is not.
+        ahead.saw(|lane| *lane == 'a', 1, u64::MAX, [('a', 9000)]);
+        saw(&mut ahead, 'b', 9001..=9001);
+        let mut taken = all(&mut ahead, 10, 100);
+        while let Some((_, from)) = ahead.look_from(100) {
+            let of_b = (5001..=8000).chain([9001]).filter(|sequence| *sequence >= from);
+            ahead.saw(|lane| *lane == 'b', from, u64::MAX, of_b.map(|sequence| ('b', sequence)));
+            taken.extend(all(&mut ahead, 10, 100));
+        }
+        let of_b = taken.iter().filter(|(lane, _)| *lane == 'b').map(|(_, sequence)| *sequence);
+        assert!(of_b.eq((5001..=8000).chain([9001])), "{} were taken", taken.len());
     }
 
     #[test]
@@ -236,17 +315,18 @@ mod tests {
             let lane = |sequence: u64| lanes.get(usize::try_from(sequence).unwrap() - 1).copied();
             let page = |from: u64, to: u64| (from..=to).filter_map(|at| Some((lane(at)?, at))).collect::<Vec<_>>();
             for (goes, sees, takes) in steps {
-                ahead.saw(looked + 1, looked + sees, page(looked + 1, looked + sees));
+                ahead.saw(|_| true, looked + 1, looked + sees, page(looked + 1, looked + sees));
                 looked += sees;
                 reached += goes;
-                let soon = reached + 20;
+                let (near, soon) = (reached + 5, reached + 20);
                 if let Some((_, from)) = ahead.look_from(soon) {
                     let to = (from + 300).min(looked);
-                    ahead.saw(from, to, page(from, to));
+                    ahead.saw(|_| true, from, to, page(from, to));
                 }
                 for _ in 0..takes {
-                    let Some((of, sequence)) = ahead.next(reached, soon) else { break };
-                    prop_assert!(sequence > soon);
+                    let Some((of, sequence)) = ahead.next(At { reached, near, soon }) else { break };
+                    let left = if ahead.any_burst { near } else { soon };
+                    prop_assert!(sequence > left);
                     prop_assert_eq!(lane(sequence), Some(of));
                     let before = last.insert(of, sequence).unwrap_or(0).max(reached);
                     prop_assert!((before + 1..sequence).all(|between| lane(between) != Some(of)), "{before} {sequence}");

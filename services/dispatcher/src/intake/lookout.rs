@@ -7,18 +7,18 @@ use std::time::Duration;
 use futures::future::join_all;
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
+use tokio::try_join;
 use tokio_util::task::TaskTracker;
 use windlass_broker::ahead::{Progress, TaskBacklog};
-use windlass_broker::connect::Error;
-use windlass_core::lookahead::Lookahead;
+use windlass_core::lookahead::{At, Lookahead};
 
-use super::LONG;
+use super::SHORT;
 use super::tasks::Tasks;
 use crate::admit;
 use crate::shared::Shared;
 
 /// Where there is nothing to do, before the next look.
-const PAUSE: Duration = Duration::from_millis(20);
+const PAUSE: Duration = Duration::from_millis(10);
 /// After a look that failed.
 const AGAIN: Duration = Duration::from_secs(1);
 /// Tasks that are fetched at one time.
@@ -35,24 +35,33 @@ pub(super) async fn look_out(shared: &Arc<Shared>) {
     let (room, under_way) = (Arc::new(Semaphore::new(together)), TaskTracker::new());
     let (mut tasks, mut ahead) = (Tasks::new(shared, &backlog), Lookahead::default());
     let (mut began_at, mut taken) = (None, 0);
+    let mut progress = Progress::default();
     loop {
-        let looked = look(&backlog, &mut tasks, &mut ahead).await;
-        let (progress, more) = match looked {
-            Ok((progress, _)) if progress.pending <= LONG => break,
-            Ok(looked) => looked,
+        ahead.passed(progress.reached);
+        // Beside each other: whoever is to overtake waits for both. That the consumer goes on meanwhile does not matter,
+        // as what it will have soon is left to it.
+        let looked = try_join!(backlog.progress(), tasks.look(&progress, &mut ahead));
+        let more = match looked {
+            Ok((now, _)) if now.pending <= SHORT => break,
+            Ok((now, more)) => {
+                progress = now;
+                more
+            }
             Err(error) => {
                 tracing::warn!(%error, "what waits behind a burst could not be looked at; it waits for its delivery");
                 sleep(AGAIN).await;
                 continue;
             }
         };
-        let Progress { reached, .. } = progress;
+        let reached = progress.reached;
+        // Of what is about to be delivered, some is with the dispatchers by now.
+        let at = At { reached, near: reached + shared.in_flight as u64 / 4, soon: soon(shared, &progress) };
         let allowed = FREE + (reached - *began_at.get_or_insert(reached)) / SHARE;
         let (mut turns, mut queues) = (Vec::new(), HashSet::new());
         let most = room.available_permits().min(FETCHES);
         while turns.len() < most
             && taken < allowed
-            && let Some(((queue, _), sequence)) = ahead.next(reached, soon(shared, &progress))
+            && let Some(((queue, _), sequence)) = ahead.next(at)
         {
             queues.insert(queue);
             turns.push(sequence);
@@ -86,19 +95,6 @@ pub(super) async fn look_out(shared: &Arc<Shared>) {
     }
     under_way.close();
     under_way.wait().await;
-}
-
-/// Reads on; how far the consumer has come by then, and whether there is more to read at once.
-async fn look(
-    backlog: &TaskBacklog,
-    tasks: &mut Tasks<'_>,
-    ahead: &mut Lookahead<super::tasks::Of>,
-) -> Result<(Progress, bool), Error> {
-    let before = backlog.progress().await?;
-    ahead.passed(before.reached);
-    let more = tasks.look(&before, ahead).await?;
-    // It went on meanwhile.
-    Ok((backlog.progress().await?, more))
 }
 
 /// What the consumer will have before long. Not by what is unacknowledged: in a burst that is thousands, which are dealt

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future::try_join_all;
 use tokio::time::Instant;
+use tokio::try_join;
 use windlass_broker::ahead::{Page, Progress, TaskBacklog};
 use windlass_broker::connect::Error;
 use windlass_broker::delivery::Delivered;
@@ -25,10 +27,10 @@ const PAGE: usize = 3000;
 /// Of another.
 const FEW: usize = 64;
 /// Queues that are looked at in one go.
-const QUEUES: usize = 16;
+const QUEUES: usize = 8;
 /// Between two looks at a queue that has tasks where the consumer is: it grows up to this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
+const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 
 /// Whose turn a task has: of a queue, its tenant's and its priority's where those count.
 pub(super) type Of = (QueueName, Lane);
@@ -49,6 +51,13 @@ struct Queue {
     pause: Duration,
 }
 
+/// What a look at a queue gave.
+struct Looked {
+    queue: Queue,
+    /// None where nothing needs to be known.
+    page: Option<Page>,
+}
+
 // === impl Tasks ===
 
 impl<'a> Tasks<'a> {
@@ -56,79 +65,104 @@ impl<'a> Tasks<'a> {
         Self { shared, backlog, listed_at: None, queues: HashMap::new() }
     }
 
-    /// Reads on. Whether there is more to read at once.
+    /// Reads on, from where the consumer was when it was last looked. Whether there is more to read at once.
     pub(super) async fn look(
         &mut self,
         progress: &Progress,
         seen: &mut Lookahead<Of>,
     ) -> Result<bool, Error> {
-        self.list().await?;
         let now = Instant::now();
         let mut due: Vec<_> = self.queues.iter().filter(|(_, queue)| queue.look_at <= now).collect();
         due.sort_by_key(|(_, queue)| queue.look_at);
         let due: Vec<_> = due.into_iter().take(QUEUES).map(|(name, queue)| (name.clone(), *queue)).collect();
+        let again = seen.look_from(soon(self.shared, progress)).map(|((name, _), from)| (name.clone(), from));
+        // Beside each other: what is looked for is wanted soon.
+        let pages = due.into_iter().map(async |(name, queue)| {
+            let page = self.look_at(&name, queue, progress, seen).await?;
+            Ok((name, page))
+        });
+        let more_of_it = async {
+            let Some((name, from)) = again else { return Ok(None) };
+            let page = self.backlog.page(&name, from, PAGE).await?;
+            Ok(Some((name, page)))
+        };
+        let (listed, pages, more_of_it) = try_join!(self.list(), try_join_all(pages), more_of_it)?;
+        // First: what came after it was read may stand in the other page of its queue.
+        if let Some((name, page)) = more_of_it {
+            self.saw(&name, &page, seen);
+        }
         let mut any_more = false;
-        for (name, mut queue) in due {
-            let more = self.look_at(&name, &mut queue, progress, seen).await?;
+        for (name, Looked { mut queue, page }) in pages {
+            let more = page.as_ref().is_some_and(|page| page.more) && self.shares_turns(&name);
             any_more |= more;
             queue.look_at = if more { now } else { now + queue.pause };
+            if let Some(page) = page {
+                queue.next = page.next;
+                self.saw(&name, &page, seen);
+            }
             self.queues.insert(name, queue);
         }
-        if let Some(((name, _), from)) = seen.look_from(soon(self.shared, progress)) {
-            let name = name.clone();
-            let page = self.backlog.page(&name, from, PAGE).await?;
-            self.saw(&name, &page, seen);
+        if let Some(listed) = listed {
+            any_more |= self.are_listed(listed);
         }
         Ok(any_more)
     }
 
-    /// Which queues have tasks that may go ahead.
-    async fn list(&mut self) -> Result<(), Error> {
-        let now = Instant::now();
-        if self.listed_at.is_some_and(|at| now.duration_since(at) < LIST_EVERY) {
-            return Ok(());
+    /// Which queues have tasks that may go ahead; none if that was asked for just now.
+    async fn list(&self) -> Result<Option<Vec<QueueName>>, Error> {
+        if self.listed_at.is_some_and(|at| at.elapsed() < LIST_EVERY) {
+            return Ok(None);
         }
-        let listed = self.backlog.queues().await?;
+        let mut listed = self.backlog.queues().await?;
+        listed.retain(|queue| may_go_ahead(self.shared, queue));
+        Ok(Some(listed))
+    }
+
+    /// Whether any of them was not known.
+    fn are_listed(&mut self, listed: Vec<QueueName>) -> bool {
+        let now = Instant::now();
         let new = Queue { next: 0, look_at: now, pause: SHORTEST_PAUSE };
         let mut before = std::mem::take(&mut self.queues);
-        for queue in listed.into_iter().filter(|queue| may_go_ahead(self.shared, queue)) {
-            let known = before.remove(&queue).unwrap_or(new);
-            self.queues.insert(queue, known);
+        let mut any_new = false;
+        for queue in listed {
+            let known = before.remove(&queue);
+            any_new |= known.is_none();
+            self.queues.insert(queue, known.unwrap_or(new));
         }
         self.listed_at = Some(now);
-        Ok(())
+        any_new
     }
 
     async fn look_at(
         &self,
         name: &QueueName,
-        queue: &mut Queue,
+        mut queue: Queue,
         progress: &Progress,
-        seen: &mut Lookahead<Of>,
-    ) -> Result<bool, Error> {
+        seen: &Lookahead<Of>,
+    ) -> Result<Looked, Error> {
         let settings = self.shared.settings.of(name);
         let from = queue.next.max(progress.reached + 1);
         if settings.shares_turns() {
-            let page = self.backlog.page(name, from, PAGE).await?;
-            queue.next = page.next;
-            self.saw(name, &page, seen);
-            return Ok(page.more);
+            let page = Some(self.backlog.page(name, from, PAGE).await?);
+            return Ok(Looked { queue, page });
         }
         let whole = (name.clone(), flow::lane_of(&settings, Priority::default(), None));
         if !seen.is_empty(&whole, progress.reached) {
-            return Ok(false);
+            return Ok(Looked { queue, page: None });
         }
+        let page = self.backlog.page(name, from, 1).await?;
         // One that has tasks where the consumer is needs no lookout; it is looked at again in case that ends.
-        let next = self.backlog.page(name, from, 1).await?.tasks.pop();
-        if next.is_some_and(|next| next.sequence <= soon(self.shared, progress)) {
+        if page.tasks.first().is_some_and(|next| next.sequence <= soon(self.shared, progress)) {
             queue.pause = (queue.pause * 2).min(LONGEST_PAUSE);
-        } else {
-            queue.pause = SHORTEST_PAUSE;
-            let page = self.backlog.page(name, from, FEW).await?;
-            queue.next = page.next;
-            self.saw(name, &page, seen);
+            return Ok(Looked { queue, page: None });
         }
-        Ok(false)
+        queue.pause = SHORTEST_PAUSE;
+        let page = if page.more { self.backlog.page(name, from, FEW).await? } else { page };
+        Ok(Looked { queue, page: Some(page) })
+    }
+
+    fn shares_turns(&self, name: &QueueName) -> bool {
+        self.shared.settings.of(name).shares_turns()
     }
 
     /// Whose these tasks are. One that cannot be read waits for its delivery.
@@ -143,7 +177,8 @@ impl<'a> Tasks<'a> {
             };
             Some(((queue.clone(), lane), task.sequence))
         };
-        seen.saw(page.from, page.to(), page.tasks.iter().filter_map(of));
+        let looked_at = |(name, _): &Of| name == queue;
+        seen.saw(looked_at, page.from, page.to(), page.tasks.iter().filter_map(of));
     }
 }
 
