@@ -35,7 +35,7 @@ pub struct TaskBacklog {
 }
 
 /// How far the dispatchers have come with the tasks.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
     /// What stands up to here was delivered.
     pub reached: u64,

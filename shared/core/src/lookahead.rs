@@ -13,12 +13,12 @@ use std::hash::Hash;
 
 /// Messages of one lane that are remembered.
 const MOST_OF_LANE: usize = 256;
-/// Of which so many wait in one lane: a burst.
-const BURST: usize = MOST_OF_LANE / 2;
 /// Of all lanes.
 const MOST: usize = 1 << 18;
 /// Lanes that are remembered; those beyond it wait for the consumer.
 const MOST_LANES: usize = 10_000;
+/// Messages that wait in one lane: a burst.
+const BURST: usize = MOST_OF_LANE / 2;
 
 /// The messages that wait, by lanes, as far as they are remembered: no more than a few megabytes.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ pub struct Lookahead<L> {
 }
 
 /// Where a consumer is.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Default, Clone, Copy)]
 pub struct At {
     /// What stands up to here was delivered.
     pub reached: u64,

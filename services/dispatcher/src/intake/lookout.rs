@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use tokio::time::sleep;
 use tokio::try_join;
 use tokio_util::task::TaskTracker;
-use windlass_broker::ahead::{Progress, TaskBacklog};
+use windlass_broker::ahead::TaskBacklog;
 use windlass_core::lookahead::{At, Lookahead};
 
 use super::SHORT;
@@ -35,18 +35,15 @@ pub(super) async fn look_out(shared: &Arc<Shared>) {
     let (room, under_way) = (Arc::new(Semaphore::new(together)), TaskTracker::new());
     let (mut tasks, mut ahead) = (Tasks::new(shared, &backlog), Lookahead::default());
     let (mut began_at, mut taken) = (None, 0);
-    let mut progress = Progress::default();
+    let mut at = At::default();
     loop {
-        ahead.passed(progress.reached);
+        ahead.passed(at.reached);
         // Beside each other: whoever is to overtake waits for both. That the consumer goes on meanwhile does not matter,
         // as what it will have soon is left to it.
-        let looked = try_join!(backlog.progress(), tasks.look(&progress, &mut ahead));
-        let more = match looked {
-            Ok((now, _)) if now.pending <= SHORT => break,
-            Ok((now, more)) => {
-                progress = now;
-                more
-            }
+        let looked = try_join!(backlog.progress(), tasks.look(at, &mut ahead));
+        let (progress, more) = match looked {
+            Ok((progress, _)) if progress.pending <= SHORT => break,
+            Ok(looked) => looked,
             Err(error) => {
                 tracing::warn!(%error, "what waits behind a burst could not be looked at; it waits for its delivery");
                 sleep(AGAIN).await;
@@ -54,8 +51,7 @@ pub(super) async fn look_out(shared: &Arc<Shared>) {
             }
         };
         let reached = progress.reached;
-        // Of what is about to be delivered, some is with the dispatchers by now.
-        let at = At { reached, near: reached + shared.in_flight as u64 / 4, soon: soon(shared, &progress) };
+        at = where_it_is(shared, reached);
         let allowed = FREE + (reached - *began_at.get_or_insert(reached)) / SHARE;
         let (mut turns, mut queues) = (Vec::new(), HashSet::new());
         let most = room.available_permits().min(FETCHES);
@@ -97,8 +93,9 @@ pub(super) async fn look_out(shared: &Arc<Shared>) {
     under_way.wait().await;
 }
 
-/// What the consumer will have before long. Not by what is unacknowledged: in a burst that is thousands, which are dealt
-/// with, and whoever stands right behind them would be left to wait.
-pub(super) fn soon(shared: &Shared, progress: &Progress) -> u64 {
-    progress.reached + 2 * shared.in_flight as u64
+/// Where the consumer is. Not by what is unacknowledged: in a burst that is thousands, which are dealt with, and whoever
+/// stands right behind them would be left to wait.
+fn where_it_is(shared: &Shared, reached: u64) -> At {
+    let together = shared.in_flight as u64;
+    At { reached, near: reached + together / 4, soon: reached + 2 * together }
 }

@@ -7,15 +7,14 @@ use bytes::Bytes;
 use futures::future::try_join_all;
 use tokio::time::Instant;
 use tokio::try_join;
-use windlass_broker::ahead::{Page, Progress, TaskBacklog};
+use windlass_broker::ahead::{Page, TaskBacklog};
 use windlass_broker::connect::Error;
 use windlass_broker::delivery::Delivered;
 use windlass_core::flow::Lane;
-use windlass_core::lookahead::Lookahead;
+use windlass_core::lookahead::{At, Lookahead};
 use windlass_core::{Priority, QueueName, Task};
 use windlass_proto::Incoming;
 
-use super::lookout::soon;
 use super::marks::may_go_ahead;
 use crate::flow;
 use crate::shared::Shared;
@@ -56,6 +55,8 @@ struct Looked {
     queue: Queue,
     /// None where nothing needs to be known.
     page: Option<Page>,
+    /// It is to be read on at once.
+    more: bool,
 }
 
 // === impl Tasks ===
@@ -66,20 +67,16 @@ impl<'a> Tasks<'a> {
     }
 
     /// Reads on, from where the consumer was when it was last looked. Whether there is more to read at once.
-    pub(super) async fn look(
-        &mut self,
-        progress: &Progress,
-        seen: &mut Lookahead<Of>,
-    ) -> Result<bool, Error> {
+    pub(super) async fn look(&mut self, at: At, seen: &mut Lookahead<Of>) -> Result<bool, Error> {
         let now = Instant::now();
         let mut due: Vec<_> = self.queues.iter().filter(|(_, queue)| queue.look_at <= now).collect();
         due.sort_by_key(|(_, queue)| queue.look_at);
         let due: Vec<_> = due.into_iter().take(QUEUES).map(|(name, queue)| (name.clone(), *queue)).collect();
-        let again = seen.look_from(soon(self.shared, progress)).map(|((name, _), from)| (name.clone(), from));
+        let again = seen.look_from(at.soon).map(|((name, _), from)| (name.clone(), from));
         // Beside each other: what is looked for is wanted soon.
         let pages = due.into_iter().map(async |(name, queue)| {
-            let page = self.look_at(&name, queue, progress, seen).await?;
-            Ok((name, page))
+            let looked = self.look_at(&name, queue, at, seen).await?;
+            Ok((name, looked))
         });
         let more_of_it = async {
             let Some((name, from)) = again else { return Ok(None) };
@@ -92,8 +89,7 @@ impl<'a> Tasks<'a> {
             self.saw(&name, &page, seen);
         }
         let mut any_more = false;
-        for (name, Looked { mut queue, page }) in pages {
-            let more = page.as_ref().is_some_and(|page| page.more) && self.shares_turns(&name);
+        for (name, Looked { mut queue, page, more }) in pages {
             any_more |= more;
             queue.look_at = if more { now } else { now + queue.pause };
             if let Some(page) = page {
@@ -137,32 +133,28 @@ impl<'a> Tasks<'a> {
         &self,
         name: &QueueName,
         mut queue: Queue,
-        progress: &Progress,
+        at: At,
         seen: &Lookahead<Of>,
     ) -> Result<Looked, Error> {
         let settings = self.shared.settings.of(name);
-        let from = queue.next.max(progress.reached + 1);
+        let from = queue.next.max(at.reached + 1);
         if settings.shares_turns() {
-            let page = Some(self.backlog.page(name, from, PAGE).await?);
-            return Ok(Looked { queue, page });
+            let page = self.backlog.page(name, from, PAGE).await?;
+            return Ok(Looked { queue, more: page.more, page: Some(page) });
         }
         let whole = (name.clone(), flow::lane_of(&settings, Priority::default(), None));
-        if !seen.is_empty(&whole, progress.reached) {
-            return Ok(Looked { queue, page: None });
+        if !seen.is_empty(&whole, at.reached) {
+            return Ok(Looked { queue, page: None, more: false });
         }
         let page = self.backlog.page(name, from, 1).await?;
         // One that has tasks where the consumer is needs no lookout; it is looked at again in case that ends.
-        if page.tasks.first().is_some_and(|next| next.sequence <= soon(self.shared, progress)) {
+        if page.tasks.first().is_some_and(|next| next.sequence <= at.soon) {
             queue.pause = (queue.pause * 2).min(LONGEST_PAUSE);
-            return Ok(Looked { queue, page: None });
+            return Ok(Looked { queue, page: None, more: false });
         }
         queue.pause = SHORTEST_PAUSE;
         let page = if page.more { self.backlog.page(name, from, FEW).await? } else { page };
-        Ok(Looked { queue, page: Some(page) })
-    }
-
-    fn shares_turns(&self, name: &QueueName) -> bool {
-        self.shared.settings.of(name).shares_turns()
+        Ok(Looked { queue, page: Some(page), more: false })
     }
 
     /// Whose these tasks are. One that cannot be read waits for its delivery.
